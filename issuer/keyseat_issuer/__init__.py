@@ -1,0 +1,1 @@
+"""The vendor side: keys, ledger, issuing, and the server."""

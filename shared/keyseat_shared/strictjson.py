@@ -1,0 +1,97 @@
+"""Strict JSON (RFC 8259 narrowed): UTF-8, one object, no duplicate keys, no NaN, bounded depth.
+
+Python's own reader keeps the last of duplicate keys, accepts NaN and recurses on deep nesting; two
+readers of one signed file could then see two contents. Everything doubtful is ``MALFORMED`` here.
+"""
+
+import json
+from typing import NoReturn
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import MalformedError
+
+MAX_DEPTH = 16
+"""Deepest nesting of objects and arrays; our formats use at most 5."""
+
+
+def malformed(message: str) -> NoReturn:
+    """Raise ``MALFORMED`` with a message for people."""
+    raise MalformedError(ReasonCode.MALFORMED, message)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        malformed("the JSON has a duplicate key")
+    return found
+
+
+def _constant(_name: str) -> NoReturn:
+    malformed("the JSON has a number that is not finite")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def loads_object(data: bytes) -> dict[str, object]:
+    """Parse ``data`` as one JSON object.
+
+    Raises:
+        MalformedError: ``MALFORMED`` for anything that is not strict JSON with an object at the top.
+    """
+    # Counting openers bounds the nesting before the recursive reader sees it; strings may hold a few.
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _refuse_deep_nesting(data)
+    try:
+        value = _DECODER.decode(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        malformed("the file is not UTF-8 text")
+    except (ValueError, RecursionError):
+        malformed("the file is not JSON")
+    if type(value) is not dict:
+        malformed("the JSON is not an object")
+    return value
+
+
+def _refuse_deep_nesting(data: bytes) -> None:
+    depth = 0
+    inside = escaped = False
+    for byte in data:
+        if inside:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                inside = False
+        elif byte == 0x22:
+            inside = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                malformed("the JSON is nested too deeply")
+        elif byte in b"]}":
+            depth -= 1
+
+
+def require_keys(
+    value: dict[str, object], what: str, keys: frozenset[str], optional: frozenset[str] = frozenset()
+) -> None:
+    """Require exactly ``keys`` (and any of ``optional``) in ``value``.
+
+    Raises:
+        MalformedError: ``MALFORMED`` that names the keys missing or unknown.
+    """
+    if value.keys() == keys:
+        return
+    missing = keys - value.keys()
+    if missing:
+        malformed(f"{what} lacks {', '.join(sorted(missing))}")
+    unknown = value.keys() - keys - optional
+    if unknown:
+        malformed(f"{what} has unknown keys: {', '.join(sorted(map(repr, unknown)))[:120]}")
+
+
+def dumps_compact(value: object) -> bytes:
+    """Write JSON the one way this project writes it to be signed: compact, UTF-8, keys in the order given."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")

@@ -1,0 +1,1 @@
+"""The client side: verify licence files offline, and say why not."""
