@@ -1,0 +1,170 @@
+"""Matching: whether the machine seen now is the one in a licence, by which rule, and what differs.
+
+The rules of the design, section 6, stand here and nowhere else. What is enrolled but not seen now is *unreadable*,
+which is not *changed*: an ordinary user sees less than the administrator.
+"""
+
+from dataclasses import dataclass
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import CouldNotVerifyError, MachineError
+from keyseat_shared.evidence import LABELS, ComponentState, Evidence, Verdict
+from keyseat_shared.machine_id import MachineID
+
+_FIRMWARE = (Evidence.FIRMWARE_UUID, Evidence.FIRMWARE_SERIAL)
+_HARDWARE = (*_FIRMWARE, Evidence.NIC, Evidence.DISK, Evidence.OS)
+_MACHINE = (*_HARDWARE, Evidence.INSTANCE)
+_USER = (Evidence.USER_ID, Evidence.USER_NAME)
+
+_SAME, _CHANGED, _UNREADABLE = ComponentState.SAME, ComponentState.CHANGED, ComponentState.UNREADABLE
+_ENROLLED = (_SAME, _CHANGED, _UNREADABLE)
+
+
+@dataclass(frozen=True)
+class Component:
+    """One kind of evidence and what became of it."""
+
+    kind: Evidence
+    state: ComponentState
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """The verdict of a comparison, the sentence of the rule that decided, and every component's state."""
+
+    verdict: Verdict
+    rule: str
+    components: tuple[Component, ...]
+
+    def kinds(self, state: ComponentState) -> tuple[Evidence, ...]:
+        """Return the kinds in this state."""
+        return tuple(component.kind for component in self.components if component.state is state)
+
+
+def match(enrolled: MachineID, probed: MachineID) -> MatchResult:
+    """Compare the machine ID of a licence with the one probed now: hardware first, then the user account."""
+    components = tuple(Component(kind, _state(enrolled, probed, kind)) for kind in Evidence)
+    states = {component.kind: component.state for component in components}
+    verdict, rule = _hardware(states)
+    if verdict is Verdict.SAME:
+        verdict, rule = _user(states, rule)
+    return MatchResult(verdict, rule, components)
+
+
+def _state(enrolled: MachineID, probed: MachineID, kind: Evidence) -> ComponentState:
+    before, now = enrolled.tags_of(kind), probed.tags_of(kind)
+    if not before:
+        return ComponentState.NEW if now else ComponentState.NOT_ENROLLED
+    if not now:
+        return _UNREADABLE
+    # Sets of adapters and disks: one in common is enough, so that swapping or adding one does no harm.
+    return _SAME if set(before) & set(now) else _CHANGED
+
+
+def _hardware(states: dict[Evidence, ComponentState]) -> tuple[Verdict, str]:
+    rule = _rule_that_holds(states)
+    if rule:
+        return Verdict.SAME, rule
+    firmware = [states[kind] for kind in _FIRMWARE if states[kind] in _ENROLLED]
+    readable = [state for state in firmware if state is not _UNREADABLE]
+    if readable and _SAME not in readable:
+        return Verdict.OTHER_MACHINE, "Every readable firmware item differs."
+    if firmware and not readable:
+        return Verdict.INDETERMINATE, "Firmware was enrolled but cannot be read now, and the rest does not decide."
+    # Would a rule hold if all that cannot be read were unchanged? Then the answer is not yet no.
+    at_best = {kind: _SAME if state is _UNREADABLE else state for kind, state in states.items()}
+    if _rule_that_holds(at_best):
+        return Verdict.INDETERMINATE, "What can be read does not decide, and enrolled items cannot be read now."
+    return Verdict.OTHER_MACHINE, "Too few of the enrolled items match."
+
+
+def _rule_that_holds(states: dict[Evidence, ComponentState]) -> str:
+    """Return the sentence of the first rule by which the machine is the same, or nothing."""
+    enrolled = {kind: state for kind, state in states.items() if kind in _MACHINE and state in _ENROLLED}
+    firmware = [enrolled[kind] for kind in _FIRMWARE if kind in enrolled]
+    same = [kind for kind in _HARDWARE if states[kind] is _SAME]
+    nic, disk, os_id = Evidence.NIC in same, Evidence.DISK in same, Evidence.OS in same
+    # (1) Two hardware tags, one of them firmware: chance and a copied disk are both ruled out.
+    if _SAME in firmware and len(same) > 1:
+        return "A firmware item and one more hardware item match."
+    # (2) Firmware out of sight (an ordinary user), the rest intact.
+    if _CHANGED not in firmware and nic and (disk or os_id):
+        return "No firmware item differs; a network adapter and the disk or operating system match."
+    # (3) Machines whose firmware says nothing: a swapped adapter alone changes nothing.
+    if not firmware and disk and os_id:
+        return "No firmware was enrolled; disk and operating system match."
+    # (4) Too little was enrolled for the rules above to spare any of it (containers, microVMs, a single item).
+    if enrolled and all(state is _SAME for state in enrolled.values()):
+        return "Everything that was enrolled matches."
+    return ""
+
+
+def _user(states: dict[Evidence, ComponentState], rule: str) -> tuple[Verdict, str]:
+    users = [states[kind] for kind in _USER]
+    if _SAME in users:
+        return Verdict.SAME, rule
+    if _CHANGED in users:
+        return Verdict.OTHER_USER, "The machine is the same, but the user account is another."
+    return Verdict.INDETERMINATE, "The machine is the same, but the user account cannot be compared."
+
+
+def describe(result: MatchResult) -> str:
+    """Return the comparison for people, component by component: the text of the doctor and of every mismatch."""
+    lines = [
+        f"  {LABELS[component.kind]:<18} {component.state}"
+        for component in result.components
+        if component.state is not ComponentState.NOT_ENROLLED
+    ]
+    return "\n".join([_HEADLINES[result.verdict], *lines, f"  rule: {result.rule}"])
+
+
+_HEADLINES = {
+    Verdict.SAME: "This is the machine and the user account of the licence.",
+    Verdict.OTHER_MACHINE: "This is not the machine of the licence.",
+    Verdict.OTHER_USER: "This is the machine of the licence, but another user account.",
+    Verdict.INDETERMINATE: "It cannot be told whether this is the machine of the licence.",
+}
+
+
+def advice(result: MatchResult) -> str:
+    """Return what the user or Customer Success can do about a comparison."""
+    if result.verdict is Verdict.SAME:
+        return "Nothing to do."
+    if result.verdict is Verdict.OTHER_USER:
+        return "Sign in to this machine with the account the licence was issued for, or activate online."
+    if result.verdict is Verdict.INDETERMINATE:
+        return "Run with the privileges used when the licence was issued, or activate online."
+    if Evidence.INSTANCE in result.kinds(_CHANGED) or Evidence.INSTANCE in result.kinds(_UNREADABLE):
+        return (
+            "Mount the volume that holds the instance id the licence was issued for (KEYSEAT_INSTANCE_FILE names the"
+            " file), or activate online."
+        )
+    if _SAME in [component.state for component in result.components if component.kind in _HARDWARE]:
+        return (
+            "If hardware was replaced, send Customer Success this comparison: an offline licence cannot be moved, but"
+            " they can help to activate online. On another machine, activate online."
+        )
+    return "Use the licence on the machine it was issued for, or activate online."
+
+
+def require_match(enrolled: MachineID, probed: MachineID) -> None:
+    """Return if the machine and user seen now are those enrolled.
+
+    Raises:
+        MachineError: ``MACHINE_MISMATCH`` or ``USER_MISMATCH``; ``details`` hold ``components``, ``verdict``, ``rule``.
+        CouldNotVerifyError: ``MACHINE_INDETERMINATE``, likewise.
+    """
+    result = match(enrolled, probed)
+    if result.verdict is Verdict.SAME:
+        return
+    details = {
+        "verdict": str(result.verdict),
+        "rule": result.rule,
+        "components": {str(component.kind): str(component.state) for component in result.components},
+    }
+    message, next_step = describe(result), advice(result)
+    if result.verdict is Verdict.INDETERMINATE:
+        raise CouldNotVerifyError(ReasonCode.MACHINE_INDETERMINATE, message, details=details, next_step=next_step)
+    other_user = result.verdict is Verdict.OTHER_USER
+    code = ReasonCode.USER_MISMATCH if other_user else ReasonCode.MACHINE_MISMATCH
+    raise MachineError(code, message, details=details, next_step=next_step)
