@@ -62,7 +62,7 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.BAD_SIGNATURE: "The file was changed after signing. Ask Customer Success to export it again.",
     ReasonCode.MISSING_SIGNATURE: "The trust bundle asks for more signatures. Ask Customer Success for a new file.",
     ReasonCode.KEY_NOT_VALID: "The signing key may not make this file. Ask Customer Success for a new file.",
-    ReasonCode.KEY_COMPROMISED: "The signing key was revoked. Ask Customer Success how to continue, or activate online.",
+    ReasonCode.KEY_COMPROMISED: "The signing key was revoked. Ask Customer Success for a new file, or activate online.",
     ReasonCode.EXAMPLE_KEY: "Make keys of your own with `keyseat-issuer init`; example keys are public.",
     ReasonCode.WRONG_PRODUCT: "Use a licence for the product you are running.",
     ReasonCode.TEST_LICENSE: "A test licence only checks the machine ID. Ask Customer Success for the real licence.",

@@ -26,11 +26,13 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return found
 
 
-def _constant(_name: str) -> NoReturn:
-    malformed("the JSON has a number that is not finite")
+def _number(_text: str) -> NoReturn:
+    # Also catches 1e999, which the standard reader turns into an infinity. Our formats hold whole numbers only.
+    malformed("the JSON has a number that is not whole")
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+_QUOTE, _BACKSLASH = b'"\\'
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, parse_float=_number)
 
 
 def loads_object(data: bytes) -> dict[str, object]:
@@ -50,7 +52,17 @@ def loads_object(data: bytes) -> dict[str, object]:
         malformed("the file is not JSON")
     if type(value) is not dict:
         malformed("the JSON is not an object")
+    if b"\\u" in data:
+        _refuse_lone_surrogates(value)
     return value
+
+
+def _refuse_lone_surrogates(value: object) -> None:
+    r"""Refuse escapes such as ``\ud800``: text that cannot be written as UTF-8, printed or logged."""
+    try:
+        dumps_compact(value)
+    except UnicodeEncodeError:
+        malformed("the JSON has half of a surrogate pair")
 
 
 def _refuse_deep_nesting(data: bytes) -> None:
@@ -60,11 +72,11 @@ def _refuse_deep_nesting(data: bytes) -> None:
         if inside:
             if escaped:
                 escaped = False
-            elif byte == 0x5C:
+            elif byte == _BACKSLASH:
                 escaped = True
-            elif byte == 0x22:
+            elif byte == _QUOTE:
                 inside = False
-        elif byte == 0x22:
+        elif byte == _QUOTE:
             inside = True
         elif byte in b"[{":
             depth += 1

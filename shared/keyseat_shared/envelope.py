@@ -1,0 +1,129 @@
+"""The DSSE envelope (github.com/secure-systems-lab/dsse, v1): strict reading, and what gets signed.
+
+There is no canonicalisation: the bytes that were verified are the bytes that are parsed afterwards.
+"""
+
+from binascii import Error as Base64Error
+from binascii import a2b_base64, b2a_base64
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from keyseat_shared.keys import PublicKey
+from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
+
+MAX_SIZE = 64 * 1024
+"""Largest file read, in bytes."""
+MAX_SIGNATURES = 8
+
+_TYPE_PREFIX = "application/vnd.keyseat."
+LICENSE_TYPE = _TYPE_PREFIX + "license+json"
+TEST_LICENSE_TYPE = _TYPE_PREFIX + "test-license+json"
+LEASE_TYPE = _TYPE_PREFIX + "lease+json"
+TRUST_TYPE = _TYPE_PREFIX + "trust+json"
+
+_ENVELOPE_KEYS = frozenset({"payloadType", "payload", "signatures"})
+_SIGNATURE_KEYS = frozenset({"keyid", "sig"})
+_MAX_NAME = 256
+
+
+class Signature(NamedTuple):
+    """One signature: ``keyid`` is a hint that nobody signed, ``sig`` the raw bytes."""
+
+    keyid: str
+    sig: bytes
+
+
+class Envelope(NamedTuple):
+    """A parsed envelope. Its payload is *not* verified: see ``signers``."""
+
+    payload_type: str
+    payload: bytes
+    signatures: tuple[Signature, ...]
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "Envelope":
+        """Parse a file of at most 64 KiB.
+
+        Raises:
+            MalformedError: ``MALFORMED``.
+        """
+        if len(data) > MAX_SIZE:
+            malformed(f"the file is larger than {MAX_SIZE // 1024} KiB")
+        if not data:
+            malformed("the file is empty")
+        outer = loads_object(data)
+        require_keys(outer, "the envelope", _ENVELOPE_KEYS)
+        payload_type, payload, listed = outer["payloadType"], outer["payload"], outer["signatures"]
+        if type(payload_type) is not str or not 0 < len(payload_type) <= _MAX_NAME:
+            malformed("payloadType is not a short text")
+        if type(listed) is not list or not 0 < len(listed) <= MAX_SIGNATURES:
+            malformed(f"signatures is not a list of 1 to {MAX_SIGNATURES}")
+        return cls(payload_type, decode_base64(payload, "payload"), tuple([_signature(entry) for entry in listed]))
+
+    def to_bytes(self) -> bytes:
+        """Write the envelope as compact JSON with a final newline."""
+        return (
+            dumps_compact(
+                {
+                    "payloadType": self.payload_type,
+                    "payload": encode_base64(self.payload),
+                    "signatures": [{"keyid": s.keyid, "sig": encode_base64(s.sig)} for s in self.signatures],
+                }
+            )
+            + b"\n"
+        )
+
+    def signers(self, keys: Iterable[PublicKey]) -> list[PublicKey]:
+        """Return the distinct public keys among ``keys`` whose signature over this envelope holds.
+
+        A signature is tried only against the keys that carry its key id. One public key counts once,
+        however many ids or signatures name it (a threshold that counts ids can be met by one key).
+        """
+        message = pae(self.payload_type, self.payload)
+        found: list[PublicKey] = []
+        for key in keys:
+            if key in found:
+                continue
+            for signature in self.signatures:
+                if signature.keyid == key.keyid and key.verifies(signature.sig, message):
+                    found.append(key)
+                    break
+        return found
+
+
+def _signature(entry: object) -> Signature:
+    if type(entry) is not dict:
+        malformed("a signature is not an object")
+    require_keys(entry, "a signature", _SIGNATURE_KEYS)
+    keyid = entry["keyid"]
+    if type(keyid) is not str or len(keyid) > _MAX_NAME:
+        malformed("keyid is not a short text")
+    return Signature(keyid, decode_base64(entry["sig"], "sig"))
+
+
+def pae(payload_type: str, payload: bytes) -> bytes:
+    """Return the pre-authentication encoding: what every signature is made over (DSSE v1, protocol.md)."""
+    kind = payload_type.encode()
+    return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
+
+
+def encode_base64(data: bytes) -> str:
+    """Encode as standard base64 with padding (RFC 4648, section 4)."""
+    return b2a_base64(data, newline=False).decode("ascii")
+
+
+def decode_base64(text: object, what: str) -> bytes:
+    """Decode standard base64 that re-encodes to itself: ``QR==`` is not another way to write ``QQ==``.
+
+    Raises:
+        MalformedError: ``MALFORMED`` that names ``what``.
+    """
+    if type(text) is not str or not text:
+        malformed(f"{what} is not base64 text")
+    try:
+        data = a2b_base64(text)
+    except (Base64Error, ValueError):
+        malformed(f"{what} is not base64")
+    if b2a_base64(data, newline=False).decode("ascii") != text:
+        malformed(f"{what} is not canonical base64")
+    return data

@@ -1,0 +1,13 @@
+"""UUID version 7 identifiers (RFC 9562, section 5.7): sortable by the time they were made."""
+
+import os
+from datetime import datetime
+
+
+def uuid7(now: datetime) -> str:
+    """Return a new UUIDv7 in lower-case text: 48 bits of milliseconds since 1970, 74 random bits."""
+    milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
+    random = int.from_bytes(os.urandom(10), "big")
+    number = milliseconds << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

@@ -1,0 +1,112 @@
+"""The vendor's rules as data: product catalogue, eligible terms, sunset, lease lengths."""
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from keyseat_shared import fields
+from keyseat_shared.instants import format_instant
+from keyseat_shared.strictjson import dumps_compact, malformed, require_keys
+
+NAMED = "named"
+FLOATING = "floating"
+DEFAULT_SUNSET = datetime(2024, 1, 17, tzinfo=UTC)
+"""The instant at which the vendor ended offline licence generation."""
+
+_PRODUCT_KEYS = frozenset({"name", "seats", "assigned_users"})
+_POLICY_KEYS = frozenset({"sunset", "eligible_terms", "products", "lease"})
+_POLICY_OPTIONAL = frozenset({"forbidden_evidence"})
+_LEASE_KEYS = frozenset({"ttl", "renew_after"})
+_MAX_PRODUCTS = 64
+_MAX_LEASE = 90 * 24 * 3600
+EVIDENCE_KINDS = frozenset({"instance-file", "host-id"})
+"""Kinds of weaker machine evidence that a policy can forbid."""
+
+
+class Product(NamedTuple):
+    """One product: ``seats`` is ``named`` or ``floating``, ``assigned_users`` is ``quota`` or ``unlimited``."""
+
+    name: str
+    seats: str
+    assigned_users: str = "quota"
+
+
+class Policy(NamedTuple):
+    """The rules in force. ``lease_ttl`` and ``lease_renew_after`` are seconds; ``sunset`` may be ``None``."""
+
+    sunset: datetime | None
+    eligible_terms: tuple[str, ...]
+    products: dict[str, Product]
+    lease_ttl: int
+    lease_renew_after: int
+    forbidden_evidence: tuple[str, ...] = ()
+
+    @classmethod
+    def from_dict(cls, value: dict[str, object]) -> "Policy":
+        """Read the ``policy`` object of a trust bundle.
+
+        Raises:
+            MalformedError: ``MALFORMED``.
+        """
+        require_keys(value, "policy", _POLICY_KEYS, _POLICY_OPTIONAL)
+        listed = fields.mapping(value["products"], "products")
+        if not 0 < len(listed) <= _MAX_PRODUCTS:
+            malformed(f"products does not hold 1 to {_MAX_PRODUCTS} entries")
+        lease = fields.mapping(value["lease"], "lease")
+        require_keys(lease, "lease", _LEASE_KEYS)
+        ttl = fields.whole(lease["ttl"], "lease ttl", 1, _MAX_LEASE)
+        forbidden = fields.codes(value.get("forbidden_evidence", []), "forbidden_evidence")
+        if not EVIDENCE_KINDS.issuperset(forbidden):
+            malformed(f"forbidden_evidence knows only {', '.join(sorted(EVIDENCE_KINDS))}")
+        return cls(
+            sunset=None if value["sunset"] is None else fields.instant(value["sunset"], "sunset"),
+            eligible_terms=fields.codes(value["eligible_terms"], "eligible_terms"),
+            products={fields.code(key, "product"): _product(entry) for key, entry in listed.items()},
+            lease_ttl=ttl,
+            lease_renew_after=fields.whole(lease["renew_after"], "lease renew_after", 1, ttl),
+            forbidden_evidence=forbidden,
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Write the policy with its keys in a fixed order, products sorted by code."""
+        written: dict[str, object] = {
+            "sunset": None if self.sunset is None else format_instant(self.sunset),
+            "eligible_terms": list(self.eligible_terms),
+            "products": {key: self.products[key]._asdict() for key in sorted(self.products)},
+            "lease": {"ttl": self.lease_ttl, "renew_after": self.lease_renew_after},
+        }
+        if self.forbidden_evidence:
+            written["forbidden_evidence"] = list(self.forbidden_evidence)
+        return written
+
+    def digest(self) -> str:
+        """Return ``sha256:`` and the hex digest of the compact JSON of ``to_dict``: what a licence records."""
+        import hashlib  # noqa: PLC0415 - only the issuer and auditors come here
+
+        return "sha256:" + hashlib.sha256(dumps_compact(self.to_dict())).hexdigest()
+
+
+def _product(value: object) -> Product:
+    entry = fields.mapping(value, "product")
+    require_keys(entry, "product", _PRODUCT_KEYS)
+    product = Product(
+        fields.text(entry["name"], "product name"),
+        fields.code(entry["seats"], "seats"),
+        fields.code(entry["assigned_users"], "assigned_users"),
+    )
+    if product.seats not in {NAMED, FLOATING} or product.assigned_users not in {"quota", "unlimited"}:
+        malformed("a product has an unknown kind of seats or assigned_users")
+    return product
+
+
+def default_policy(sunset: datetime | None = DEFAULT_SUNSET) -> Policy:
+    """Return the vendor's policy: KSE named, KRE floating, annual only, sunset on 2024-01-17."""
+    return Policy(
+        sunset=sunset,
+        eligible_terms=("annual",),
+        products={
+            "KSE": Product("Katalon Studio Enterprise", NAMED),
+            "KRE": Product("Katalon Runtime Engine", FLOATING),
+        },
+        lease_ttl=3600,
+        lease_renew_after=1200,
+    )

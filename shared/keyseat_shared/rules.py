@@ -1,0 +1,106 @@
+"""The vendor's rules, once: pure functions of (licence facts, policy, instant), used by issuer and verifier alike.
+
+Each returns ``None`` where the rule holds and raises ``RuleError`` with the reason code where it does not.
+"""
+
+from datetime import datetime
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import ClockError, RuleError
+from keyseat_shared.instants import CLOCK_TOLERANCE, format_instant, whole_years
+from keyseat_shared.policy import Policy
+
+
+def check_annual(term: str, starts_at: datetime, ends_at: datetime, policy: Policy) -> None:
+    """Only an eligible term converts, and an annual period is a whole number of years (rule 1).
+
+    Raises:
+        RuleError: ``NOT_ANNUAL``.
+    """
+    if term not in policy.eligible_terms:
+        raise RuleError(
+            ReasonCode.NOT_ANNUAL,
+            f"a {term} subscription cannot be converted to an offline licence"
+            f" (eligible: {', '.join(policy.eligible_terms) or 'none'})",
+            details={"term": term, "eligible_terms": list(policy.eligible_terms)},
+        )
+    if term == "annual" and not whole_years(starts_at, ends_at):
+        raise RuleError(
+            ReasonCode.NOT_ANNUAL,
+            f"the period {format_instant(starts_at)} to {format_instant(ends_at)} is not a whole number of years",
+            details={"starts_at": format_instant(starts_at), "ends_at": format_instant(ends_at)},
+        )
+
+
+def check_sunset(issued_at: datetime, policy: Policy) -> None:
+    """Nothing is generated at or after the sunset (rule 2).
+
+    Raises:
+        RuleError: ``ISSUED_AFTER_SUNSET``.
+    """
+    if policy.sunset is not None and issued_at >= policy.sunset:
+        raise RuleError(
+            ReasonCode.ISSUED_AFTER_SUNSET,
+            f"offline licence generation ended at {format_instant(policy.sunset)}",
+            details={"sunset": format_instant(policy.sunset), "issued_at": format_instant(issued_at)},
+        )
+
+
+def check_expiry_bounds(expires_at: datetime, issued_at: datetime, ends_at: datetime) -> None:
+    """A licence never outlives its subscription and is never born expired (rule 3).
+
+    Raises:
+        RuleError: ``SUBSCRIPTION_ENDED``, ``EXPIRY_AFTER_SUBSCRIPTION`` or ``EXPIRY_IN_PAST``.
+    """
+    if issued_at >= ends_at:
+        raise RuleError(
+            ReasonCode.SUBSCRIPTION_ENDED,
+            f"the subscription ended at {format_instant(ends_at)}",
+            details={"ends_at": format_instant(ends_at)},
+        )
+    if expires_at > ends_at:
+        raise RuleError(
+            ReasonCode.EXPIRY_AFTER_SUBSCRIPTION,
+            f"the expiry {format_instant(expires_at)} is after the end of the subscription, {format_instant(ends_at)}",
+            details={"expires_at": format_instant(expires_at), "ends_at": format_instant(ends_at)},
+        )
+    if expires_at <= issued_at:
+        raise RuleError(
+            ReasonCode.EXPIRY_IN_PAST,
+            f"the expiry {format_instant(expires_at)} is not after the time of issue, {format_instant(issued_at)}",
+            details={"expires_at": format_instant(expires_at), "issued_at": format_instant(issued_at)},
+        )
+
+
+def check_current(starts_at: datetime, expires_at: datetime, now: datetime) -> None:
+    """A licence counts from the start of its subscription while ``now < expires_at`` (rule 3).
+
+    Raises:
+        RuleError: ``NOT_YET_VALID`` or ``EXPIRED``.
+    """
+    if now < starts_at:
+        raise RuleError(
+            ReasonCode.NOT_YET_VALID,
+            f"the licence counts from {format_instant(starts_at)}; it is {format_instant(now)} now",
+            details={"starts_at": format_instant(starts_at), "now": format_instant(now)},
+        )
+    if now >= expires_at:
+        raise RuleError(
+            ReasonCode.EXPIRED,
+            f"the licence expired at {format_instant(expires_at)}; it is {format_instant(now)} now",
+            details={"expires_at": format_instant(expires_at), "now": format_instant(now)},
+        )
+
+
+def check_not_before_floor(now: datetime, floor: datetime, evidence: str) -> None:
+    """Time does not run backwards: ``now`` may lag behind a signed or recorded instant by 5 minutes at most.
+
+    Raises:
+        ClockError: ``CLOCK_ROLLED_BACK`` that names the evidence.
+    """
+    if now < floor - CLOCK_TOLERANCE:
+        raise ClockError(
+            ReasonCode.CLOCK_ROLLED_BACK,
+            f"the clock says {format_instant(now)}, but {evidence} is from {format_instant(floor)}",
+            details={"now": format_instant(now), "evidence": evidence, "at": format_instant(floor)},
+        )

@@ -1,0 +1,271 @@
+"""The trust bundle: which keys count for what, until when, and the vendor's policy, all signed by the root keys."""
+
+import os
+from datetime import datetime
+from typing import NamedTuple
+
+from keyseat_shared import fields
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.envelope import MAX_SIZE, TRUST_TYPE, Envelope, decode_base64, encode_base64
+from keyseat_shared.errors import MalformedError, TrustError, UntrustedError
+from keyseat_shared.example_keys import EXAMPLE_PUBLIC_KEYS
+from keyseat_shared.instants import format_instant
+from keyseat_shared.keys import ED25519, SIGNATURE_SIZE, PublicKey
+from keyseat_shared.policy import Policy
+from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
+
+FORMAT = 1
+LICENSE = "license"
+LEASE = "lease"
+ACTIVE = "active"
+RETIRED = "retired"
+COMPROMISED = "compromised"
+
+_MAX_KEYS = 64
+_MAX_ROOT_KEYS = 16
+_BUNDLE_KEYS = frozenset({"format", "version", "issued_at", "vendor", "root", "keys", "policy", "signatures_required"})
+_ROOT_KEYS = frozenset({"keys", "threshold"})
+_ROOT_KEY_KEYS = frozenset({"keyid", "algorithm", "public_key"})
+_KEY_KEYS = _ROOT_KEY_KEYS | {"purpose", "valid_from", "valid_until", "status"}
+
+
+class TrustedKey(NamedTuple):
+    """A key of the bundle: what it may sign (``license`` or ``lease``), and when. ``valid_until`` is exclusive."""
+
+    key: PublicKey
+    purpose: str
+    valid_from: datetime
+    valid_until: datetime
+    status: str
+
+    def check_may_sign(self, purpose: str, issued_at: datetime) -> None:
+        """Require that this key may have signed a file for ``purpose`` at ``issued_at`` (the key window).
+
+        Raises:
+            UntrustedError: ``KEY_COMPROMISED`` or ``KEY_NOT_VALID``.
+        """
+        if self.status == COMPROMISED:
+            raise UntrustedError(ReasonCode.KEY_COMPROMISED, f"the signing key {self.key.keyid} was revoked")
+        if self.purpose != purpose:
+            raise UntrustedError(
+                ReasonCode.KEY_NOT_VALID,
+                f"the signing key {self.key.keyid} is a {self.purpose} key, not a {purpose} key",
+            )
+        if not self.valid_from <= issued_at < self.valid_until:
+            raise UntrustedError(
+                ReasonCode.KEY_NOT_VALID,
+                f"the signing key {self.key.keyid} was not valid at {format_instant(issued_at)}",
+                details={
+                    "valid_from": format_instant(self.valid_from),
+                    "valid_until": format_instant(self.valid_until),
+                },
+            )
+
+
+class TrustBundle(NamedTuple):
+    """A verified trust bundle. It exists only through ``load``, ``from_bytes`` and ``update``."""
+
+    version: int
+    issued_at: datetime
+    vendor: str
+    root: tuple[PublicKey, ...]
+    threshold: int
+    keys: tuple[TrustedKey, ...]
+    policy: Policy
+    signatures_required: tuple[str, ...]
+    data: bytes
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], *, allow_example_keys: bool = False) -> "TrustBundle":
+        """Read and verify a bundle that the caller pins (ships with the program).
+
+        Raises:
+            TrustError: ``UNREADABLE``, ``TRUST_INVALID`` or ``EXAMPLE_KEY``.
+        """
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a cold start
+                data = file.read(MAX_SIZE + 1)
+        except OSError as error:
+            raise TrustError(
+                ReasonCode.UNREADABLE,
+                f"cannot read the trust bundle {os.fspath(path)!r}: {error.strerror}",
+                next_step="Name the trust bundle (trust.json) that your vendor gave you.",
+            ) from None
+        return cls.from_bytes(data, allow_example_keys=allow_example_keys)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, *, allow_example_keys: bool = False) -> "TrustBundle":
+        """Verify a bundle against its own root keys and threshold.
+
+        Raises:
+            TrustError: ``TRUST_INVALID`` or ``EXAMPLE_KEY``.
+        """
+        envelope, bundle = _parse(data)
+        _require_threshold(bundle, envelope, "its own")
+        if not allow_example_keys:
+            _refuse_example_keys(bundle)
+        return bundle
+
+    def update(self, data: bytes, *, allow_example_keys: bool = False) -> "TrustBundle":
+        """Return the newer bundle in ``data``, which both the present and the new root keys must have signed.
+
+        Identical bytes return the present bundle. (The update rule of the TUF specification, 5.3.)
+
+        Raises:
+            TrustError: ``TRUST_ROLLBACK`` where its version is not higher, ``TRUST_INVALID`` or ``EXAMPLE_KEY``.
+        """
+        if data == self.data:
+            return self
+        envelope, newer = _parse(data)
+        _require_threshold(self, envelope, "the present")
+        _require_threshold(newer, envelope, "its own")
+        if not allow_example_keys:
+            _refuse_example_keys(newer)
+        # After the signatures: only the vendor can tell us that a version is old.
+        if newer.version <= self.version:
+            raise TrustError(
+                ReasonCode.TRUST_ROLLBACK,
+                f"version {newer.version} is not newer than version {self.version} in use",
+                details={"offered": newer.version, "present": self.version},
+            )
+        newer.check_keys()
+        return newer
+
+    def check_keys(self) -> None:
+        """Make the whole check of every key, used or not: as an update is adopted or a bundle is signed.
+
+        Raises:
+            TrustError: ``TRUST_INVALID``.
+        """
+        for key in (*self.root, *[trusted.key for trusted in self.keys]):
+            key.check()
+
+    def find(self, keyid: str) -> TrustedKey | None:
+        """Return the key with this id, or ``None``."""
+        for trusted in self.keys:
+            if trusted.key.keyid == keyid:
+                return trusted
+        return None
+
+
+def bundle_payload(
+    *,
+    version: int,
+    issued_at: datetime,
+    vendor: str,
+    root: tuple[PublicKey, ...],
+    threshold: int,
+    keys: tuple[TrustedKey, ...],
+    policy: Policy,
+    signatures_required: tuple[str, ...] = (ED25519,),
+) -> bytes:
+    """Write the payload of a trust bundle as it is signed."""
+    return dumps_compact(
+        {
+            "format": FORMAT,
+            "version": version,
+            "issued_at": format_instant(issued_at),
+            "vendor": vendor,
+            "root": {"keys": [_key_dict(key) for key in root], "threshold": threshold},
+            "keys": [
+                _key_dict(trusted.key)
+                | {
+                    "purpose": trusted.purpose,
+                    "valid_from": format_instant(trusted.valid_from),
+                    "valid_until": format_instant(trusted.valid_until),
+                    "status": trusted.status,
+                }
+                for trusted in keys
+            ],
+            "policy": policy.to_dict(),
+            "signatures_required": list(signatures_required),
+        }
+    )
+
+
+def _require_threshold(bundle: TrustBundle, envelope: Envelope, whose: str) -> None:
+    signers = len(envelope.signers(bundle.root))
+    if signers < bundle.threshold:
+        raise TrustError(
+            ReasonCode.TRUST_INVALID,
+            f"the trust bundle is signed by {signers} of {whose} root keys; {bundle.threshold} must sign",
+        )
+
+
+def _refuse_example_keys(bundle: TrustBundle) -> None:
+    for key in (*bundle.root, *[trusted.key for trusted in bundle.keys]):
+        if key.raw in EXAMPLE_PUBLIC_KEYS:
+            raise TrustError(
+                ReasonCode.EXAMPLE_KEY, f"the trust bundle holds the example key {key.keyid}, which is public"
+            )
+
+
+def _key_dict(key: PublicKey) -> dict[str, object]:
+    return {"keyid": key.keyid, "algorithm": key.algorithm, "public_key": encode_base64(key.raw)}
+
+
+def _parse(data: bytes) -> tuple[Envelope, TrustBundle]:
+    try:
+        envelope = Envelope.from_bytes(data)
+        if envelope.payload_type != TRUST_TYPE:
+            malformed("the file is not a trust bundle")
+        # Unlike a licence, a bundle names the keys that verify it, so it is read before it is verified;
+        # the caller verifies it before it hands anything out.
+        return envelope, _read(loads_object(envelope.payload), data)
+    except MalformedError as error:
+        raise TrustError(ReasonCode.TRUST_INVALID, f"the trust bundle is not usable: {error.message}") from None
+
+
+def _read(value: dict[str, object], data: bytes) -> TrustBundle:
+    if value.get("format") != FORMAT or type(value["format"]) is not int:
+        malformed(f"its format is not {FORMAT}")
+    require_keys(value, "the bundle", _BUNDLE_KEYS)
+    root = fields.mapping(value["root"], "root")
+    require_keys(root, "root", _ROOT_KEYS)
+    root_keys = tuple(
+        [_public_key(entry, _ROOT_KEY_KEYS) for entry in fields.sequence(root["keys"], "root keys", _MAX_ROOT_KEYS)]
+    )
+    keys = tuple([_trusted_key(entry) for entry in fields.sequence(value["keys"], "keys", _MAX_KEYS)])
+    every = (*root_keys, *[trusted.key for trusted in keys])
+    # One key under two ids would count twice against a threshold, or be root and licence key at once.
+    if len({key.raw for key in every}) != len(every) or len({key.keyid for key in every}) != len(every):
+        malformed("it lists a key or a key id twice")
+    required = fields.codes(value["signatures_required"], "signatures_required")
+    if ED25519 not in required or not SIGNATURE_SIZE.keys() >= set(required):
+        malformed("signatures_required must hold ed25519 and only known algorithms")
+    return TrustBundle(
+        fields.whole(value["version"], "version", 1, 2**53),
+        fields.instant(value["issued_at"], "issued_at"),
+        fields.text(value["vendor"], "vendor"),
+        root_keys,
+        fields.whole(root["threshold"], "threshold", 1, len(root_keys)),
+        keys,
+        Policy.from_dict(fields.mapping(value["policy"], "policy")),
+        required,
+        data,
+    )
+
+
+def _public_key(value: object, keys: frozenset[str]) -> PublicKey:
+    entry = fields.mapping(value, "a key")
+    require_keys(entry, "a key", keys)
+    return PublicKey(
+        fields.code(entry["algorithm"], "algorithm"),
+        decode_base64(entry["public_key"], "public_key"),
+        fields.text(entry["keyid"], "keyid"),
+    )
+
+
+def _trusted_key(value: object) -> TrustedKey:
+    key = _public_key(value, _KEY_KEYS)
+    entry = fields.mapping(value, "a key")
+    trusted = TrustedKey(
+        key,
+        fields.code(entry["purpose"], "purpose"),
+        fields.instant(entry["valid_from"], "valid_from"),
+        fields.instant(entry["valid_until"], "valid_until"),
+        fields.code(entry["status"], "status"),
+    )
+    if trusted.purpose not in {LICENSE, LEASE} or trusted.status not in {ACTIVE, RETIRED, COMPROMISED}:
+        malformed("a key has an unknown purpose or status")
+    return trusted
