@@ -1,0 +1,86 @@
+"""The issuer's home: the folder that holds keys, trust bundle and ledger, and how files get into it."""
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError, TrustError
+from keyseat_shared.trust import TrustBundle
+
+HOME_VARIABLE = "KEYSEAT_ISSUER_HOME"
+TRUST_FILE = "trust.json"
+HISTORY_FOLDER = "trust"
+KEYS_FOLDER = "keys"
+LEDGER_FILE = "ledger.sqlite3"
+
+_NOT_HERE = "Make one with `keyseat-issuer init`, or set KEYSEAT_ISSUER_HOME to the folder that holds it."
+
+
+def issuer_home() -> Path:
+    """Return the folder in ``KEYSEAT_ISSUER_HOME``, or ``~/.keyseat-issuer``. It need not exist."""
+    named = os.environ.get(HOME_VARIABLE)
+    return Path(named).expanduser().absolute() if named else Path.home() / ".keyseat-issuer"
+
+
+def load_trust(home: Path | None = None, *, allow_example_keys: bool = False) -> TrustBundle:
+    """Read and verify the issuer's own trust bundle.
+
+    Raises:
+        TrustError: ``UNREADABLE`` where there is none, ``TRUST_INVALID`` or ``EXAMPLE_KEY``.
+    """
+    path = (home or issuer_home()) / TRUST_FILE
+    try:
+        return TrustBundle.load(path, allow_example_keys=allow_example_keys)
+    except TrustError as error:
+        if error.code is not ReasonCode.UNREADABLE:
+            raise
+        message = error.message if path.exists() else f"there is no issuer in {str(path.parent)!r}"
+        raise TrustError(ReasonCode.UNREADABLE, message, next_step=_NOT_HERE) from None
+
+
+def make_private_folder(path: Path) -> None:
+    """Make ``path`` (and its parents) as a folder that only its owner may enter, or tighten one that exists."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        path.chmod(0o700)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` whole or not at all, readable by its owner only, and durable on return.
+
+    Raises:
+        KeyseatError: ``UNREADABLE`` that names the file and the reason.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise KeyseatError(
+            ReasonCode.UNREADABLE,
+            f"cannot write {str(path)!r}: {error.strerror}",
+            next_step="Check that the folder exists, is yours, and that the disk has room.",
+        ) from None
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable: a rename survives a power cut only after this (fsync(2), notes)."""
+    if os.name == "nt":  # folders cannot be opened there; NTFS journals renames itself
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
