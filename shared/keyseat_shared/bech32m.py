@@ -17,6 +17,11 @@ CHECKSUM_LENGTH = 6
 
 _CONSTANT = 0x2BC830A3
 _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
+# What five bits that leave the register put back into it: the sum of their generators.
+_STEP = [0]
+for _generator in _GENERATOR:
+    _STEP += [_before ^ _generator for _before in _STEP]
+_DIGITS = "0123456789abcdefghijklmnopqrstuv"  # of base 32 as `int` reads it
 _VALUES = {symbol: value for value, symbol in enumerate(ALPHABET)}
 
 
@@ -32,12 +37,7 @@ class Bech32mError(ValueError):
 
 def _polymod(values: "list[int]", state: int = 1) -> int:
     for value in values:
-        top = state >> 25
-        state = (state & 0x1FFFFFF) << 5 ^ value
-        if top:
-            for bit, generator in enumerate(_GENERATOR):
-                if top >> bit & 1:
-                    state ^= generator
+        state = (state & 0x1FFFFFF) << 5 ^ value ^ _STEP[state >> 25]
     return state
 
 
@@ -90,9 +90,7 @@ def decode(prefix: str, word: str) -> bytes:
 
 def _to_bytes(values: "list[int]") -> bytes:
     bits = len(values) * 5
-    number = 0
-    for value in values:
-        number = number << 5 | value
+    number = int("0" + "".join([_DIGITS[value] for value in values]), 32)
     size, rest = divmod(bits, 8)
     # BIP 173: at most four bits of padding, all zero; otherwise two words would mean the same bytes.
     if rest > 4 or number & ((1 << rest) - 1):  # noqa: PLR2004 - the four bits of the comment

@@ -72,6 +72,25 @@ def check_expiry_bounds(expires_at: datetime, issued_at: datetime, ends_at: date
         )
 
 
+def check_evidence(instance_source: str, policy: Policy) -> None:
+    """A machine ID may not rest on a kind of weaker evidence that the policy forbids (rule 6).
+
+    Args:
+        instance_source: where the ID's instance evidence came from (``MachineID.instance_source``).
+        policy: the policy in force.
+
+    Raises:
+        RuleError: ``MACHINE_WEAK``.
+    """
+    if instance_source in policy.forbidden_evidence:
+        raise RuleError(
+            ReasonCode.MACHINE_WEAK,
+            f"the policy forbids machine IDs that hold evidence of the kind {instance_source}",
+            details={"evidence": instance_source, "forbidden_evidence": list(policy.forbidden_evidence)},
+            next_step="Get a machine ID made without it (`keyseat machine-id` on the host), or activate online.",
+        )
+
+
 def check_current(starts_at: datetime, expires_at: datetime, now: datetime) -> None:
     """A licence counts from the start of its subscription while ``now < expires_at`` (rule 3).
 
