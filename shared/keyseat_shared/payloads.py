@@ -154,19 +154,21 @@ class MachineTestPayload(NamedTuple):
             fields.instant(value["expires_at"], "expires_at"),
         )
 
+    def to_dict(self) -> dict[str, object]:
+        """Return the payload object, keys in the order of the specification."""
+        return {
+            "format": FORMAT,
+            "test_id": self.test_id,
+            "product": self.product,
+            "organization": {"id": self.organization_id, "name": self.organization_name},
+            "machine_id": self.machine_id,
+            "issued_at": format_instant(self.issued_at),
+            "expires_at": format_instant(self.expires_at),
+        }
+
     def to_bytes(self) -> bytes:
         """Write the payload as it is signed."""
-        return dumps_compact(
-            {
-                "format": FORMAT,
-                "test_id": self.test_id,
-                "product": self.product,
-                "organization": {"id": self.organization_id, "name": self.organization_name},
-                "machine_id": self.machine_id,
-                "issued_at": format_instant(self.issued_at),
-                "expires_at": format_instant(self.expires_at),
-            }
-        )
+        return dumps_compact(self.to_dict())
 
 
 class LeasePayload(NamedTuple):

@@ -103,7 +103,7 @@ class TrustBundle(NamedTuple):
         envelope, bundle = _parse(data)
         _require_threshold(bundle, envelope, "its own")
         if not allow_example_keys:
-            _refuse_example_keys(bundle)
+            bundle.refuse_example_keys()
         return bundle
 
     def update(self, data: bytes, *, allow_example_keys: bool = False) -> "TrustBundle":
@@ -120,7 +120,7 @@ class TrustBundle(NamedTuple):
         _require_threshold(self, envelope, "the present")
         _require_threshold(newer, envelope, "its own")
         if not allow_example_keys:
-            _refuse_example_keys(newer)
+            newer.refuse_example_keys()
         # After the signatures: only the vendor can tell us that a version is old.
         if newer.version <= self.version:
             raise TrustError(
@@ -139,6 +139,18 @@ class TrustBundle(NamedTuple):
         """
         for key in (*self.root, *[trusted.key for trusted in self.keys]):
             key.check()
+
+    def refuse_example_keys(self) -> None:
+        """Refuse a bundle that holds a key of ``keys.example``, which anybody can sign with.
+
+        Raises:
+            TrustError: ``EXAMPLE_KEY``.
+        """
+        for key in (*self.root, *[trusted.key for trusted in self.keys]):
+            if key.raw in EXAMPLE_PUBLIC_KEYS:
+                raise TrustError(
+                    ReasonCode.EXAMPLE_KEY, f"the trust bundle holds the example key {key.keyid}, which is public"
+                )
 
     def find(self, keyid: str) -> TrustedKey | None:
         """Return the key with this id, or ``None``."""
@@ -190,14 +202,6 @@ def _require_threshold(bundle: TrustBundle, envelope: Envelope, whose: str) -> N
             ReasonCode.TRUST_INVALID,
             f"the trust bundle is signed by {signers} of {whose} root keys; {bundle.threshold} must sign",
         )
-
-
-def _refuse_example_keys(bundle: TrustBundle) -> None:
-    for key in (*bundle.root, *[trusted.key for trusted in bundle.keys]):
-        if key.raw in EXAMPLE_PUBLIC_KEYS:
-            raise TrustError(
-                ReasonCode.EXAMPLE_KEY, f"the trust bundle holds the example key {key.keyid}, which is public"
-            )
 
 
 def _key_dict(key: PublicKey) -> dict[str, object]:

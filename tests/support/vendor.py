@@ -8,6 +8,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+
 from keyseat_shared.envelope import LEASE_TYPE, LICENSE_TYPE, TEST_LICENSE_TYPE, TRUST_TYPE, Envelope, Signature, pae
 from keyseat_shared.keys import ED25519, ML_DSA_65, ML_DSA_CONTEXT, PublicKey, key_id
 from keyseat_shared.machine_id import MachineID

@@ -1,1 +1,99 @@
-"""The client side: verify licence files offline, and say why not."""
+"""The client side: verify licence files offline, and say why not.
+
+Everything here is loaded on first use, so that a program pays at its start only for what it runs.
+"""
+
+TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
+if TYPE_CHECKING:
+    from keyseat_shared.codes import ReasonCode
+    from keyseat_shared.errors import (
+        ClockError,
+        CouldNotVerifyError,
+        InvalidLicenseError,
+        KeyseatError,
+        MachineError,
+        MalformedError,
+        RuleError,
+        TrustError,
+        UntrustedError,
+        VerificationError,
+    )
+    from keyseat_shared.machine_id import MachineID
+    from keyseat_shared.trust import TrustBundle
+    from keyseat_verifier.client import LicenseClient
+    from keyseat_verifier.clock import ClockGuard
+    from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver
+    from keyseat_verifier.machine import MachineProbe, probe_machine
+    from keyseat_verifier.status import Status
+    from keyseat_verifier.verified import Check, Report, VerifiedLicense, VerifiedTestLicense
+    from keyseat_verifier.verifier import Verifier
+
+__all__ = [
+    "Check",
+    "ClockError",
+    "ClockGuard",
+    "CouldNotVerifyError",
+    "Entitlement",
+    "InvalidLicenseError",
+    "KeyseatError",
+    "LicenseClient",
+    "MachineError",
+    "MachineID",
+    "MachineProbe",
+    "MalformedError",
+    "NotEntitled",
+    "PassedOver",
+    "ReasonCode",
+    "Report",
+    "RuleError",
+    "Status",
+    "TrustBundle",
+    "TrustError",
+    "UntrustedError",
+    "VerificationError",
+    "VerifiedLicense",
+    "VerifiedTestLicense",
+    "Verifier",
+    "probe_machine",
+]
+
+_HOMES = {
+    "keyseat_shared.codes": ("ReasonCode",),
+    "keyseat_shared.errors": (
+        "ClockError",
+        "CouldNotVerifyError",
+        "InvalidLicenseError",
+        "KeyseatError",
+        "MachineError",
+        "MalformedError",
+        "RuleError",
+        "TrustError",
+        "UntrustedError",
+        "VerificationError",
+    ),
+    "keyseat_shared.machine_id": ("MachineID",),
+    "keyseat_shared.trust": ("TrustBundle",),
+    "keyseat_verifier.client": ("LicenseClient",),
+    "keyseat_verifier.clock": ("ClockGuard",),
+    "keyseat_verifier.entitlement": ("Entitlement", "NotEntitled", "PassedOver"),
+    "keyseat_verifier.machine": ("MachineProbe", "probe_machine"),
+    "keyseat_verifier.status": ("Status",),
+    "keyseat_verifier.verified": ("Check", "Report", "VerifiedLicense", "VerifiedTestLicense"),
+    "keyseat_verifier.verifier": ("Verifier",),
+}
+
+
+def __getattr__(name: str) -> object:
+    for home, names in _HOMES.items():
+        if name in names:
+            from importlib import import_module  # noqa: PLC0415 - late: see the module docstring
+
+            value: object = getattr(import_module(home), name)
+            globals()[name] = value
+            return value
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
