@@ -1,0 +1,168 @@
+"""The ledger's database: is it there and ready, bring it up to date, and say what is wrong in words that help."""
+
+import contextlib
+import os
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from keyseat_issuer.bootstrap import setup
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+_MIGRATE = "Run `keyseat-issuer migrate`."
+_INIT = "Make one with `keyseat-issuer init` (or `keyseat-issuer migrate` for the ledger alone)."
+_URL = "Check that DATABASE_URL names the right database, user and password."
+_BUSY = "Try again; if it lasts, find out which program keeps the database locked."
+_UP = "Check that the database server is up and reachable, and that DATABASE_URL is right."
+_FILE = "Check that you may read and write the file and its folder, and that the disk has room."
+
+# What drivers say -> what we say. The drivers' own text stays out: it may hold hosts, users and passwords.
+_KNOWN = (
+    (("no such table", "does not exist", "undefinedtable"), "the ledger's tables are missing or old", _MIGRATE),
+    (("no such column", "has no column"), "the ledger's tables are missing or old", _MIGRATE),
+    (("locked", "lock timeout", "deadlock"), "the database is busy", _BUSY),
+    (("readonly", "read-only"), "the database cannot be written", _FILE),
+    (("unable to open", "disk i/o", "disk is full"), "the database file cannot be used", _FILE),
+    (("not a database", "malformed"), "the file is not a usable SQLite database", "Restore it from a backup."),
+    (("password", "authentication", "permission denied", "role "), "the database refused the sign-in", _URL),
+    (("resolve", "translate host", "name or service"), "the database server's name is unknown", _URL),
+)
+
+
+def unavailable(message: str, next_step: str) -> KeyseatError:
+    """Return the error for a ledger that cannot be used."""
+    return KeyseatError(ReasonCode.LEDGER_UNAVAILABLE, message, next_step=next_step)
+
+
+def explain(error: Exception) -> KeyseatError:
+    """Turn an error of Django's database layer into ``LEDGER_UNAVAILABLE`` that says what to do."""
+    text = str(error).lower()
+    # PostgreSQL says "does not exist" of databases and roles as well as of tables.
+    if 'database "' in text and "does not exist" in text:
+        return unavailable("the database does not exist", f"Create it (createdb), then: {_MIGRATE}")
+    if 'role "' in text and "does not exist" in text:
+        return unavailable("the database refused the sign-in", _URL)
+    for signs, message, next_step in _KNOWN:
+        if any(sign in text for sign in signs):
+            return unavailable(message, next_step)
+    return unavailable(f"the database did not answer ({type(error).__name__})", _UP)
+
+
+@contextlib.contextmanager
+def ledger_errors() -> Iterator[None]:
+    """Turn errors of the database inside the block into ``LEDGER_UNAVAILABLE``; other errors pass.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+    """
+    from django.db import Error, IntegrityError, InterfaceError  # noqa: PLC0415 - Django is loaded by now
+
+    try:
+        yield
+    except IntegrityError as error:
+        raise unavailable(
+            "the ledger refused an entry that breaks one of its constraints; nothing was changed",
+            "Try again; if it happens again, run `keyseat-issuer audit verify` and report a bug.",
+        ) from error
+    except (Error, InterfaceError) as error:
+        raise explain(error) from error
+
+
+@contextlib.contextmanager
+def snapshot() -> Iterator[None]:
+    """Read the database as it is at one instant, without holding up those who write.
+
+    Must not stand inside a transaction. Writing inside the block is an error.
+    """
+    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
+
+    # By hand: Django's atomic() is IMMEDIATE on SQLite (it would stop writers) and READ COMMITTED on PostgreSQL.
+    start = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" if connection.vendor == "postgresql" else "BEGIN DEFERRED"
+    with connection.cursor() as cursor:
+        cursor.execute(start)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ROLLBACK")
+
+
+def require_ready() -> None:
+    """Set Django up and make sure that the ledger can be used: reachable, writable, migrated.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE`` with the command that helps.
+    """
+    setup()
+    path = _sqlite_file()
+    if path is not None:
+        _require_file(path)
+    with ledger_errors():
+        _require_migrated()
+
+
+def migrate() -> list[str]:
+    """Make the ledger's tables, or bring them up to date. Return the names of the migrations applied.
+
+    A SQLite file is made readable by its owner only.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+    """
+    setup()
+    path = _sqlite_file()
+    if path is not None:
+        _make_file(path)
+    from django.core.management import call_command  # noqa: PLC0415 - Django is loaded by now
+
+    with ledger_errors():
+        before = _applied()
+        call_command("migrate", verbosity=0, interactive=False)
+        return sorted(_applied() - before)
+
+
+def _sqlite_file() -> Path | None:
+    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
+
+    return Path(str(connection.settings_dict["NAME"])) if connection.vendor == "sqlite" else None
+
+
+def _require_file(path: Path) -> None:
+    try:
+        if not path.exists():
+            raise unavailable(f"there is no ledger at {str(path)!r}", _INIT)
+        usable = os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)
+    except PermissionError:
+        usable = False
+    if not usable:
+        raise unavailable(f"the ledger {str(path)!r} may not be read and written by you", _FILE)
+
+
+def _make_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Before SQLite makes it with the umask's rights: it holds customers' addresses.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise unavailable(f"cannot write the ledger {str(path)!r}: {error.strerror}", _FILE) from None
+
+
+def _applied() -> set[str]:
+    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
+    from django.db.migrations.recorder import MigrationRecorder  # noqa: PLC0415 - likewise
+
+    return {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "ledger"}
+
+
+def _require_migrated() -> None:
+    from keyseat_issuer.ledger import migrations  # noqa: PLC0415 - Django is loaded by now
+
+    known = {entry.name for entry in pkgutil.iter_modules(migrations.__path__)}
+    applied = _applied()
+    if known - applied:
+        raise unavailable(
+            "the ledger is not migrated" if not applied else "the ledger was made by an older version", _MIGRATE
+        )
+    if applied - known:
+        raise unavailable("the ledger was made by a newer version", "Update this software.")

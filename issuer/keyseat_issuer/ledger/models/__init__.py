@@ -1,0 +1,33 @@
+"""The ledger's tables."""
+
+from keyseat_issuer.ledger.models.audit import AuditEvent, AuditHead, Idempotency
+from keyseat_issuer.ledger.models.organizations import Account, Invitation, Membership, Organization, Role
+from keyseat_issuer.ledger.models.seats import (
+    Allocation,
+    AllocationKind,
+    Ending,
+    OfflineLicense,
+    Pool,
+    SeatKind,
+    Subscription,
+    Term,
+)
+
+__all__ = [
+    "Account",
+    "Allocation",
+    "AllocationKind",
+    "AuditEvent",
+    "AuditHead",
+    "Ending",
+    "Idempotency",
+    "Invitation",
+    "Membership",
+    "OfflineLicense",
+    "Organization",
+    "Pool",
+    "Role",
+    "SeatKind",
+    "Subscription",
+    "Term",
+]

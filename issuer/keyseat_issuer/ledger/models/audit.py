@@ -1,0 +1,61 @@
+"""The audit log, hash-chained and append-only, its head, and the results of requests that may come twice."""
+
+from django.db import models
+from django.db.models import Q
+
+from keyseat_issuer.ledger.append_only import AppendOnlyModel, AppendOnlyQuerySet
+from keyseat_issuer.ledger.models.organizations import Organization
+
+ZERO_DIGEST = "0" * 64
+"""What the first row names as its predecessor."""
+
+
+class AuditEvent(AppendOnlyModel):
+    """One act: when, who, what, on what. ``details`` is JSON text; ``digest`` covers the row and its predecessor."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    at = models.DateTimeField()
+    actor = models.CharField(max_length=200)
+    action = models.CharField(max_length=64)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, null=True, related_name="audit_events")
+    subject = models.CharField(max_length=400)
+    details = models.TextField()
+    previous = models.CharField(max_length=64)
+    digest = models.CharField(max_length=64)
+
+    objects = AppendOnlyQuerySet["AuditEvent"].as_manager()
+
+    class Meta:
+        """Constraints."""
+
+        base_manager_name = "objects"
+        constraints = (models.CheckConstraint(condition=Q(seq__gte=1), name="audit_seq_positive"),)
+        indexes = (models.Index(fields=("action", "subject"), name="audit_by_subject"),)
+
+
+class AuditHead(models.Model):
+    """The one row that names the newest audit event; its lock puts audit rows into one order."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    seq = models.BigIntegerField()
+    digest = models.CharField(max_length=64)
+    at = models.DateTimeField()
+
+    class Meta:
+        """Constraints."""
+
+        constraints = (models.CheckConstraint(condition=Q(id=1), name="audit_head_only_one"),)
+
+    def __str__(self) -> str:
+        return f"audit head {self.seq}"
+
+
+class Idempotency(models.Model):
+    """The result of a request, so that the same request sent again gets the same answer."""
+
+    key = models.CharField(primary_key=True, max_length=128)
+    created_at = models.DateTimeField()
+    result = models.TextField()
+
+    def __str__(self) -> str:
+        return f"request {self.key}"

@@ -1,0 +1,168 @@
+"""The audit log: every act and every refusal is one row, chained by digests; the ledger's time only moves forward.
+
+The digest of a row is SHA-256 over the previous row's digest and the compact JSON of the row, so that a
+row cannot be changed, removed, added or moved without breaking the chain at that place.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.rules import check_not_before_floor
+from keyseat_shared.strictjson import dumps_compact
+
+OFFLINE_ISSUED = "offline.issued"
+"""The row that issues an offline licence: ``subject`` is the licence id, ``details`` hold ``FILE_DIGEST``."""
+
+FILE_DIGEST = "file_sha256"
+_FLOOR = "the ledger's newest audit row"
+_MAX_SUBJECT = 400
+_MAX_ACTOR = 200
+_BATCH = 500
+
+
+class NewEvent(NamedTuple):
+    """An event to append: ``subject`` says what it is about, ``details`` is JSON-ready and holds no secrets."""
+
+    action: str
+    subject: str
+    details: Mapping[str, object]
+    organization_id: UUID | None = None
+
+
+def cli_actor() -> str:
+    """Return who acts on a command line: ``cli:`` and the operating system's account name (from the real uid)."""
+    if hasattr(os, "getuid"):
+        import pwd  # noqa: PLC0415 - POSIX only
+
+        try:
+            return f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
+        except KeyError:
+            return f"cli:uid {os.getuid()}"
+    return f"cli:{os.getlogin()}"
+
+
+def ledger_now(now: datetime) -> datetime:
+    """Return the instant at which an act takes place: ``now``, or the newest audit row's where that is later.
+
+    Raises:
+        ClockError: ``CLOCK_ROLLED_BACK`` where ``now`` is more than 5 minutes before the newest row (design, 3.2).
+    """
+    newest = AuditHead.objects.values_list("at", flat=True).get(pk=1)
+    check_not_before_floor(now, newest, _FLOOR)
+    return max(now, newest)
+
+
+def append(
+    *,
+    actor: str,
+    action: str,
+    organization: Organization | None,
+    subject: str,
+    details: Mapping[str, object],
+    now: datetime,
+) -> AuditEvent:
+    """Append one event inside the caller's transaction. Locks the head: do it last.
+
+    Raises:
+        ClockError: ``CLOCK_ROLLED_BACK``.
+    """
+    event = NewEvent(action, subject, details, None if organization is None else organization.pk)
+    return append_many([event], actor=actor, now=now)[0]
+
+
+def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> list[AuditEvent]:
+    """Append events in order inside the caller's transaction, with few statements. Locks the head: do it last.
+
+    Raises:
+        ClockError: ``CLOCK_ROLLED_BACK`` where another process has dated an event more than 5 minutes later.
+    """
+    if not connection.in_atomic_block:
+        msg = "audit events are appended in the transaction of the act they tell of"
+        raise RuntimeError(msg)
+    head = AuditHead.objects.select_for_update().get(pk=1)
+    check_not_before_floor(now, head.at, _FLOOR)
+    at = max(now, head.at)
+    seq, digest = head.seq, head.digest
+    actor = clean(actor, _MAX_ACTOR)
+    rows = []
+    for event in events:
+        seq += 1
+        row = AuditEvent(
+            seq=seq,
+            at=at,
+            actor=actor,
+            action=event.action,
+            organization_id=event.organization_id,
+            subject=clean(event.subject, _MAX_SUBJECT),
+            details=dumps_compact(event.details).decode(),
+            previous=digest,
+        )
+        row.digest = digest = row_digest(row)
+        rows.append(row)
+    AuditEvent.objects.bulk_create(rows, batch_size=_BATCH)
+    head.seq, head.digest, head.at = seq, digest, at
+    head.save(update_fields=("seq", "digest", "at"))
+    return rows
+
+
+def refused(
+    error: KeyseatError,
+    *,
+    actor: str,
+    action: str,
+    organization: Organization | None,
+    subject: str,
+    now: datetime,
+    details: Mapping[str, object] | None = None,
+) -> None:
+    """Record a refused attempt, in a transaction of its own: call it after the act was rolled back.
+
+    The row's action is ``<action>.refused``. An attempt with the clock set back is dated by the ledger's time.
+    """
+    with transaction.atomic():
+        newest = AuditHead.objects.select_for_update().values_list("at", flat=True).get(pk=1)
+        append(
+            actor=actor,
+            action=f"{action}.refused",
+            organization=organization,
+            subject=subject,
+            details={"code": str(error.code), "message": error.message, **(details or {})},
+            now=max(now, newest),
+        )
+
+
+def row_digest(row: AuditEvent) -> str:
+    """Return the SHA-256, in hex, that chains a row to the one before it."""
+    content = dumps_compact(
+        [
+            row.seq,
+            row.at.astimezone(UTC).isoformat(),
+            row.actor,
+            row.action,
+            None if row.organization_id is None else str(row.organization_id),
+            row.subject,
+            row.details,
+        ]
+    )
+    return hashlib.sha256(row.previous.encode() + content).hexdigest()
+
+
+def clean(text: str, most: int) -> str:
+    """Return ``text`` fit to be stored and shown: at most ``most`` characters, unprintable ones as ``?``."""
+    return "".join([c if c.isprintable() else "?" for c in text[:most]])
+
+
+def recent(limit: int, organization: Organization | None = None) -> Iterable[AuditEvent]:
+    """Return the newest ``limit`` events, oldest first, of one organisation or of all."""
+    events = AuditEvent.objects.select_related("organization").order_by("-seq")
+    if organization is not None:
+        events = events.filter(organization=organization)
+    return reversed(list(events[:limit]))

@@ -1,0 +1,208 @@
+"""Pools of seats: every operation on a quota locks the pool's row, takes back what has expired, and counts in it.
+
+Counting rows instead would be slow and, on PostgreSQL, wrong: two transactions that count at the same
+time both see the last free seat. The counter under a row lock is right on both databases.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import F, Sum
+
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Pool, SeatKind
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
+
+_EXPIRING = (AllocationKind.LEASE, AllocationKind.OFFLINE)
+
+
+class Availability(NamedTuple):
+    """A pool at an instant: expired seats count as free. ``next_expiry``: when the next offline seat comes back."""
+
+    quota: int
+    used: int
+    available: int
+    assigned: int
+    offline: int
+    next_expiry: datetime | None
+
+
+def lock_pool(pool_id: UUID | str) -> Pool:
+    """Lock one pool's row until the transaction ends, and return it. Call inside a transaction.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``.
+    """
+    return lock_pools([pool_id])[0]
+
+
+def lock_pools(pool_ids: Collection[UUID | str]) -> list[Pool]:
+    """Lock several pools, always in the order of their ids: two transactions never wait for each other.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` where one of them does not exist.
+    """
+    locked = list(Pool.objects.select_for_update().filter(pk__in=pool_ids).order_by("pk"))
+    if len(locked) != len(set(map(str, pool_ids))):
+        raise KeyseatError(ReasonCode.NOT_FOUND, "the pool of seats does not exist")
+    return locked
+
+
+def reclaim_expired(pool: Pool, now: datetime) -> int:
+    """Take back the seats of a locked pool's expired leases and offline licences; return how many seats.
+
+    Costs one index look-up where nothing has expired, and one update of the expired rows otherwise.
+    """
+    expired = Allocation.objects.filter(
+        pool_id=pool.pk, kind__in=_EXPIRING, released_at__isnull=True, expires_at__lte=now
+    )
+    seats: int = expired.aggregate(total=Sum("count"))["total"] or 0
+    if seats:
+        # At its own expiry: that is when the seat was free again, however much later anybody asked.
+        expired.update(released_at=F("expires_at"), ending=Ending.EXPIRED)
+        pool.used -= seats
+        save_counters(pool)
+    return seats
+
+
+def charge(pool: Pool, kind: AllocationKind, now: datetime, *, count: int = 1, limit_assigned: bool = True) -> None:
+    """Count ``count`` seats in a locked pool (in memory: ``save_counters`` writes it), or refuse.
+
+    A user assigned to a floating product counts in ``assigned``, which the quota limits as well unless the
+    product's ``assigned_users`` is unlimited (``limit_assigned=False``). Everything else counts in ``used``.
+
+    Raises:
+        KeyseatError: ``QUOTA_EXCEEDED`` with the quota, what is used, and when the next seat comes back.
+    """
+    if kind is AllocationKind.NAMED and pool.seats == SeatKind.FLOATING:
+        if limit_assigned and pool.assigned + count > pool.quota:
+            raise _exceeded(pool, pool.assigned, count, None)
+        pool.assigned += count
+        return
+    if pool.used + count > pool.quota:
+        raise _exceeded(pool, pool.used, count, next_offline_expiry(pool.pk, now))
+    pool.used += count
+
+
+def save_counters(pool: Pool) -> None:
+    """Write a locked pool's counters."""
+    pool.save(update_fields=("used", "assigned"))
+
+
+def new_allocation(
+    pool: Pool, kind: AllocationKind, holder: str, *, expires_at: datetime | None, now: datetime, count: int = 1
+) -> Allocation:
+    """Return an allocation that is not stored yet (for bulk inserts; ``take`` stores it)."""
+    return Allocation(
+        id=new_id(now),
+        pool=pool,
+        kind=kind,
+        holder=holder,
+        count=count,
+        created_at=now,
+        expires_at=expires_at,
+    )
+
+
+def take(
+    pool: Pool,
+    kind: AllocationKind,
+    holder: str,
+    *,
+    expires_at: datetime | None,
+    now: datetime,
+    count: int = 1,
+    limit_assigned: bool = True,
+) -> Allocation:
+    """Take ``count`` seats of a locked pool for ``holder``. Call ``reclaim_expired`` first.
+
+    Raises:
+        KeyseatError: ``QUOTA_EXCEEDED``; the pool is then unchanged.
+    """
+    charge(pool, kind, now, count=count, limit_assigned=limit_assigned)
+    save_counters(pool)
+    allocation = new_allocation(pool, kind, holder, expires_at=expires_at, now=now, count=count)
+    allocation.save(force_insert=True)
+    return allocation
+
+
+def give_back(pool: Pool, allocation: Allocation, now: datetime, ending: Ending) -> None:
+    """End a live allocation of a locked pool and count its seats as free.
+
+    Raises:
+        KeyseatError: ``SEAT_LOCKED_OFFLINE`` where an offline licence holds it: that ends only by expiring.
+    """
+    if allocation.kind == AllocationKind.OFFLINE and (allocation.expires_at is None or now < allocation.expires_at):
+        raise locked_offline(allocation.expires_at)
+    # The row says whether somebody else ended it meanwhile; counting twice would free a seat that is taken.
+    ended = Allocation.objects.filter(pk=allocation.pk, released_at__isnull=True).update(released_at=now, ending=ending)
+    if not ended:
+        return
+    if allocation.kind == AllocationKind.NAMED and pool.seats == SeatKind.FLOATING:
+        pool.assigned -= allocation.count
+    else:
+        pool.used -= allocation.count
+    save_counters(pool)
+    allocation.released_at, allocation.ending = now, ending
+
+
+def availability(pool: Pool, now: datetime) -> Availability:
+    """Return a pool's figures for reading, without a lock: expired seats count as free already."""
+    live = Allocation.objects.filter(pool_id=pool.pk, released_at__isnull=True)
+    expired = live.filter(kind__in=_EXPIRING, expires_at__lte=now).aggregate(total=Sum("count"))["total"] or 0
+    offline = live.filter(kind=AllocationKind.OFFLINE, expires_at__gt=now).aggregate(total=Sum("count"))["total"] or 0
+    # Read again after the rows: the counter in hand may be older than they are.
+    used = max(0, pool.used - expired)
+    return Availability(
+        quota=pool.quota,
+        used=used,
+        available=pool.quota - used,
+        assigned=pool.assigned,
+        offline=offline,
+        next_expiry=next_offline_expiry(pool.pk, now),
+    )
+
+
+def next_offline_expiry(pool_id: UUID, now: datetime) -> datetime | None:
+    """Return when the next seat held by an offline licence comes back, or ``None``."""
+    return (
+        Allocation.objects.filter(
+            pool_id=pool_id, kind=AllocationKind.OFFLINE, released_at__isnull=True, expires_at__gt=now
+        )
+        .order_by("expires_at")
+        .values_list("expires_at", flat=True)
+        .first()
+    )
+
+
+def locked_offline(until: datetime | None) -> KeyseatError:
+    """Return the refusal to move a seat that an offline licence holds."""
+    shown = None if until is None else format_instant(until)
+    return KeyseatError(
+        ReasonCode.SEAT_LOCKED_OFFLINE,
+        f"the seat is bound to an offline licence until {shown} and cannot be taken back or transferred before",
+        details={"until": shown},
+    )
+
+
+def _exceeded(pool: Pool, taken: int, wanted: int, next_expiry: datetime | None) -> KeyseatError:
+    returns = None if next_expiry is None else format_instant(next_expiry)
+    asked = "" if wanted == 1 else f"; {wanted} more are asked for"
+    wait = "" if returns is None else f" The next offline seat comes back at {returns}."
+    return KeyseatError(
+        ReasonCode.QUOTA_EXCEEDED,
+        f"{taken} of {pool.quota} {pool.product} seats are taken{asked}",
+        details={
+            "product": pool.product,
+            "quota": pool.quota,
+            "used": taken,
+            "available": pool.quota - taken,
+            "wanted": wanted,
+            "next_expiry": returns,
+        },
+        next_step=f"Free a seat, or extend the subscription.{wait}",
+    )
