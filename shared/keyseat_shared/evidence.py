@@ -49,16 +49,3 @@ class ComponentState(StrEnum):
     UNREADABLE = "unreadable"
     NOT_ENROLLED = "not enrolled"
     NEW = "new"
-
-
-LABELS: dict[str, str] = {
-    Evidence.FIRMWARE_UUID: "firmware UUID",
-    Evidence.FIRMWARE_SERIAL: "firmware serial",
-    Evidence.NIC: "network adapters",
-    Evidence.DISK: "system disk",
-    Evidence.OS: "operating system",
-    Evidence.INSTANCE: "instance id",
-    Evidence.USER_ID: "user account id",
-    Evidence.USER_NAME: "user account name",
-}
-"""What people are told each kind is."""

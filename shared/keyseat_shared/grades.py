@@ -1,53 +1,64 @@
-"""Grades: how much a machine ID holds a licence to one machine, and why."""
+"""Grades: how much a machine ID holds a licence to one machine, and why; and what people call each evidence.
 
-from keyseat_shared.evidence import LABELS, Evidence, Grade, InstanceSource
+Plain strings throughout: ``keyseat machine-id`` tells the grade on its fast path (design, section 12).
+"""
+
 from keyseat_shared.machine_id import MachineID
 
-_FIRMWARE = (Evidence.FIRMWARE_UUID, Evidence.FIRMWARE_SERIAL)
-_INDEPENDENT = (Evidence.NIC, Evidence.DISK, Evidence.OS)
+LABELS = {
+    "firmware-uuid": "firmware UUID",
+    "firmware-serial": "firmware serial",
+    "nic": "network adapters",
+    "disk": "system disk",
+    "os": "operating system",
+    "instance": "instance id",
+    "user-id": "user account id",
+    "user-name": "user account name",
+}
+"""What people are told each kind of evidence is."""
 
 
-def grade(machine_id: MachineID) -> tuple[Grade, tuple[str, ...]]:
-    """Return the grade of an ID and its reasons, the deciding one first.
+def grade(machine_id: MachineID) -> "tuple[str, tuple[str, ...]]":
+    """Return the grade of an ID (``strong``, ``fair``, ``weak``) and its reasons, the deciding one first.
 
     Strong: firmware and one more hardware item. Fair: two independent items of adapters, disk and operating
     system, or firmware with at most the operating system. Weak: one such item, or an instance or host id only.
     """
-    present = machine_id.evidence
-    firmware = [kind for kind in _FIRMWARE if kind in present]
-    others = [kind for kind in _INDEPENDENT if kind in present]
-    hardware = firmware + [kind for kind in others if kind is not Evidence.OS]
-    named = " and ".join(LABELS[kind] for kind in firmware + others)
+    present = machine_id.kinds
+    firmware = [kind for kind in ("firmware-uuid", "firmware-serial") if kind in present]
+    others = [kind for kind in ("nic", "disk", "os") if kind in present]
+    hardware = firmware + [kind for kind in others if kind != "os"]
+    named = _listed([LABELS[kind] for kind in firmware + others])
     if firmware and len(hardware) > 1:
-        found, reason = Grade.STRONG, f"It rests on hardware: {named}."
+        found, reason = "strong", f"It rests on hardware: {named}."
     elif firmware:
-        found, reason = Grade.FAIR, f"It rests on {named}; no second hardware item could be read."
+        found, reason = "fair", f"It rests on {named}; no second hardware item could be read."
     elif len(others) > 1:
-        found, reason = Grade.FAIR, f"It rests on {named}; the firmware could not be read."
-    elif others == [Evidence.OS]:
-        found, reason = (
-            Grade.WEAK,
-            "It rests on the operating system's id alone, which a copy of the disk or image carries along.",
-        )
+        found, reason = "fair", f"It rests on {named}; the firmware could not be read."
+    elif others == ["os"]:
+        found = "weak"
+        reason = "It rests on the operating system's id alone, which a copy of the disk or image carries along."
     elif others:
-        found, reason = Grade.WEAK, f"It rests on the {named} alone."
+        found, reason = "weak", f"It rests on the {named} alone."
     elif machine_id.has_hardware:
-        found, reason = Grade.WEAK, "No hardware could be read; it rests on an id kept in a file."
+        found, reason = "weak", "No hardware could be read; it rests on an id kept in a file."
     else:
-        found, reason = Grade.WEAK, "Nothing identifies the machine."
+        found, reason = "weak", "Nothing identifies the machine."
     return found, (reason, *_remarks(machine_id))
 
 
-def _remarks(machine_id: MachineID) -> list[str]:
+def _listed(names: "list[str]") -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _remarks(machine_id: MachineID) -> "list[str]":
     remarks = []
-    if machine_id.instance_source == InstanceSource.INSTANCE_FILE:
-        remarks.append(
-            "It holds an instance id from a file: whoever copies that file copies this part of the identity."
-        )
-    if machine_id.instance_source == InstanceSource.HOST_ID:
+    if machine_id.instance_source == "instance-file":
+        remarks.append("It holds an instance id from a file: whoever copies the file copies this part of it.")
+    if machine_id.instance_source == "host-id":
         remarks.append("It holds a host's machine-id handed in read-only: every container given that file shares it.")
     if machine_id.for_superuser:
         remarks.append(
-            "It is for the administrator account (root or LocalSystem): a program run by another user has another ID."
+            "It is for the administrator account (root or LocalSystem): programs run by another user have another ID."
         )
     return remarks

@@ -141,7 +141,12 @@ class MachineID:
         """The kinds present, in the order of the format."""
         from keyseat_shared.evidence import Evidence  # noqa: PLC0415 - late: see the module docstring
 
-        return tuple([Evidence(kind) for kind, row in zip(KINDS, self._tags, strict=True) if row])
+        return tuple([Evidence(kind) for kind in self.kinds])
+
+    @property
+    def kinds(self) -> "tuple[str, ...]":
+        """The kinds present as plain strings, in the order of the format (`evidence` without the price of enums)."""
+        return tuple([kind for kind, row in zip(KINDS, self._tags, strict=True) if row])
 
     @property
     def has_hardware(self) -> bool:
@@ -161,9 +166,10 @@ class MachineID:
     @property
     def grade(self) -> "Grade":
         """How much the evidence holds a licence to one machine (docs/spec/machine-id.md, "Grades")."""
-        from keyseat_shared.grades import grade  # noqa: PLC0415 - late: see the module docstring
+        from keyseat_shared.evidence import Grade  # noqa: PLC0415 - late: see the module docstring
+        from keyseat_shared.grades import grade  # noqa: PLC0415 - likewise
 
-        return grade(self)[0]
+        return Grade(grade(self)[0])
 
     @property
     def grade_reasons(self) -> "tuple[str, ...]":

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import CouldNotVerifyError, MachineError
-from keyseat_shared.evidence import LABELS, ComponentState, Evidence, Verdict
+from keyseat_shared.evidence import ComponentState, Evidence, Verdict
+from keyseat_shared.grades import LABELS
 from keyseat_shared.machine_id import MachineID
 
 _FIRMWARE = (Evidence.FIRMWARE_UUID, Evidence.FIRMWARE_SERIAL)
@@ -132,13 +133,14 @@ def advice(result: MatchResult) -> str:
         return "Nothing to do."
     if result.verdict is Verdict.OTHER_USER:
         return "Sign in to this machine with the account the licence was issued for, or activate online."
-    if result.verdict is Verdict.INDETERMINATE:
-        return "Run with the privileges used when the licence was issued, or activate online."
-    if Evidence.INSTANCE in result.kinds(_CHANGED) or Evidence.INSTANCE in result.kinds(_UNREADABLE):
+    lost = (*result.kinds(_CHANGED), *result.kinds(_UNREADABLE))
+    if Evidence.INSTANCE in lost:
         return (
             "Mount the volume that holds the instance id the licence was issued for (KEYSEAT_INSTANCE_FILE names the"
             " file), or activate online."
         )
+    if result.verdict is Verdict.INDETERMINATE:
+        return "Run with the privileges used when the licence was issued, or activate online."
     if _SAME in [component.state for component in result.components if component.kind in _HARDWARE]:
         return (
             "If hardware was replaced, send Customer Success this comparison: an offline licence cannot be moved, but"

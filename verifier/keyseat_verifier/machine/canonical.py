@@ -1,0 +1,161 @@
+"""Canonical values of evidence, and what is refused as evidence because many machines share it.
+
+Each function returns ``(value, "")`` for evidence and ``("", reason)`` for what is none. The reasons never hold the
+value. The lists and their sources stand in docs/spec/machine-id.md; canonical values are frozen for format v1.
+"""
+
+# Serials that firmware vendors and hypervisors leave in place of a number, as letters and digits only, lower case.
+# Sources: strings of AMI, Phoenix and Insyde reference firmware in public dmidecode reports; DMTF DSP0134.
+_PLACEHOLDER_SERIALS = frozenset(
+    """
+    123456 1234567 12345678 123456789 1234567890 12345678901 123456789012 1234567890123 12345678901234567890
+    0123456789 01234567890 012345678901 0123456789abcdef 987654321 0987654321 1122334455 112233445566
+    bssn0123456789 cssn0123456789 ssn0123456789 sn0123456789 mb1234567890 nb1234567890 ssn1234567890 ssnnumber1234567
+    default defaultstring empty invalid none notapplicable notavailable notdefined notprovided notset notspecified null
+    oem oemdefault pleasereplacethis standard undefined uninitialized unknown unspecified xxxxxxxx
+    amazonec2 vmware virtualbox parallels 5ekpm18320000397
+    """.split()  # noqa: SIM905 - a list of words is easier to review
+)
+
+# Names that hypervisors give drives: the same on every machine of a fleet.
+# QEMU: "QM" and five digits, "drive-..." ids (Proxmox, libvirt). Google Cloud: "persistent-disk-0", "local-ssd-0",
+# "local-nvme-ssd-0", "nvme_card". Firecracker and Kata: the drive's configured name ("rootfs", "overlayblk").
+_DRIVE_NAME_STARTS = (
+    *("drive-", "persistent-disk-", "local-ssd-", "local-nvme-ssd-", "nvme_card", "rootfs", "overlay", "virtio-"),
+    *("scsi0-", "disk-", "qemu"),
+)
+
+# SMBIOS UUIDs that boards of many buyers carry, without dashes; `firmware_uuid` looks at both byte orders.
+# 0300...0009: AMI reference firmware. 0001...0e0f and the counting ones: examples left in firmware and in VM templates.
+_SHARED_UUIDS = frozenset(
+    """
+    03000200040005000006000700080009 000102030405060708090a0b0c0d0e0f 12345678123456781234567812345678
+    12345678123412341234123456789abc 12345678123456789012123456789012 123456781234567890abcddeefaabbcc
+    123e4567e89b12d3a456426614174000 deadbeefdeadbeefdeadbeefdeadbeef 11111111222233334444555555555555
+    """.split()  # noqa: SIM905 - a list of words is easier to review
+)
+# Dell boards whose service tag was never written: "DELL", then blanks (0x20) where its letters belong.
+_SHARED_UUID_STARTS = ("4c4c4544000020108020", "44454c4c000010208020", "44454c4c000020108020", "4c4c4544000010208020")
+
+# Ids baked into images, which every machine made from the image then shares, and ids typed in by hand.
+# b08dfa60...: the D-Bus example id that container images of Chrome ship. 3d1219c7...: a public CI base image.
+_IMAGE_IDS = frozenset(
+    """
+    b08dfa6083e7567a1921a715000001fb 3d1219c7c4c5404aaa1f6d2a48adfda4 12345678901234567890123456789012
+    0123456789abcdef0123456789abcdef ffffffffffffffffffffffffffffffff 00000000000000000000000000000001
+    deadbeefdeadbeefdeadbeefdeadbeef
+    """.split()  # noqa: SIM905 - a list of words is easier to review
+)
+
+# MAC addresses that belong to software or to every device of a kind (IEEE OUI registry, vendors' manuals).
+# 00:50:56:c0:00:xx: VMware's host-side adapters. 00:05:9a:3c:7a:00, 00:05:9a:3c:78:00: Cisco AnyConnect.
+# 00:ff:xx: TAP-Windows. 00:09:0f:fe:00:01, 00:09:0f:aa:00:01: Fortinet SSL VPN. 00:e0:4c:68:xx: Realtek adapters left
+# unprogrammed. 00:1c:42:00:00:08 and 09: Parallels' host side. 00:11:22:33:44:55 and the like: examples.
+_SHARED_MAC_STARTS = (
+    *("005056c000", "00059a3c", "00ff", "00090ffe", "00090faa", "00e04c680036", "00e04c681000", "001122334455"),
+    *("000102030405", "0123456789ab", "123456789abc", "001c42000009", "001c42000008", "000000"),
+)
+
+_HEX = frozenset("0123456789abcdef")
+_MIN_SERIAL = 6
+_MIN_DISTINCT = 4
+
+
+def text(raw: bytes) -> str:
+    """Decode what a file, table or tool gave: UTF-8 with anything odd replaced, cut at NUL, blanks trimmed."""
+    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each reason
+    """Canonicalise a serial number: ASCII upper case, runs of blanks as one.
+
+    Refused: placeholders, drive names, fewer than 6 letters and digits, no digit at all (serials are numbered, names
+    are not), fewer than 4 different characters, anything but printable ASCII.
+    """
+    value = " ".join(raw.split())
+    if not value:
+        return "", "empty"
+    if not value.isascii() or not value.isprintable():
+        return "", "not printable text"
+    value = value.upper()
+    key = "".join([char for char in value.lower() if char.isalnum()])
+    last = value.lower().split()[-1]
+    if key in _PLACEHOLDER_SERIALS or key.startswith("tobefilled") or "serialnumber" in key:
+        return "", "a placeholder that many machines share"
+    if value.lower().startswith(_DRIVE_NAME_STARTS) or last.startswith(_DRIVE_NAME_STARTS) or _is_qemu_default(last):
+        return "", "a drive name that a hypervisor gives to every machine"
+    if len(key) < _MIN_SERIAL or len(set(key)) < _MIN_DISTINCT:
+        return "", "too short or too uniform to tell machines apart"
+    if not any(char.isdigit() for char in key):
+        return "", "a name, not a number"
+    return value, ""
+
+
+def _is_qemu_default(word: str) -> bool:
+    return word.startswith("qm0000") and word[2:].isdigit()
+
+
+def firmware_uuid(raw: str) -> "tuple[str, str]":
+    """Canonicalise an SMBIOS UUID: 32 hexadecimal digits, whichever of the two byte orders comes first.
+
+    SMBIOS before 2.6 left the byte order of the first three fields open, and firmware, kernels and tools disagree
+    about it (DMTF DSP0134, 7.2.1). Taking the smaller of both readings makes the tag independent of the reader, and
+    of a firmware update that raises the SMBIOS version.
+    """
+    digits = "".join([char for char in raw.strip().lower() if char not in "-{}"])
+    if len(digits) != 32 or not _HEX.issuperset(digits):  # noqa: PLR2004 - 128 bits
+        return "", "not a UUID" if digits else "empty"
+    pairs = [digits[place : place + 2] for place in range(0, 32, 2)]
+    swapped = "".join([*pairs[3::-1], pairs[5], pairs[4], pairs[7], pairs[6], *pairs[8:]])
+    both = (digits, swapped)
+    shared = any(one in _SHARED_UUIDS or one.startswith(_SHARED_UUID_STARTS) for one in both)
+    if shared or len(set(pairs)) < _MIN_DISTINCT:
+        return "", "a default that many machines share"
+    return min(both), ""
+
+
+def mac(raw: str) -> "tuple[str, str]":
+    """Canonicalise a MAC address (EUI-48): 12 lower-case hexadecimal digits.
+
+    Locally administered addresses (IEEE 802, bit 1 of the first octet) are refused whatever the kernel calls them:
+    hypervisors, containers, VPNs and privacy features make them up.
+    """
+    digits = "".join([char for char in raw.strip().lower() if char not in ":-."])
+    if len(digits) != 12 or not _HEX.issuperset(digits):  # noqa: PLR2004 - 48 bits
+        return "", "not a MAC address"
+    first = int(digits[:2], 16)
+    if first & 1:
+        return "", "a group address"
+    if first & 2:
+        return "", "a locally administered address, made up by software"
+    if digits.startswith(_SHARED_MAC_STARTS) or len({digits[place : place + 2] for place in range(0, 12, 2)}) < 3:  # noqa: PLR2004 - aa:aa:aa:bb:bb:bb
+        return "", "an address that many machines share"
+    return digits, ""
+
+
+def os_id(raw: str) -> "tuple[str, str]":
+    """Canonicalise a machine-id(5) or Windows MachineGuid: 32 lower-case hexadecimal digits."""
+    digits = "".join([char for char in raw.strip().lower() if char not in "-{}"])
+    if not digits:
+        return "", "empty"
+    if digits == "uninitialized":
+        return "", "not set up yet (uninitialized)"
+    if len(digits) != 32 or not _HEX.issuperset(digits):  # noqa: PLR2004 - 128 bits
+        return "", "not an id of 32 hexadecimal digits"
+    if digits in _IMAGE_IDS or len({digits[place : place + 2] for place in range(0, 32, 2)}) < _MIN_DISTINCT:
+        return "", "an id that many machines share, baked into an image"
+    return digits, ""
+
+
+def account_id(raw: str) -> "tuple[str, str]":
+    """Canonicalise a stable account id: a POSIX uid in decimal, a Windows SID, or a macOS account UUID, upper case."""
+    value = raw.strip().upper()
+    return (value, "") if value.isascii() and value else ("", "empty")
+
+
+def account_name(raw: str, *, fold_case: bool) -> "tuple[str, str]":
+    """Canonicalise an account name; Windows names ignore case and lose the domain, which a renamed computer changes."""
+    value = raw.strip()
+    if fold_case:
+        value = value.rpartition("\\")[2].casefold()
+    return (value, "") if value else ("", "empty")

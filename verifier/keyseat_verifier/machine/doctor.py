@@ -1,0 +1,82 @@
+"""The doctor: is this machine the one of a machine ID, request or licence file, and if not, what differs?"""
+
+from pathlib import Path
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError, MalformedError
+from keyseat_shared.machine_id import MachineID
+from keyseat_shared.matching import MatchResult, advice, describe, match
+from keyseat_shared.strictjson import loads_object, malformed
+from keyseat_verifier.machine.findings import ABSENT, UNREADABLE
+from keyseat_verifier.machine.probe import MachineProbe
+
+_MAX_SIZE = 64 * 1024
+
+
+def enrolled_id(what: str) -> MachineID:
+    """Return the machine ID that ``what`` is (an ID) or names (a licence, test licence, lease or request file).
+
+    The file's signature is not checked: the doctor only reads which machine it names.
+
+    Raises:
+        KeyseatError: ``MALFORMED`` or ``UNREADABLE``.
+    """
+    path = Path(what)
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError):
+        is_file = False
+    if not is_file:
+        # Not a path, so a mistyped ID: say where.
+        if what.strip().lower().startswith("mid") or not set(what) & set("./\\"):
+            return MachineID.parse(what)
+        raise KeyseatError(
+            ReasonCode.UNREADABLE,
+            "neither a machine ID nor a file that can be read",
+            next_step="Give a machine ID (mid1...), or the path of a licence or request file.",
+        )
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_SIZE + 1)
+    except OSError:
+        raise KeyseatError(ReasonCode.UNREADABLE, "the file cannot be read") from None
+    return _named_in(data)
+
+
+def _named_in(data: bytes) -> MachineID:
+    if len(data) > _MAX_SIZE:
+        malformed("the file is too large")
+    if data[:64].strip().lower().startswith(b"mid1"):
+        return MachineID.parse(data.decode("utf-8", "replace"))
+    fields = loads_object(data)
+    if "payload" in fields:
+        import base64  # noqa: PLC0415 - late: only for signed files
+        import binascii  # noqa: PLC0415 - likewise
+
+        try:
+            fields = loads_object(base64.b64decode(str(fields["payload"]), validate=True))
+        except (binascii.Error, ValueError):
+            raise MalformedError(ReasonCode.MALFORMED, "the payload is not base64") from None
+    named = fields.get("machine_id")
+    if type(named) is not str:
+        malformed("the file names no machine")
+    return MachineID.parse_canonical(named)
+
+
+def compare(enrolled: MachineID, probe: MachineProbe) -> MatchResult:
+    """Compare an enrolled ID with what was probed."""
+    return match(enrolled, probe.machine_id)
+
+
+def diagnosis(result: MatchResult, probe: MachineProbe) -> str:
+    """Return the comparison for people: components, the rule that decided, why what is missing is, what to do."""
+    lines = [describe(result)]
+    missing = {component.kind for component in result.components if component.state == "unreadable"}
+    notes = [
+        note for note in probe.components if note.kind in missing and note.state in (UNREADABLE, ABSENT, "rejected")
+    ]
+    if notes:
+        lines.append("  not seen now:")
+        lines += [f"    {note.where}: {note.reason}" for note in notes]
+    lines.append(f"  next: {advice(result)}")
+    return "\n".join(lines)

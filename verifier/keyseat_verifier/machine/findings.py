@@ -1,0 +1,90 @@
+"""What a probe found: canonical values, kept only until they are tags, and a note on everything it looked at."""
+
+TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+READ = "read"
+UNREADABLE = "unreadable"
+REJECTED = "rejected"
+ABSENT = "absent"
+
+
+class Note:
+    """One place looked at: the kind of evidence, where, what became of it and why. Never holds the value."""
+
+    __slots__ = ("kind", "reason", "state", "where")
+
+    def __init__(self, kind: str, where: str, state: str, reason: str = "") -> None:
+        """Keep the parts; ``state`` is ``read``, ``unreadable``, ``rejected`` or ``absent``."""
+        self.kind = kind
+        self.where = where
+        self.state = state
+        self.reason = reason
+
+    def __repr__(self) -> str:
+        return f"Note({self.kind}, {self.where}, {self.state}, {self.reason})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Note):
+            return NotImplemented
+        return (self.kind, self.where, self.state, self.reason) == (other.kind, other.where, other.state, other.reason)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.where, self.state, self.reason))
+
+    def to_dict(self) -> "dict[str, str]":
+        """Return the note as JSON-ready values."""
+        return {"kind": self.kind, "where": self.where, "state": self.state, "reason": self.reason}
+
+
+class Findings:
+    """Collects canonical values by kind and the notes about them."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self.values: dict[str, list[str]] = {}
+        self.notes: list[Note] = []
+
+    def has(self, kind: str) -> bool:
+        """Return whether a kind has a value."""
+        return kind in self.values
+
+    def take(self, kind: str, where: str, raw: str, canonicalise: "Callable[[str], tuple[str, str]]") -> bool:
+        """Take a raw value if it is evidence; note it either way. Returns whether it was taken."""
+        value, reason = canonicalise(raw)
+        if reason:
+            self.notes.append(Note(kind, where, REJECTED, reason))
+            return False
+        self.values.setdefault(kind, []).append(value)
+        self.notes.append(Note(kind, where, READ))
+        return True
+
+    def attempt(
+        self,
+        kind: str,
+        where: str,
+        canonicalise: "Callable[[str], tuple[str, str]]",
+        read: "Callable[..., str]",
+        *arguments: object,
+    ) -> bool:
+        """Take the value that ``read(*arguments)`` gives; note an absent or unreadable one. Returns whether taken."""
+        try:
+            raw = read(*arguments)
+        except OSError as error:
+            self.failed(kind, where, error)
+            return False
+        return self.take(kind, where, raw, canonicalise)
+
+    def failed(self, kind: str, where: str, error: OSError) -> None:
+        """Note a value that could not be read."""
+        if isinstance(error, PermissionError):
+            self.note(kind, where, UNREADABLE, "needs administrator rights")
+        elif isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            self.note(kind, where, ABSENT, "not there")
+        else:
+            self.note(kind, where, UNREADABLE, "could not be read")
+
+    def note(self, kind: str, where: str, state: str, reason: str) -> None:
+        """Note a place without taking a value."""
+        self.notes.append(Note(kind, where, state, reason))
