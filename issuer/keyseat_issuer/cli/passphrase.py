@@ -1,0 +1,102 @@
+"""The passphrase of the key files: from a prompt or a file, never from the command line, where `ps` shows it."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keyseat_issuer.cli.output import Output
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+PASSPHRASE_VARIABLE = "KEYSEAT_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
+MIN_LENGTH = 12
+"""Fewest characters of a new passphrase. At 0.4 s and 128 MiB a guess, 12 random lower-case letters
+(56 bits) cost an attacker about 10^9 processor years; a stolen backup can be guessed at for ever."""
+
+_MAX_FILE = 4096
+
+
+def passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--passphrase-file``, passed on as ``passphrase_file``."""
+    return click.option(
+        "--passphrase-file",
+        metavar="FILE",
+        envvar=PASSPHRASE_VARIABLE,
+        show_envvar=True,
+        help="File whose first line is the passphrase of the keys; without it you are asked.",
+    )(command)
+
+
+def passphrase_asker(output: Output, passphrase_file: str | None, *, new: bool = False) -> Callable[[], str]:
+    """Return a function that gets the passphrase when a key first needs it, and remembers it.
+
+    The function raises ``KEY_UNAVAILABLE`` where there is neither a file nor a terminal, and
+    ``INVALID_INPUT`` for a ``new`` passphrase that is too short.
+    """
+    answers: list[str] = []
+
+    def ask() -> str:
+        if not answers:
+            answers.append(read_passphrase(output, passphrase_file, new=new))
+        return answers[0]
+
+    return ask
+
+
+def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = False) -> str:
+    """Get the passphrase now: from the file, else from a hidden prompt (asked twice when ``new``).
+
+    Raises:
+        KeyseatError: ``KEY_UNAVAILABLE`` or ``INVALID_INPUT``.
+    """
+    if passphrase_file is not None:
+        passphrase = _from_file(output, Path(passphrase_file).expanduser())
+    elif sys.stdin.isatty():
+        if new:
+            output.say(f"Choose a passphrase of at least {MIN_LENGTH} characters for the keys. Nobody can reset it.")
+        passphrase = click.prompt(
+            "Passphrase", hide_input=True, confirmation_prompt="Again, to be sure" if new else False, err=True
+        )
+    else:
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            "the keys need their passphrase, and there is no terminal to ask at",
+            next_step=f"Pass --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
+        )
+    if new and len(passphrase) < MIN_LENGTH:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"the passphrase has {len(passphrase)} characters; use at least {MIN_LENGTH}",
+            next_step="Four or five random words are easy to keep and hard to guess.",
+        )
+    return passphrase
+
+
+def _from_file(output: Output, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            content = file.read(_MAX_FILE + 1)
+    except OSError as error:
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"cannot read the passphrase file {str(path)!r}: {error.strerror}",
+            next_step="Check that it exists and that you may read it.",
+        ) from None
+    if os.name == "posix" and mode & 0o077:
+        output.warn(f"others can read the passphrase file {str(path)!r}; run `chmod 600` on it")
+    try:
+        passphrase = content[:_MAX_FILE].decode("utf-8-sig").split("\n", 1)[0].rstrip("\r")
+    except UnicodeDecodeError:
+        raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"the passphrase file {str(path)!r} is not UTF-8 text") from None
+    if not passphrase:
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"the first line of the passphrase file {str(path)!r} is empty",
+            next_step="Put the passphrase on its first line.",
+        )
+    return passphrase
