@@ -85,10 +85,10 @@ class TrustBundle(NamedTuple):
         try:
             with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a cold start
                 data = file.read(MAX_SIZE + 1)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
             raise TrustError(
                 ReasonCode.UNREADABLE,
-                f"cannot read the trust bundle {os.fspath(path)!r}: {error.strerror}",
+                f"cannot read the trust bundle {os.fspath(path)!r}: {getattr(error, 'strerror', error)}",
                 next_step="Name the trust bundle (trust.json) that your vendor gave you.",
             ) from None
         return cls.from_bytes(data, allow_example_keys=allow_example_keys)

@@ -1,0 +1,108 @@
+"""The vendor's rules at their exact instants."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import ClockError, RuleError
+from keyseat_shared.policy import default_policy
+from keyseat_shared.rules import check_annual, check_current, check_expiry_bounds, check_not_before_floor, check_sunset
+
+SECOND = timedelta(seconds=1)
+START, END = datetime(2023, 6, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
+SUNSET = datetime(2024, 1, 17, tzinfo=UTC)
+POLICY = default_policy()
+
+
+class TestAnnual:
+    @pytest.mark.parametrize("end", [END, datetime(2026, 6, 1, tzinfo=UTC)])
+    def test_an_annual_subscription_of_whole_years_converts(self, end: datetime) -> None:
+        check_annual("annual", START, end, POLICY)
+
+    @pytest.mark.parametrize("term", ["monthly", "trial", "Annual"])
+    def test_another_term_is_refused(self, term: str) -> None:
+        with pytest.raises(RuleError, match=f"a {term} subscription") as caught:
+            check_annual(term, START, END, POLICY)
+        assert ReasonCode.NOT_ANNUAL == caught.value.code
+        assert {"term": term, "eligible_terms": ["annual"]} == caught.value.details
+
+    @pytest.mark.parametrize("end", [END - SECOND, END + SECOND, START + timedelta(days=31), START])
+    def test_a_period_that_is_no_whole_number_of_years_is_refused(self, end: datetime) -> None:
+        with pytest.raises(RuleError, match="not a whole number of years") as caught:
+            check_annual("annual", START, end, POLICY)
+        assert ReasonCode.NOT_ANNUAL == caught.value.code
+
+    def test_another_vendor_may_convert_monthly_subscriptions(self) -> None:
+        check_annual("monthly", START, START + timedelta(days=30), POLICY._replace(eligible_terms=("monthly",)))
+
+    def test_a_vendor_may_convert_none(self) -> None:
+        with pytest.raises(RuleError, match="eligible: none"):
+            check_annual("annual", START, END, POLICY._replace(eligible_terms=()))
+
+
+class TestSunset:
+    def test_the_last_second_before_the_sunset_passes(self) -> None:
+        check_sunset(datetime(2024, 1, 16, 23, 59, 59, tzinfo=UTC), POLICY)
+
+    @pytest.mark.parametrize("late", [timedelta(0), SECOND, timedelta(days=400)])
+    def test_from_the_sunset_nothing_is_generated(self, late: timedelta) -> None:
+        with pytest.raises(RuleError, match="ended at 2024-01-17T00:00:00Z") as caught:
+            check_sunset(SUNSET + late, POLICY)
+        assert ReasonCode.ISSUED_AFTER_SUNSET == caught.value.code
+        assert "online" in caught.value.next_step
+
+    def test_without_a_sunset_generation_never_ends(self) -> None:
+        check_sunset(datetime(2999, 1, 1, tzinfo=UTC), default_policy(sunset=None))
+
+
+class TestExpiryBounds:
+    @pytest.mark.parametrize("expires_at", [END, END - SECOND, START + SECOND])
+    def test_an_expiry_within_the_subscription_passes(self, expires_at: datetime) -> None:
+        check_expiry_bounds(expires_at, START, END)
+
+    def test_an_expiry_after_the_subscription_is_refused(self) -> None:
+        with pytest.raises(RuleError) as caught:
+            check_expiry_bounds(END + SECOND, START, END)
+        assert ReasonCode.EXPIRY_AFTER_SUBSCRIPTION == caught.value.code
+
+    @pytest.mark.parametrize("early", [timedelta(0), SECOND, timedelta(days=1)])
+    def test_an_expiry_not_after_the_issue_is_refused(self, early: timedelta) -> None:
+        with pytest.raises(RuleError) as caught:
+            check_expiry_bounds(START - early, START, END)
+        assert ReasonCode.EXPIRY_IN_PAST == caught.value.code
+
+    @pytest.mark.parametrize("late", [timedelta(0), SECOND])
+    def test_an_ended_subscription_issues_nothing(self, late: timedelta) -> None:
+        with pytest.raises(RuleError) as caught:
+            check_expiry_bounds(END, END + late, END)
+        assert ReasonCode.SUBSCRIPTION_ENDED == caught.value.code
+
+
+class TestCurrent:
+    @pytest.mark.parametrize("now", [START, END - SECOND])
+    def test_a_licence_counts_from_its_start_to_its_last_second(self, now: datetime) -> None:
+        check_current(START, END, now)
+
+    def test_before_its_start_it_does_not_count_yet(self) -> None:
+        with pytest.raises(RuleError) as caught:
+            check_current(START, END, START - SECOND)
+        assert ReasonCode.NOT_YET_VALID == caught.value.code
+
+    @pytest.mark.parametrize("now", [END, END + SECOND])
+    def test_from_its_expiry_it_has_expired(self, now: datetime) -> None:
+        with pytest.raises(RuleError, match="expired at 2024-06-01T00:00:00Z") as caught:
+            check_current(START, END, now)
+        assert ReasonCode.EXPIRED == caught.value.code
+
+
+class TestClockFloor:
+    @pytest.mark.parametrize("lag", [timedelta(0), timedelta(minutes=5), -timedelta(days=1)])
+    def test_a_clock_may_lag_five_minutes(self, lag: timedelta) -> None:
+        check_not_before_floor(START - lag, START, "the licence")
+
+    def test_a_clock_that_lags_more_was_set_back(self) -> None:
+        with pytest.raises(ClockError, match="but the licence is from 2023-06-01T00:00:00Z") as caught:
+            check_not_before_floor(START - timedelta(minutes=5) - SECOND, START, "the licence")
+        assert ReasonCode.CLOCK_ROLLED_BACK == caught.value.code
+        assert caught.value.details["evidence"] == "the licence"
