@@ -1,14 +1,90 @@
-"""The ``keyseat`` command: each subcommand is imported only when it is the one asked for."""
+"""The ``keyseat`` command: finds the command by its first word, and sees to it that no traceback reaches a user.
+
+Commands are imported when they are run, and import late in turn: a cold start is what scripts pay every time.
+"""
 
 import sys
 
+_COMMANDS = {
+    "machine-id": ("machine_id", "print the ID of this machine and user account"),
+    "verify": ("verify", "check a licence file and say what each check found"),
+    "inspect": ("inspect", "show what a file says, without verifying it"),
+    "status": ("status", "show what entitles you to run, until when, and why other files do not"),
+    "activate": ("online", "activate online"),
+    "release": ("online", "give back the online session of this machine"),
+    "login": ("online", "sign in for online activation"),
+}
+
 
 def main(argv: "list[str] | None" = None) -> int:
-    """Run a subcommand; returns the exit code of the contract (design, section 10)."""
-    arguments = sys.argv[1:] if argv is None else argv
-    if arguments[:1] == ["machine-id"]:
-        from keyseat_verifier.cli.machine_id import run
+    """Run a command line (without the program's name) and return the exit code of the contract (design, section 10)."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    code = 3
+    try:
+        code = _dispatch(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("stopped\n")
+        return 130
+    except BrokenPipeError:
+        _let_go_of_stdout()
+    return code
 
-        return run(arguments[1:])
-    sys.stderr.write("usage: keyseat machine-id [options]\n")
+
+def _dispatch(argv: "list[str]") -> int:
+    word = argv[0] if argv else "--help"
+    if word in _COMMANDS:
+        return _run(word, argv[1:])
+    if word in {"-h", "--help", "help"}:
+        sys.stdout.write(_help() if argv else "")
+        sys.stderr.write("" if argv else _help())
+        return 0 if argv else 2
+    if word in {"-V", "--version"}:
+        from keyseat_shared import __version__
+
+        sys.stdout.write(f"keyseat {__version__}\n")
+        return 0
+    import difflib
+
+    close = difflib.get_close_matches(word, _COMMANDS, n=1)
+    guess = f" (did you mean {close[0]}?)" if close else ""
+    sys.stderr.write(f"keyseat: there is no command {word!a}{guess}\n\n{_help()}")
     return 2
+
+
+def _run(word: str, argv: "list[str]") -> int:
+    if word == "machine-id":
+        from keyseat_verifier.cli import machine_id
+
+        return machine_id.run(argv)
+    from importlib import import_module
+
+    from keyseat_shared.errors import KeyseatError
+
+    module = import_module(f"keyseat_verifier.cli.{_COMMANDS[word][0]}")
+    try:
+        if _COMMANDS[word][0] == "online":
+            argv = [word, *argv]
+        code: int = module.run(argv)
+    except KeyseatError as error:
+        from keyseat_verifier.cli._common import failed
+
+        return failed(error)
+    return code
+
+
+def _help() -> str:
+    width = max([len(word) for word in _COMMANDS])
+    rows = "\n".join([f"  {word:<{width}}  {text}" for word, (_, text) in _COMMANDS.items()])
+    return (
+        "usage: keyseat COMMAND [options]\n\n"
+        f"Licences for this machine and user account.\n\ncommands:\n{rows}\n\n"
+        "`keyseat COMMAND --help` says more. KEYSEAT_HOME moves the home folder (~/.keyseat).\n"
+    )
+
+
+def _let_go_of_stdout() -> None:
+    """The reader has gone (`keyseat ... | head`): no error, and the interpreter must not find it out at exit."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

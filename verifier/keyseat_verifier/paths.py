@@ -1,0 +1,72 @@
+"""Where things live: one home folder, private to its owner, with licences, trust bundle, state and sessions under it.
+
+``KEYSEAT_HOME`` moves it; otherwise it is ``.keyseat`` in the home of the account that runs the process.
+"""
+
+import os
+
+from keyseat_verifier.machine.places import keyseat_home
+
+PRIVATE_FOLDER = 0o700
+PRIVATE_FILE = 0o600
+
+LICENSES = "license"
+TRUST = "trust.json"
+SESSIONS = "sessions"
+STATE = "state"
+
+
+def home_folder(home: str | os.PathLike[str] | None = None) -> str:
+    """Return the home folder given, or that of ``keyseat_home``; it need not exist."""
+    return keyseat_home(os.environ) if home is None else os.fspath(home)
+
+
+def second_state_folder(home: str) -> str:
+    """Return the folder of the second copy of the clock state.
+
+    A home that somebody chose holds both copies (a container's volume, a test); the usual home has its second copy
+    where the platform keeps the state of programs, so that deleting one folder does not delete both.
+    """
+    if home != keyseat_home({}):
+        return os.path.join(home, SESSIONS)
+    parent = os.path.dirname(home)
+    local = ("AppData", "Local", "keyseat") if os.name == "nt" else (".local", "state", "keyseat")
+    return os.path.join(parent, *local)
+
+
+def make_private(folder: str) -> None:
+    """Make a folder and its parents, the new ones for their owner only.
+
+    Raises:
+        OSError: if that is not possible.
+    """
+    if not os.path.isdir(folder):
+        parent = os.path.dirname(folder)
+        if parent and parent != folder:
+            make_private(parent)
+        try:
+            os.mkdir(folder, PRIVATE_FOLDER)
+        except FileExistsError:  # another process was first
+            return
+
+
+def write_private(path: str, data: bytes) -> None:
+    """Replace a file atomically: readers see the old content or the new, never a part. Mode 0600.
+
+    Raises:
+        OSError: if that is not possible; nothing is left behind.
+    """
+    make_private(os.path.dirname(path))
+    beside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(beside, flags, PRIVATE_FILE)
+    try:
+        try:
+            os.write(descriptor, data)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(beside, path)
+    except OSError:
+        os.unlink(beside)
+        raise
