@@ -103,22 +103,16 @@ def _why_no_adapter(source: Source, name: str, *, wsl: bool) -> str:  # noqa: PL
 
 
 def _permanent_address(source: Source, name: str) -> str:
-    """Return the burnt-in address: what the driver says, else the present one if the kernel calls it permanent.
+    """Return the burnt-in address: the present one if the kernel calls it permanent, else what the driver says.
 
-    The present address may be randomised, or a bond's; the driver's is neither.
+    The present address may be randomised or lent by a bond. Where the kernel calls it permanent it is the very
+    address the driver would tell (``register_netdevice`` copies it), so the driver need not be asked.
     """
-    try:
-        address = source.permanent_mac(name)
-        if address.strip("0"):
-            return address
-    except OSError:
-        pass
     base = f"/sys/class/net/{name}"
-    if _text(source, base + "/addr_assign_type") != _ASSIGNED_PERMANENTLY:
-        raise OSError("the present address is not the permanent one")
-    if source.exists(base + "/master"):
-        raise OSError("a bond or bridge lends its address")
-    return _text(source, base + "/address")
+    present = _text(source, base + "/address")
+    if _text(source, base + "/addr_assign_type") == _ASSIGNED_PERMANENTLY and not source.exists(base + "/master"):
+        return present
+    return source.permanent_mac(name)
 
 
 def _disks(source: Source, findings: Findings, mounts: "list[Mount]", *, in_container: bool) -> None:

@@ -105,8 +105,6 @@ class PosixSource(Source):
         import fcntl  # noqa: PLC0415 - likewise
         from _socket import AF_INET, SOCK_DGRAM, socket  # noqa: PLC0415 - `socket` itself costs ten times as much
 
-        if not sys.platform.startswith("linux"):
-            raise FileNotFoundError(interface)
         # struct ethtool_perm_addr { __u32 cmd; __u32 size; __u8 data[]; } with room for 32 bytes of address
         request = array.array("B", (0x20).to_bytes(4, sys.byteorder) + (32).to_bytes(4, sys.byteorder) + bytes(32))
         address = request.buffer_info()[0]
