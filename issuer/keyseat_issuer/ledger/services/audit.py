@@ -4,16 +4,19 @@ The digest of a row is SHA-256 over the previous row's digest and the compact JS
 row cannot be changed, removed, added or moved without breaking the chain at that place.
 """
 
+import contextlib
 import hashlib
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db import connection, transaction
 
+from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.rules import check_not_before_floor
 from keyseat_shared.strictjson import dumps_compact
@@ -58,6 +61,29 @@ def ledger_now(now: datetime) -> datetime:
     newest = AuditHead.objects.values_list("at", flat=True).get(pk=1)
     check_not_before_floor(now, newest, _FLOOR)
     return max(now, newest)
+
+
+@contextlib.contextmanager
+def act(
+    action: str, *, actor: str, organization: Organization | None, subject: str, now: datetime
+) -> Iterator[datetime]:
+    """Run one act as one transaction and yield the ledger's time; a refusal rolls it back and is recorded.
+
+    The block appends the act's own audit row at its end. Leaving it commits, raising rolls back.
+
+    Raises:
+        ClockError: ``CLOCK_ROLLED_BACK``.
+        KeyseatError: whatever the block refuses; ``LEDGER_UNAVAILABLE`` where the database fails.
+    """
+    with ledger_errors():
+        try:
+            # Durable: inside somebody else's transaction "leaving it commits" would be a lie.
+            with transaction.atomic(durable=True):
+                yield ledger_now(now)
+        except KeyseatError as error:
+            if error.code is not ReasonCode.LEDGER_UNAVAILABLE:
+                refused(error, actor=actor, action=action, organization=organization, subject=subject, now=now)
+            raise
 
 
 def append(

@@ -46,7 +46,8 @@ def lock_pools(pool_ids: Collection[UUID | str]) -> list[Pool]:
     Raises:
         KeyseatError: ``NOT_FOUND`` where one of them does not exist.
     """
-    locked = list(Pool.objects.select_for_update().filter(pk__in=pool_ids).order_by("pk"))
+    # no_key: rows that refer to the pool may be checked meanwhile; a full lock would invite deadlocks (PostgreSQL).
+    locked = list(Pool.objects.select_for_update(no_key=True).filter(pk__in=pool_ids).order_by("pk"))
     if len(locked) != len(set(map(str, pool_ids))):
         raise KeyseatError(ReasonCode.NOT_FOUND, "the pool of seats does not exist")
     return locked
@@ -80,11 +81,11 @@ def charge(pool: Pool, kind: AllocationKind, now: datetime, *, count: int = 1, l
     """
     if kind is AllocationKind.NAMED and pool.seats == SeatKind.FLOATING:
         if limit_assigned and pool.assigned + count > pool.quota:
-            raise _exceeded(pool, pool.assigned, count, None)
+            raise quota_exceeded(pool.product, pool.quota, pool.assigned, count, None)
         pool.assigned += count
         return
     if pool.used + count > pool.quota:
-        raise _exceeded(pool, pool.used, count, next_offline_expiry(pool.pk, now))
+        raise quota_exceeded(pool.product, pool.quota, pool.used, count, next_offline_expiry(pool.pk, now))
     pool.used += count
 
 
@@ -189,18 +190,19 @@ def locked_offline(until: datetime | None) -> KeyseatError:
     )
 
 
-def _exceeded(pool: Pool, taken: int, wanted: int, next_expiry: datetime | None) -> KeyseatError:
+def quota_exceeded(product: str, quota: int, taken: int, wanted: int, next_expiry: datetime | None) -> KeyseatError:
+    """Return the refusal of more seats than are free; ``next_expiry``: when the next offline one comes back."""
     returns = None if next_expiry is None else format_instant(next_expiry)
     asked = "" if wanted == 1 else f"; {wanted} more are asked for"
     wait = "" if returns is None else f" The next offline seat comes back at {returns}."
     return KeyseatError(
         ReasonCode.QUOTA_EXCEEDED,
-        f"{taken} of {pool.quota} {pool.product} seats are taken{asked}",
+        f"{taken} of {quota} {product} seats are taken{asked}",
         details={
-            "product": pool.product,
-            "quota": pool.quota,
+            "product": product,
+            "quota": quota,
             "used": taken,
-            "available": pool.quota - taken,
+            "available": max(0, quota - taken),
             "wanted": wanted,
             "next_expiry": returns,
         },

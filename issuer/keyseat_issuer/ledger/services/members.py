@@ -1,0 +1,206 @@
+"""Members of an organisation and their roles. An organisation that has an owner always keeps one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import (
+    Allocation,
+    AllocationKind,
+    Ending,
+    Membership,
+    OfflineLicense,
+    Organization,
+    Role,
+)
+from keyseat_issuer.ledger.models.organizations import MAX_EMAIL
+from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services.naming import shorten, unknown
+from keyseat_issuer.ledger.services.organizations import lock_organization
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
+
+
+class Removal(NamedTuple):
+    """What a removal did: assigned seats that became free, and offline licences that stay until they expire."""
+
+    email: str
+    seats_freed: int
+    offline_until: tuple[datetime, ...]
+
+
+def normalize_email(text: str) -> str:
+    """Return an e-mail address as the ledger keeps it: trimmed, in lower case, the domain in ASCII (RFC 5891).
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``.
+    """
+    local, at, domain = text.strip().lower().rpartition("@")
+    try:
+        email = local + at + domain.encode("idna").decode("ascii")
+        validate_email(email)
+    except (ValidationError, UnicodeError):
+        email = ""
+    if not 0 < len(email) <= MAX_EMAIL:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"{shorten(text)!r} is not an e-mail address",
+            next_step="Write it as name@example.com.",
+        )
+    return email
+
+
+def not_a_member(organization: Organization, email: str) -> KeyseatError:
+    """Return the refusal of somebody who is no member, with the members who look like it."""
+    known = organization.memberships.values_list("email", flat=True)
+    return unknown(
+        f"member of {organization.name!r}",
+        email,
+        known,
+        "Add the user first: `keyseat-issuer member add ORG EMAIL`.",
+        code=ReasonCode.NOT_A_MEMBER,
+    )
+
+
+def add_members(
+    organization: Organization, emails: Sequence[str], role: Role, *, actor: str, now: datetime
+) -> list[Membership]:
+    """Add people in one role; all of them or none.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``, ``ALREADY_EXISTS``.
+    """
+    wanted = list(dict.fromkeys(normalize_email(email) for email in emails))
+    subject = ", ".join(wanted)
+    with audit.act("member.added", actor=actor, organization=organization, subject=subject, now=now) as at:
+        lock_organization(organization)
+        present = organization.memberships.filter(email__in=wanted).order_by("email").first()
+        if present is not None:
+            raise KeyseatError(
+                ReasonCode.ALREADY_EXISTS,
+                f"{present.email} is a member of {organization.name!r} already, as {present.role}",
+                details={"email": present.email, "role": present.role},
+                next_step="`keyseat-issuer member role` changes a member's role.",
+            )
+        added = Membership.objects.bulk_create(
+            [
+                Membership(id=new_id(at), organization=organization, email=email, role=role, created_at=at)
+                for email in wanted
+            ]
+        )
+        audit.append_many(
+            [audit.NewEvent("member.added", email, {"role": str(role)}, organization.pk) for email in wanted],
+            actor=actor,
+            now=at,
+        )
+    return added
+
+
+def list_members(organization: Organization) -> list[Membership]:
+    """Return the members, owners first, then by address."""
+    order = {role: place for place, role in enumerate(Role.values)}
+    return sorted(organization.memberships.all(), key=lambda member: (order[member.role], member.email))
+
+
+def find_member(organization: Organization, email: str) -> Membership:
+    """Return a member by address.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``; ``NOT_A_MEMBER`` with ``did_you_mean``.
+    """
+    wanted = normalize_email(email)
+    found = organization.memberships.filter(email=wanted).first()
+    if found is None:
+        raise not_a_member(organization, wanted)
+    return found
+
+
+def set_role(organization: Organization, email: str, role: Role, *, actor: str, now: datetime) -> Membership:
+    """Change a member's role; ownership is handed over by making somebody else an owner first.
+
+    Raises:
+        KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
+    """
+    wanted = normalize_email(email)
+    with audit.act("member.role-changed", actor=actor, organization=organization, subject=wanted, now=now) as at:
+        lock_organization(organization)
+        member = find_member(organization, wanted)
+        before = member.role
+        if before == Role.OWNER and role != Role.OWNER:
+            _keep_an_owner(organization)
+        member.role = role
+        member.save(update_fields=("role",))
+        audit.append(
+            actor=actor,
+            action="member.role-changed",
+            organization=organization,
+            subject=wanted,
+            details={"from": before, "to": str(role)},
+            now=at,
+        )
+    return member
+
+
+def remove_member(organization: Organization, email: str, *, actor: str, now: datetime) -> Removal:
+    """Remove a member: assigned seats become free, offline licences stay as they are until they expire (design, 3.4).
+
+    Raises:
+        KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
+    """
+    wanted = normalize_email(email)
+    with audit.act("member.removed", actor=actor, organization=organization, subject=wanted, now=now) as at:
+        lock_organization(organization)
+        member = find_member(organization, wanted)
+        if member.role == Role.OWNER:
+            _keep_an_owner(organization)
+        freed = _free_seats(organization, wanted, at)
+        kept = tuple(
+            OfflineLicense.objects.filter(organization=organization, user=wanted, expires_at__gt=at)
+            .order_by("expires_at")
+            .values_list("expires_at", flat=True)
+        )
+        member.delete()
+        audit.append(
+            actor=actor,
+            action="member.removed",
+            organization=organization,
+            subject=wanted,
+            details={
+                "role": member.role,
+                "seats_freed": freed,
+                "offline_until": [format_instant(until) for until in kept],
+            },
+            now=at,
+        )
+    return Removal(wanted, freed, kept)
+
+
+def _free_seats(organization: Organization, email: str, now: datetime) -> int:
+    held = Allocation.objects.filter(
+        pool__subscription__organization=organization,
+        holder=email,
+        kind=AllocationKind.NAMED,
+        released_at__isnull=True,
+    )
+    locked = pools.lock_pools(list(held.values_list("pool_id", flat=True)))
+    by_id = {pool.pk: pool for pool in locked}
+    freed = 0
+    # Read again: under the locks nobody moves these seats any more.
+    for allocation in held.filter(pool_id__in=by_id):
+        pools.give_back(by_id[allocation.pool_id], allocation, now, Ending.MEMBER_REMOVED)
+        freed += 1
+    return freed
+
+
+def _keep_an_owner(organization: Organization) -> None:
+    if organization.memberships.filter(role=Role.OWNER).count() == 1:
+        raise KeyseatError(
+            ReasonCode.NOT_ALLOWED,
+            f"this is the last owner of {organization.name!r}",
+            next_step="Make somebody else an owner first: `keyseat-issuer member role ORG EMAIL owner`.",
+        )

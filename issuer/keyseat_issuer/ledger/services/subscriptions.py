@@ -1,0 +1,223 @@
+"""Subscriptions: what an organisation bought, for which period, and what of it is taken."""
+
+import calendar
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import Organization, Pool, Subscription, Term
+from keyseat_issuer.ledger.models.seats import MAX_QUOTA
+from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services.naming import unknown
+from keyseat_issuer.ledger.services.pools import Availability, availability
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import add_years, format_instant, whole_years
+from keyseat_shared.policy import Policy
+
+MAX_YEARS = 10
+MAX_MONTHS = 120
+
+
+class PoolView(NamedTuple):
+    """A pool with its figures at an instant."""
+
+    pool: Pool
+    figures: Availability
+
+
+class SubscriptionView(NamedTuple):
+    """A subscription with its pools at an instant. ``state``: ``upcoming``, ``active`` or ``ended``."""
+
+    subscription: Subscription
+    state: str
+    pools: tuple[PoolView, ...]
+
+
+def period_end(term: Term, starts_at: datetime, *, periods: int | None, ends_at: datetime | None) -> datetime:
+    """Return the exclusive end of a period of ``periods`` years (annual) or months, or the one given; default one.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` that names the right date where an annual period is not whole years.
+    """
+    if periods is not None and ends_at is not None:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "give the length or the end of the period, not both")
+    most = MAX_YEARS if term is Term.ANNUAL else MAX_MONTHS
+    if periods is not None and not 1 <= periods <= most:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"a period has 1 to {most} {_unit(term)}")
+    try:
+        end = ends_at or (_add_years if term is Term.ANNUAL else add_months)(starts_at, periods or 1)
+        _check_period(term, starts_at, end)
+    except (ValueError, OverflowError):
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "the period reaches beyond the year 9999") from None
+    return end
+
+
+def _check_period(term: Term, starts_at: datetime, ends_at: datetime) -> None:
+    if ends_at <= starts_at:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"the period ends ({last_day(ends_at)}) before it starts ({format_instant(starts_at)[:10]})",
+        )
+    if term is Term.ANNUAL and not whole_years(starts_at, ends_at):
+        shorter = max(
+            1, ends_at.year - starts_at.year - (add_years(starts_at, ends_at.year - starts_at.year) > ends_at)
+        )
+        choices = [last_day(add_years(starts_at, years)) for years in (shorter, shorter + 1)]
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"an annual subscription runs for whole years; the end of {last_day(ends_at)} is not",
+            details={"ends": choices},
+            next_step=f"Give --ends {choices[0]} (or {choices[1]}), or --years N.",
+        )
+
+
+def add_months(start: datetime, months: int) -> datetime:
+    """Return the same day ``months`` later, or the last day of a month that is too short for it."""
+    years, month = divmod(start.month - 1 + months, 12)
+    year = start.year + years
+    return start.replace(year=year, month=month + 1, day=min(start.day, calendar.monthrange(year, month + 1)[1]))
+
+
+def last_day(ends_at: datetime) -> str:
+    """Return an exclusive end as people write it: the last day that counts (or the instant, within a day)."""
+    if (ends_at.hour, ends_at.minute, ends_at.second) == (0, 0, 0):
+        return (ends_at - timedelta(days=1)).date().isoformat()
+    return format_instant(ends_at)
+
+
+def add_subscription(
+    organization: Organization,
+    *,
+    term: Term,
+    starts_at: datetime,
+    ends_at: datetime,
+    products: Mapping[str, int],
+    policy: Policy,
+    actor: str,
+    now: datetime,
+) -> Subscription:
+    """Add a subscription with a pool of seats for each product (code -> quota, 1 to 1,000,000).
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``; ``NOT_FOUND`` for a product that is not in the policy's catalogue.
+    """
+    _check_period(term, starts_at, ends_at)
+    if not products:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "a subscription has one product at least")
+    subject = ", ".join(f"{product}={quota}" for product, quota in products.items())
+    with audit.act("subscription.added", actor=actor, organization=organization, subject=subject, now=now) as at:
+        for product, quota in products.items():
+            check_product(product, policy)
+            if not 1 <= quota <= MAX_QUOTA:
+                raise KeyseatError(ReasonCode.INVALID_INPUT, f"the quota of {product} must be 1 to {MAX_QUOTA:,}")
+        added = Subscription.objects.create(
+            id=new_id(at), organization=organization, term=term, starts_at=starts_at, ends_at=ends_at, created_at=at
+        )
+        Pool.objects.bulk_create(
+            [
+                Pool(
+                    id=new_id(at),
+                    subscription=added,
+                    product=product,
+                    seats=policy.products[product].seats,
+                    quota=quota,
+                )
+                for product, quota in products.items()
+            ]
+        )
+        audit.append(
+            actor=actor,
+            action="subscription.added",
+            organization=organization,
+            subject=str(added.pk),
+            details={
+                "term": str(term),
+                "starts_at": format_instant(starts_at),
+                "ends_at": format_instant(ends_at),
+                "products": dict(products),
+            },
+            now=at,
+        )
+    return added
+
+
+def check_product(product: str, policy: Policy) -> None:
+    """Require that a product is in the catalogue.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` with ``did_you_mean``.
+    """
+    if product not in policy.products:
+        raise unknown("product", product, policy.products, f"The catalogue holds {', '.join(policy.products)}.")
+
+
+def list_subscriptions(organization: Organization | None, now: datetime) -> list[SubscriptionView]:
+    """Return the subscriptions of one organisation or of all, newest end first, with their figures."""
+    found = Subscription.objects.select_related("organization", "organization__account").prefetch_related("pools")
+    if organization is not None:
+        found = found.filter(organization=organization)
+    return [
+        SubscriptionView(
+            subscription,
+            state(subscription, now),
+            tuple(
+                PoolView(pool, availability(pool, now))
+                for pool in sorted(subscription.pools.all(), key=lambda pool: pool.product)
+            ),
+        )
+        for subscription in found.order_by("organization__name", "-ends_at", "id")
+    ]
+
+
+def state(subscription: Subscription, now: datetime) -> str:
+    """Return ``upcoming``, ``active`` or ``ended``."""
+    if now < subscription.starts_at:
+        return "upcoming"
+    return "active" if now < subscription.ends_at else "ended"
+
+
+def active_pools(organization: Organization, product: str, now: datetime) -> list[Pool]:
+    """Return the pools of a product in subscriptions active at ``now``, the one that ends last first.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` where the organisation never had the product, ``NOT_YET_VALID`` or
+            ``SUBSCRIPTION_ENDED``.
+    """
+    every = Pool.objects.select_related("subscription").filter(subscription__organization=organization)
+    found = list(every.filter(product=product).order_by("-subscription__ends_at", "pk"))
+    if not found:
+        known = sorted(set(every.values_list("product", flat=True)))
+        raise unknown(
+            f"subscription of {organization.name!r} to the product",
+            product,
+            known,
+            f"It has {', '.join(known)}." if known else "Add one: `keyseat-issuer subscription add`.",
+        )
+    active = [pool for pool in found if state(pool.subscription, now) == "active"]
+    if active:
+        return active
+    upcoming = [pool.subscription.starts_at for pool in found if now < pool.subscription.starts_at]
+    if upcoming:
+        starts = format_instant(min(upcoming))
+        raise KeyseatError(
+            ReasonCode.NOT_YET_VALID,
+            f"the {product} subscription of {organization.name!r} starts at {starts}",
+            details={"starts_at": starts},
+            next_step="Wait until then.",
+        )
+    ended = format_instant(found[0].subscription.ends_at)
+    raise KeyseatError(
+        ReasonCode.SUBSCRIPTION_ENDED,
+        f"the {product} subscription of {organization.name!r} ended at {ended}",
+        details={"ends_at": ended},
+    )
+
+
+def _add_years(start: datetime, years: int) -> datetime:
+    return add_years(start, years)
+
+
+def _unit(term: Term) -> str:
+    return "years" if term is Term.ANNUAL else "months"
