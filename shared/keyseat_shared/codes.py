@@ -52,6 +52,7 @@ class ReasonCode(StrEnum):
     KEY_UNAVAILABLE = "KEY_UNAVAILABLE"
     LEDGER_UNAVAILABLE = "LEDGER_UNAVAILABLE"
     AUDIT_BROKEN = "AUDIT_BROKEN"
+    INTERNAL = "INTERNAL"
 
 
 NEXT_STEPS: dict[ReasonCode, str] = {
@@ -102,6 +103,7 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.KEY_UNAVAILABLE: "Check the key file and its passphrase.",
     ReasonCode.LEDGER_UNAVAILABLE: "Check that the database is up and migrated.",
     ReasonCode.AUDIT_BROKEN: "Keep the database as it is and find out who changed it.",
+    ReasonCode.INTERNAL: "Try again; if it stays, tell the operator of the service the request id.",
 }
 
 COULD_NOT_CHECK = frozenset(
@@ -114,6 +116,7 @@ COULD_NOT_CHECK = frozenset(
         ReasonCode.UNREADABLE,
         ReasonCode.KEY_UNAVAILABLE,
         ReasonCode.LEDGER_UNAVAILABLE,
+        ReasonCode.INTERNAL,
     }
 )
 """Codes that mean "could not check or do it" rather than "no"; command lines exit 3 for them."""

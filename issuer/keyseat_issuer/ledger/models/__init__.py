@@ -1,6 +1,7 @@
 """The ledger's tables."""
 
 from keyseat_issuer.ledger.models.audit import AuditEvent, AuditHead, Idempotency
+from keyseat_issuer.ledger.models.leases import ApiKey, Lease, SessionEnding
 from keyseat_issuer.ledger.models.organizations import Account, Invitation, Membership, Organization, Role
 from keyseat_issuer.ledger.models.seats import (
     Allocation,
@@ -17,17 +18,20 @@ __all__ = [
     "Account",
     "Allocation",
     "AllocationKind",
+    "ApiKey",
     "AuditEvent",
     "AuditHead",
     "Ending",
     "Idempotency",
     "Invitation",
+    "Lease",
     "Membership",
     "OfflineLicense",
     "Organization",
     "Pool",
     "Role",
     "SeatKind",
+    "SessionEnding",
     "Subscription",
     "Term",
 ]
