@@ -1,0 +1,229 @@
+"""Checking the ledger against itself: the audit chain, the licences it tells of, and the pools' counters.
+
+Whoever can write the database can also rewrite the whole chain and its head. An anchor, the ``SEQ:DIGEST`` of
+the newest row, noted elsewhere and given to a later check, shows that as well.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import F, Q, Sum
+
+from keyseat_issuer.database import ledger_errors, snapshot
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, AuditEvent, AuditHead, OfflineLicense, Pool
+from keyseat_issuer.ledger.models.audit import ZERO_DIGEST
+from keyseat_issuer.ledger.models.seats import SeatKind
+from keyseat_issuer.ledger.services.audit import FILE_DIGEST, OFFLINE_ISSUED, row_digest
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.envelope import Envelope
+from keyseat_shared.errors import KeyseatError, MalformedError
+from keyseat_shared.payloads import LicensePayload
+
+MAX_FINDINGS = 50
+"""Findings reported; a ledger with more has one cause, and the first places show it."""
+
+_CHUNK = 2000
+_ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
+
+
+class Finding(NamedTuple):
+    """Something that does not agree: ``place`` (``audit row 7``, ``licence …``, ``pool …``) and what is wrong there."""
+
+    place: str
+    what: str
+
+
+class AuditReport(NamedTuple):
+    """What a check saw. ``anchor`` is the ``SEQ:DIGEST`` of the newest row; ``findings`` is empty where all agrees."""
+
+    events: int
+    licenses: int
+    pools: int
+    anchor: str
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything agrees."""
+        return not self.findings
+
+
+def verify(anchor: str | None = None) -> AuditReport:
+    """Check the whole ledger as it is at one instant, without holding up those who write.
+
+    Args:
+        anchor: ``SEQ:DIGEST`` that an earlier check reported; the chain must still hold that row.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for an anchor that is none; ``LEDGER_UNAVAILABLE``.
+    """
+    noted = None if anchor is None else parse_anchor(anchor)
+    with ledger_errors(), snapshot():
+        check = _Check(noted)
+        check.chain()
+        check.licenses()
+        check.pools()
+        return check.report()
+
+
+def parse_anchor(text: str) -> tuple[int, str]:
+    """Read ``SEQ:DIGEST``.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``.
+    """
+    found = _ANCHOR.fullmatch(text.strip())
+    if found is None:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            "the anchor is not SEQ:DIGEST, as `audit verify` prints it",
+            next_step="Copy the whole anchor that an earlier `keyseat-issuer audit verify` printed.",
+        )
+    return int(found[1]), found[2]
+
+
+class _Check:
+    def __init__(self, anchor: tuple[int, str] | None) -> None:
+        self._anchor = anchor
+        self._findings: list[Finding] = []
+        self._counts = {"events": 0, "licenses": 0, "pools": 0}
+        self._head = ""
+        # licence id -> digest of its file, from the audit rows that issued them
+        self._issued: dict[UUID, str] = {}
+
+    def report(self) -> AuditReport:
+        return AuditReport(
+            self._counts["events"],
+            self._counts["licenses"],
+            self._counts["pools"],
+            self._head,
+            tuple(self._findings),
+        )
+
+    def _find(self, place: str, what: str) -> None:
+        if len(self._findings) < MAX_FINDINGS:
+            self._findings.append(Finding(place, what))
+
+    def chain(self) -> None:
+        """Follow the chain from its start to its head."""
+        seq, digest, at = 0, ZERO_DIGEST, None
+        for row in AuditEvent.objects.order_by("seq").iterator(_CHUNK):
+            self._counts["events"] += 1
+            place = f"audit row {row.seq}"
+            if row.seq != seq + 1:
+                missing = f"row {seq + 1} is" if row.seq == seq + 2 else f"rows {seq + 1} to {row.seq - 1} are"
+                self._find(place, f"{missing} missing before it: removed")
+            if not hmac.compare_digest(row_digest(row), row.digest):
+                self._find(place, "its content does not match its digest: changed")
+            elif row.previous != digest:
+                self._find(place, "it does not follow the row before it: changed, inserted or moved")
+            if at is not None and row.at < at:
+                self._find(place, "it is dated before the row before it")
+            if self._anchor is not None and row.seq == self._anchor[0] and row.digest != self._anchor[1]:
+                self._find(place, "it is not the row of the anchor: the chain was rewritten")
+            if row.action == OFFLINE_ISSUED:
+                self._note_issue(row)
+            seq, digest, at = row.seq, row.digest, row.at
+        self._check_end(seq, digest)
+
+    def _check_end(self, seq: int, digest: str) -> None:
+        head = AuditHead.objects.filter(pk=1).first()
+        self._head = f"{seq}:{digest}"
+        if head is None:
+            self._find("audit head", "it is missing: removed")
+        elif head.seq > seq:
+            self._find(f"audit row {seq + 1}", f"the log ends before it, but its head is row {head.seq}: removed")
+        elif (head.seq, head.digest) != (seq, digest):
+            self._find(f"audit row {seq}", f"the head is row {head.seq} with another digest: changed or inserted")
+        if self._anchor is not None and self._anchor[0] > seq:
+            self._find(f"audit row {self._anchor[0]}", "the row of the anchor is not there: removed")
+
+    def _note_issue(self, row: AuditEvent) -> None:
+        try:
+            license_id = UUID(row.subject)
+            digest = str(json.loads(row.details)[FILE_DIGEST])
+        except (ValueError, LookupError, TypeError):
+            self._find(f"audit row {row.seq}", "it issues a licence, but does not say which")
+            return
+        if license_id in self._issued:
+            self._find(f"audit row {row.seq}", f"licence {license_id} was issued before: issued twice")
+        self._issued[license_id] = digest
+
+    def licenses(self) -> None:
+        """Compare every licence with the audit row that issued it, with its own file, and with its seat."""
+        seen: set[UUID] = set()
+        rows = OfflineLicense.objects.select_related("allocation", "pool").order_by("license_id")
+        for row in rows.iterator(_CHUNK):
+            self._counts["licenses"] += 1
+            seen.add(row.license_id)
+            for what in _license_faults(row, self._issued.get(row.license_id)):
+                self._find(f"licence {row.license_id}", what)
+        for license_id in self._issued.keys() - seen:
+            self._find(f"licence {license_id}", "an audit row issued it, but the ledger does not hold it: removed")
+
+    def pools(self) -> None:
+        """Compare the pools' counters with the seats that are held."""
+        live = Q(allocations__released_at__isnull=True)
+        named = Q(allocations__kind=AllocationKind.NAMED)
+        for pool in Pool.objects.annotate(
+            held_named=Sum("allocations__count", filter=live & named, default=0),
+            held_other=Sum("allocations__count", filter=live & ~named, default=0),
+        ).iterator(_CHUNK):
+            self._counts["pools"] += 1
+            floating = pool.seats == SeatKind.FLOATING
+            assigned = pool.held_named if floating else 0
+            used = pool.held_other if floating else pool.held_named + pool.held_other
+            if (pool.used, pool.assigned) != (used, assigned):
+                self._find(
+                    f"pool {pool.pk} ({pool.product})",
+                    f"it counts {pool.used} used and {pool.assigned} assigned, but {used} and {assigned} are held",
+                )
+        orphans = Allocation.objects.filter(kind=AllocationKind.OFFLINE, offline_license__isnull=True)
+        for allocation_id in orphans.values_list("pk", flat=True)[:MAX_FINDINGS]:
+            self._find(f"allocation {allocation_id}", "it holds an offline seat without a licence")
+        early = Allocation.objects.filter(kind=AllocationKind.OFFLINE, released_at__lt=F("expires_at"))
+        for allocation_id in early.values_list("pk", flat=True)[:MAX_FINDINGS]:
+            self._find(f"allocation {allocation_id}", "its offline seat was freed before it expired")
+
+
+def _license_faults(row: OfflineLicense, issued: str | None) -> Iterator[str]:
+    data = bytes(row.file)
+    digest = hashlib.sha256(data).hexdigest()
+    if issued is None:
+        yield "no audit row issued it: inserted"
+    elif issued != digest:
+        yield "its file is not the one that the audit row tells of: changed"
+    if digest != row.file_sha256:
+        yield "its file does not match its digest: changed"
+    held = row.allocation
+    if (held.pool_id, held.kind, held.count, held.expires_at) != (
+        row.pool_id,
+        AllocationKind.OFFLINE,
+        row.sessions,
+        row.expires_at,
+    ):
+        yield "its seat is not the one that it was issued for: changed"
+    try:
+        payload = LicensePayload.from_bytes(Envelope.from_bytes(data).payload)
+    except MalformedError:
+        yield "its file cannot be read"
+        return
+    stored = {
+        "licence id": (str(row.license_id), payload.license_id),
+        "product": (row.product, payload.product),
+        "organisation": (str(row.organization_id), payload.organization_id),
+        "subscription": (str(row.pool.subscription_id), payload.subscription_id),
+        "user": (row.user or None, payload.user),
+        "machine ID": (row.machine_id, payload.machine_id),
+        "sessions": (row.sessions, payload.sessions),
+        "time of issue": (row.issued_at, payload.issued_at),
+        "expiry": (row.expires_at, payload.expires_at),
+    }
+    for what, (in_ledger, in_file) in stored.items():
+        if in_ledger != in_file:
+            yield f"its {what} differs from what its file says: changed"
