@@ -1,10 +1,7 @@
-"""The table of a batch: reading it strictly, naming each line's mistakes, and the key that makes a row repeatable."""
+"""The table of a batch: reading it strictly, and naming each line's mistakes."""
 
 import csv
-import hashlib
 import io
-import json
-from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -32,7 +29,6 @@ class BatchRow:
     product: str
     machine_id: str
     user: str | None
-    expires: str
     expires_at: datetime | None
     sessions: int
 
@@ -57,7 +53,8 @@ def read_rows(data: bytes) -> tuple[list[BatchRow], list[BadRow]]:
     Raises:
         KeyseatError: ``INVALID_INPUT`` where the file as a whole cannot be used.
     """
-    reader = _reader(_decoded(data))
+    text = _decoded(data)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     good: list[BatchRow] = []
     bad: list[BadRow] = []
     header: list[str] | None = None
@@ -83,23 +80,6 @@ def read_rows(data: bytes) -> tuple[list[BatchRow], list[BadRow]]:
     return good, bad
 
 
-def row_keys(identities: list[tuple[str, ...]]) -> list[str]:
-    """Return the idempotency key of each row: a digest of what it asks for and of how often that was asked before.
-
-    The number among identical rows lets five equal rows mean five licences, and a second run of the file none.
-
-    Args:
-        identities: for each row the organisation's id, product, canonical machine ID, user, expiry as typed, sessions.
-    """
-    seen: Counter[tuple[str, ...]] = Counter()
-    keys = []
-    for identity in identities:
-        seen[identity] += 1
-        text = json.dumps(["keyseat/batch-row/v1", *identity, seen[identity]], ensure_ascii=False)
-        keys.append(hashlib.sha256(text.encode()).hexdigest())
-    return keys
-
-
 def _decoded(data: bytes) -> str:
     if len(data) > MAX_SIZE:
         raise _unusable(f"the batch is larger than {MAX_SIZE // (1024 * 1024)} MiB")
@@ -114,11 +94,10 @@ def _decoded(data: bytes) -> str:
     return text
 
 
-def _reader(text: str) -> "csv._reader":
-    first = text.lstrip("\r\n").partition("\n")[0]
+def _delimiter(text: str) -> str:
     # The header decides: no column name holds either character.
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header = text.lstrip("\r\n").partition("\n")[0]
+    return ";" if header.count(";") > header.count(",") else ","
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -158,7 +137,6 @@ def _row(header: list[str], cells: list[str], line: int) -> BatchRow:
         value["product"],
         value["machine_id"],
         value.get("user") or None,
-        expires,
         parse_typed(expires, end_of_day=True) if expires else None,
         _sessions(value.get("sessions", "")),
     )

@@ -1,4 +1,4 @@
-"""Deciding one request for an offline licence: pure functions of what is asked, what the ledger holds, policy, instant.
+"""Deciding one request for an offline licence: functions of what is asked, what the ledger holds, policy and instant.
 
 ``issue`` and ``batch`` both decide here and nowhere else; the vendor's rules themselves are ``keyseat_shared.rules``.
 """
@@ -6,10 +6,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Protocol
 from uuid import UUID
 
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import AllocationKind, Organization, Pool
+from keyseat_issuer.ledger.services import pools
+from keyseat_issuer.ledger.services.naming import unknown
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -37,87 +40,104 @@ class OfflineRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class OrganizationFacts:
-    """The organisation that was named."""
-
-    id: UUID
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
 class Bound:
-    """An active offline licence: who and what it is bound to."""
+    """An active offline licence: who and what it is bound to; ``pending`` where it is of the present transaction."""
 
     license_id: UUID
-    organization: OrganizationFacts
+    organization: Organization
     product: str
     user: str
     machine_id: str
     sessions: int
     expires_at: datetime
+    pending: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PoolFacts:
-    """A pool with its subscription. ``used`` follows what was decided so far in this transaction."""
+    """A pool with its subscription; the pool's counter follows what was decided so far in this transaction."""
 
-    id: UUID
+    pool: Pool
     subscription_id: UUID
     term: str
     starts_at: datetime
     ends_at: datetime
-    quota: int
-    used: int
 
 
 class Facts(Protocol):
     """What deciding must know of the ledger; ``offline_facts`` reads it, under the locks of the pools."""
 
-    def organization(self, name: str) -> OrganizationFacts:
+    def organization(self, name: str) -> Organization:
         """Return the organisation, or raise ``NOT_FOUND`` with likely names."""
 
-    def require_member(self, organization: OrganizationFacts, email: str) -> str:
-        """Return the address as the ledger writes it, or raise ``NOT_A_MEMBER`` with likely names."""
+    def email(self, typed: str) -> str:
+        """Return an address as the ledger writes it, or raise ``INVALID_INPUT``."""
 
-    def pools(self, organization: OrganizationFacts, product: str) -> Sequence[PoolFacts]:
+    def require_member(self, organization: Organization, email: str) -> None:
+        """Return if the address is a member's, or raise ``NOT_A_MEMBER`` with likely addresses."""
+
+    def pools(self, organization: Organization, product: str) -> Sequence[PoolFacts]:
         """Return the organisation's pools of a product, of all times."""
 
-    def named_seat(self, pool: PoolFacts, email: str) -> UUID | None:
+    def named_seat(self, pool: Pool, email: str) -> UUID | None:
         """Return the allocation by which a user holds a named seat of the pool."""
 
-    def bound_to_user(self, organization: OrganizationFacts, product: str, email: str) -> Sequence[Bound]:
+    def bound_to_user(self, organization: Organization, product: str, email: str) -> Sequence[Bound]:
         """Return the user's active offline licences."""
 
-    def next_free_at(self, pool: PoolFacts) -> datetime | None:
-        """Return when the next offline licence of the pool expires."""
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who and what a request names, in the one way the ledger writes it."""
+
+    organization: Organization
+    user: str | None
+    machine: MachineID
+    machine_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A request that may be granted, and what granting it does. ``used_before`` and ``used_after`` count seats."""
+    """A request that is granted, and what that does. ``used_before`` and ``used_after`` count the pool's seats."""
 
+    license_id: UUID
     request: OfflineRequest
-    organization: OrganizationFacts
+    organization: Organization
     product: Product
     user: str | None
     machine: MachineID
     machine_id: str
     grade: Grade
-    pool: PoolFacts
+    source: PoolFacts
     expires_at: datetime
     converts: UUID | None
     used_before: int
     used_after: int
 
 
-def decide(request: OfflineRequest, facts: Facts, policy: Policy, now: datetime) -> Decision:
-    """Apply every rule to one request, in the order in which a person can do something about them.
+def identify(request: OfflineRequest, facts: Facts) -> Identity:
+    """Find out who and what a request names.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``, ``MALFORMED`` or ``UNSUPPORTED_FORMAT``.
+    """
+    organization = facts.organization(request.organization)
+    user = None if request.user is None else facts.email(request.user)
+    machine = MachineID.parse(request.machine_id)
+    return Identity(organization, user, machine, str(machine))
+
+
+def decide(
+    request: OfflineRequest, facts: Facts, policy: Policy, now: datetime, identity: Identity | None = None
+) -> Decision:
+    """Apply every rule to one request, in the order in which a person can do something, and charge the pool in memory.
 
     Args:
         request: what is asked.
         facts: the ledger as it stands.
         policy: the vendor's rules.
         now: the ledger's time, which becomes the time of issue.
+        identity: what ``identify`` found, where that was asked before.
 
     Raises:
         KeyseatError: ``ISSUED_AFTER_SUNSET``, ``NOT_FOUND``, ``INVALID_INPUT``, ``NOT_A_MEMBER``, ``MALFORMED``,
@@ -126,38 +146,39 @@ def decide(request: OfflineRequest, facts: Facts, policy: Policy, now: datetime)
     """
     rules.check_sunset(now, policy)
     product = require_product(request.product, policy)
-    organization = facts.organization(request.organization)
     _check_holder(request, product)
-    user = None if request.user is None else facts.require_member(organization, request.user)
-    machine = check_machine(request.machine_id, policy, accept_weak=request.accept_weak)
-    machine_id = str(machine)
-    held = (
-        {pool.id: facts.named_seat(pool, user) for pool in facts.pools(organization, request.product)} if user else {}
-    )
-    pools = _usable_pools(request, facts.pools(organization, request.product), organization, policy, now)
+    found = identity or identify(request, facts)
+    organization, user = found.organization, found.user
     if user is not None:
-        _check_not_bound(machine, machine_id, facts.bound_to_user(organization, request.product, user))
+        facts.require_member(organization, user)
+    check_machine(found.machine, policy, accept_weak=request.accept_weak)
+    sources = _usable_sources(request, facts.pools(organization, request.product), organization, policy, now)
+    held: dict[UUID, UUID] = {}
+    if user is not None:
+        _check_not_bound(found, facts.bound_to_user(organization, request.product, user))
+        held = {s.pool.pk: seat for s in sources if (seat := facts.named_seat(s.pool, user)) is not None}
     # First the pool where the user's own seat is converted, then the one that serves longest.
-    pools.sort(key=lambda pool: (held.get(pool.id) is not None, pool.ends_at), reverse=True)
-    for pool in pools:
-        converts = held.get(pool.id)
-        used_after = pool.used + (0 if converts else request.sessions)
-        if used_after <= pool.quota:
-            return Decision(
-                request=request,
-                organization=organization,
-                product=product,
-                user=user,
-                machine=machine,
-                machine_id=machine_id,
-                grade=machine.grade,
-                pool=pool,
-                expires_at=request.expires_at or pool.ends_at,
-                converts=converts,
-                used_before=pool.used,
-                used_after=used_after,
-            )
-    raise _quota_exceeded(request, pools, facts)
+    sources.sort(key=lambda source: (source.pool.pk in held, source.ends_at), reverse=True)
+    source = next((s for s in sources if s.pool.pk in held or _has_room(s.pool, request.sessions)), sources[0])
+    used_before = source.pool.used
+    converts = held.get(source.pool.pk)
+    if converts is None:
+        pools.charge(source.pool, AllocationKind.OFFLINE, now, count=request.sessions)
+    return Decision(
+        license_id=new_id(now),
+        request=request,
+        organization=organization,
+        product=product,
+        user=user,
+        machine=found.machine,
+        machine_id=found.machine_id,
+        grade=found.machine.grade,
+        source=source,
+        expires_at=request.expires_at or source.ends_at,
+        converts=converts,
+        used_before=used_before,
+        used_after=source.pool.used,
+    )
 
 
 def require_product(code: str, policy: Policy) -> Product:
@@ -168,23 +189,16 @@ def require_product(code: str, policy: Policy) -> Product:
     """
     product = policy.products.get(code)
     if product is None:
-        near = get_close_matches(code.upper(), policy.products, n=2, cutoff=0.5)
-        raise KeyseatError(
-            ReasonCode.NOT_FOUND,
-            f"there is no product {code[:40]!r}",
-            details={"did_you_mean": near} if near else {"products": sorted(policy.products)},
-        )
+        raise unknown("product", code, policy.products, f"The catalogue has {', '.join(sorted(policy.products))}.")
     return product
 
 
-def check_machine(text: str, policy: Policy, *, accept_weak: bool) -> MachineID:
-    """Read a machine ID and judge whether a licence may be bound to it.
+def check_machine(machine: MachineID, policy: Policy, *, accept_weak: bool) -> None:
+    """Judge whether a licence may be bound to a machine ID.
 
     Raises:
-        KeyseatError: ``MALFORMED`` or ``UNSUPPORTED_FORMAT`` where it is mistyped, ``MACHINE_WEAK`` where its evidence
-            is forbidden, or weak and not accepted.
+        KeyseatError: ``MACHINE_WEAK`` where its evidence is forbidden, or weak and not accepted.
     """
-    machine = MachineID.parse(text)
     rules.check_evidence(machine.instance_source, policy)
     if not accept_weak and machine.grade is Grade.WEAK:
         raise KeyseatError(
@@ -192,7 +206,6 @@ def check_machine(text: str, policy: Policy, *, accept_weak: bool) -> MachineID:
             f"the machine ID is weak: {' '.join(machine.grade_reasons)}",
             details={"grade": str(machine.grade), "grade_reasons": list(machine.grade_reasons)},
         )
-    return machine
 
 
 def _check_holder(request: OfflineRequest, product: Product) -> None:
@@ -207,15 +220,15 @@ def _check_holder(request: OfflineRequest, product: Product) -> None:
         raise _invalid(f"{request.product} has floating seats: its licences belong to no user, leave --user out")
 
 
-def _usable_pools(
+def _usable_sources(
     request: OfflineRequest,
-    pools: Sequence[PoolFacts],
-    organization: OrganizationFacts,
+    sources: Sequence[PoolFacts],
+    organization: Organization,
     policy: Policy,
     now: datetime,
 ) -> list[PoolFacts]:
     """Return the pools that every rule allows but the count of seats; raise the reason where the last one falls."""
-    wanted = list(pools)
+    wanted = list(sources)
     if not wanted:
         raise KeyseatError(
             ReasonCode.NOT_FOUND,
@@ -223,7 +236,7 @@ def _usable_pools(
             next_step="`keyseat-issuer subscription list` shows what each organisation has.",
         )
     if request.subscription is not None:
-        wanted = [pool for pool in wanted if str(pool.subscription_id) == request.subscription.lower()]
+        wanted = [source for source in wanted if str(source.subscription_id) == request.subscription.lower()]
         if not wanted:
             raise KeyseatError(
                 ReasonCode.NOT_FOUND,
@@ -231,72 +244,65 @@ def _usable_pools(
                 next_step="`keyseat-issuer subscription list` shows the ids.",
             )
     # The latest end first: where none passes, people are told about the one that comes closest.
-    wanted.sort(key=lambda pool: pool.ends_at, reverse=True)
-    wanted = _passing(wanted, lambda pool: _check_running(pool, now))
-    wanted = _passing(wanted, lambda pool: rules.check_annual(pool.term, pool.starts_at, pool.ends_at, policy))
-    return _passing(
-        wanted, lambda pool: rules.check_expiry_bounds(request.expires_at or pool.ends_at, now, pool.ends_at)
-    )
+    wanted.sort(key=lambda source: source.ends_at, reverse=True)
+    wanted = _passing(wanted, lambda s: _check_running(s, now))
+    wanted = _passing(wanted, lambda s: rules.check_annual(s.term, s.starts_at, s.ends_at, policy))
+    return _passing(wanted, lambda s: rules.check_expiry_bounds(request.expires_at or s.ends_at, now, s.ends_at))
 
 
-def _passing(pools: list[PoolFacts], check: Callable[[PoolFacts], None]) -> list[PoolFacts]:
+def _passing(sources: list[PoolFacts], check: Callable[[PoolFacts], None]) -> list[PoolFacts]:
     passing: list[PoolFacts] = []
     first: KeyseatError | None = None
-    for pool in pools:
+    for source in sources:
         try:
-            check(pool)
+            check(source)
         except KeyseatError as error:
             first = first or error
         else:
-            passing.append(pool)
+            passing.append(source)
     if not passing and first is not None:
         raise first
     return passing
 
 
-def _check_running(pool: PoolFacts, now: datetime) -> None:
-    if now < pool.starts_at:
+def _check_running(source: PoolFacts, now: datetime) -> None:
+    if now < source.starts_at:
         raise KeyseatError(
             ReasonCode.NOT_YET_VALID,
-            f"the subscription begins at {format_instant(pool.starts_at)}",
-            details={"starts_at": format_instant(pool.starts_at)},
+            f"the subscription begins at {format_instant(source.starts_at)}",
+            details={"starts_at": format_instant(source.starts_at)},
             next_step="Wait until the subscription begins.",
         )
-    rules.check_expiry_bounds(pool.ends_at, now, pool.ends_at)
+    rules.check_expiry_bounds(source.ends_at, now, source.ends_at)
 
 
-def _check_not_bound(machine: MachineID, machine_id: str, bound: Sequence[Bound]) -> None:
+def _has_room(pool: Pool, seats: int) -> bool:
+    return pool.used + seats <= pool.quota
+
+
+def _check_not_bound(found: Identity, bound: Sequence[Bound]) -> None:
     for other in bound:
-        if other.machine_id == machine_id or _same_machine(machine, other.machine_id):
+        if other.machine_id != found.machine_id and not same_machine(found.machine, other.machine_id):
+            continue
+        if other.pending:
             raise KeyseatError(
                 ReasonCode.ALREADY_BOUND,
-                f"{other.user} has an active licence on this machine until {format_instant(other.expires_at)}",
-                details={"license_id": str(other.license_id), "expires_at": format_instant(other.expires_at)},
-                next_step=f"Hand out the same file again: keyseat-issuer offline export {other.license_id}",
+                f"a licence of {other.user} for this machine is asked for twice",
+                next_step="Leave one of the two out.",
             )
+        raise KeyseatError(
+            ReasonCode.ALREADY_BOUND,
+            f"{other.user} has an active licence on this machine until {format_instant(other.expires_at)}",
+            details={"license_id": str(other.license_id), "expires_at": format_instant(other.expires_at)},
+            next_step=f"Hand out the same file again: keyseat-issuer offline export {other.license_id}",
+        )
 
 
-def _same_machine(machine: MachineID, enrolled: str) -> bool:
-    # Either way round: which of two IDs of one machine saw more of it does not matter here.
+def same_machine(machine: MachineID, enrolled: str) -> bool:
+    """Tell whether an ID in a stored licence is of the same machine and user account, by the matching rules."""
     other = MachineID.parse_canonical(enrolled)
+    # Either way round: which of two IDs of one machine saw more of it does not matter here.
     return Verdict.SAME in {match(other, machine).verdict, match(machine, other).verdict}
-
-
-def _quota_exceeded(request: OfflineRequest, pools: Sequence[PoolFacts], facts: Facts) -> KeyseatError:
-    best = max(pools, key=lambda pool: pool.quota - pool.used)
-    free = best.quota - best.used
-    back = facts.next_free_at(best)
-    wanted = f"{request.sessions} seats are wanted and {free} free" if request.sessions > 1 else "no seat is free"
-    return KeyseatError(
-        ReasonCode.QUOTA_EXCEEDED,
-        f"{wanted}: {best.used} of {best.quota} {request.product} seats are taken",
-        details={
-            "quota": best.quota,
-            "used": best.used,
-            "wanted": request.sessions,
-            "next_offline_expiry": None if back is None else format_instant(back),
-        },
-    )
 
 
 def _invalid(message: str) -> KeyseatError:

@@ -1,0 +1,425 @@
+"""Converting seats into offline licences: one transaction for one request or a thousand.
+
+Lock the pools, decide, sign, verify the result with the verifier's own code, store file and audit row, commit. Only
+what was committed is handed out, so a crash at any point leaves no licence, or one that can be handed out again.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.db import transaction
+
+from keyseat_issuer.database import ledger_errors
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense
+from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services.offline_facts import LedgerFacts
+from keyseat_issuer.ledger.services.offline_rules import Decision, Identity, OfflineRequest, decide, identify
+from keyseat_shared.envelope import LICENSE_TYPE
+from keyseat_shared.errors import KeyseatError, VerificationError
+from keyseat_shared.evidence import Grade
+from keyseat_shared.instants import format_instant
+from keyseat_shared.payloads import LicensePayload
+from keyseat_shared.strictjson import dumps_compact
+from keyseat_shared.trust import TrustBundle
+from keyseat_verifier.verifier import Verifier
+
+ACTION = "offline.issue"
+_CHUNK = 500
+
+
+class PayloadSigner(Protocol):
+    """Signs payloads: ``keyseat_issuer.signing.EnvelopeSigner`` is one."""
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Return the signed envelope as file content."""
+
+
+class Progress(Protocol):
+    """Shows how far a loop is, or nothing: ``Output.progress`` of the command line is one."""
+
+    def __call__(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
+        """Yield the items."""
+
+
+class Status(StrEnum):
+    """What became of a request."""
+
+    ISSUED = "issued"
+    ALREADY_ISSUED = "already issued"
+    REFUSED = "refused"
+    NOT_ISSUED = "not issued"
+    """It would have been granted, but this was a dry run, or another row was refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedLicense:
+    """An offline licence as the ledger holds it: ``file`` is its exact bytes; floating products have no ``user``."""
+
+    license_id: UUID
+    organization: str
+    product: str
+    user: str | None
+    machine_id: str
+    sessions: int
+    issued_at: datetime
+    expires_at: datetime
+    file: bytes
+
+    @classmethod
+    def from_row(cls, row: OfflineLicense, organization: str) -> "IssuedLicense":
+        """Return the value of a stored row."""
+        return cls(
+            row.license_id,
+            organization,
+            row.product,
+            row.user or None,
+            row.machine_id,
+            row.sessions,
+            row.issued_at,
+            row.expires_at,
+            bytes(row.file),
+        )
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what it is, JSON-ready, without the file."""
+        return {
+            "license_id": str(self.license_id),
+            "organization": self.organization,
+            "product": self.product,
+            "user": self.user,
+            "machine_id": self.machine_id,
+            "sessions": self.sessions,
+            "issued_at": format_instant(self.issued_at),
+            "expires_at": format_instant(self.expires_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: the ``decision`` that was made, the ``license`` that there is, or the ``error``."""
+
+    status: Status
+    decision: Decision | None = None
+    license: IssuedLicense | None = None
+    error: KeyseatError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """Under what requests are converted: the trust bundle with its policy, the signer, who acts, and when.
+
+    ``now`` is the clock of this computer; the ledger's time, which never runs back, is made of it.
+    """
+
+    trust: TrustBundle
+    actor: str
+    now: datetime
+    signer: PayloadSigner | None = None
+    allow_example_keys: bool = False
+
+
+def no_progress(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:  # noqa: ARG001 - `Progress`
+    """Show nothing."""
+    yield from items
+
+
+def convert(
+    requests: Sequence[OfflineRequest],
+    terms: Terms,
+    *,
+    dry_run: bool = False,
+    keep_going: bool = False,
+    repeatable: bool = False,
+    progress: Progress = no_progress,
+) -> list[Outcome]:
+    """Decide all requests in their order, and issue the licences in one transaction.
+
+    Args:
+        requests: what is asked.
+        terms: under what; a signer is needed unless ``dry_run``.
+        dry_run: decide only: nothing is signed, changed or recorded.
+        keep_going: issue what may be issued; otherwise one refusal stops all.
+        repeatable: requests that an active licence was issued for by an earlier such call get that licence again.
+        progress: wraps the signing.
+
+    Returns:
+        An outcome for each request, in their order.
+
+    Raises:
+        KeyseatError: ``CLOCK_ROLLED_BACK``, or the code of a licence that does not verify after signing; nothing is
+            issued then.
+    """
+    with ledger_errors():
+        try:
+            # Durable: a licence is handed out on return, so this must be the outermost transaction.
+            with transaction.atomic(durable=True):
+                run = _Run(requests, terms)
+                outcomes = run.decide(repeatable=repeatable)
+                stopped = not keep_going and any(outcome.error for outcome in outcomes)
+                if dry_run or stopped:
+                    transaction.set_rollback(True)
+                else:
+                    outcomes = run.issue(outcomes, progress)
+        except KeyseatError as error:
+            if not dry_run:
+                subject = _subject(requests[0]) if len(requests) == 1 else f"{len(requests)} requests"
+                audit.refused(
+                    error, actor=terms.actor, action=ACTION, organization=None, subject=subject, now=terms.now
+                )
+            raise
+        if stopped and not dry_run:
+            with transaction.atomic(durable=True):
+                audit.append_many(run.refusals(outcomes), actor=terms.actor, now=run.at)
+    return outcomes
+
+
+class _Run:
+    """One conversion inside its transaction."""
+
+    def __init__(self, requests: Sequence[OfflineRequest], terms: Terms) -> None:
+        self.requests = requests
+        self.terms = terms
+        # Refused early, before any lock; and read again under the locks, where time may have moved on.
+        self.facts = LedgerFacts.load(requests, audit.ledger_now(terms.now))
+        self.at = audit.ledger_now(terms.now).replace(microsecond=0)
+        self.keys = [""] * len(requests)
+
+    def decide(self, *, repeatable: bool) -> list[Outcome]:
+        identities = [self._identity(request) for request in self.requests]
+        there: dict[str, IssuedLicense] = {}
+        if repeatable:
+            self.keys = request_keys(self.requests, identities)
+            there = _still_active(self.keys, self.at)
+        outcomes = []
+        for request, identity, key in zip(self.requests, identities, self.keys, strict=True):
+            if key in there:
+                outcomes.append(Outcome(Status.ALREADY_ISSUED, license=there[key]))
+                continue
+            try:
+                decision = decide(request, self.facts, self.terms.trust.policy, self.at, identity)
+            except KeyseatError as error:
+                outcomes.append(Outcome(Status.REFUSED, error=error))
+            else:
+                self.facts.apply(decision)
+                outcomes.append(Outcome(Status.NOT_ISSUED, decision))
+        return outcomes
+
+    def _identity(self, request: OfflineRequest) -> Identity | None:
+        try:
+            return identify(request, self.facts)
+        except KeyseatError:
+            return None  # `decide` meets the same error, in its order
+
+    def issue(self, outcomes: Sequence[Outcome], progress: Progress) -> list[Outcome]:
+        """Sign, verify and store what was decided; return the outcomes with the licences."""
+        signed = self._sign(outcomes, progress)
+        licenses: list[OfflineLicense] = []
+        allocations: list[Allocation] = []
+        events: list[audit.NewEvent] = []
+        converted: list[UUID] = []
+        for outcome, key, license_ in zip(outcomes, self.keys, signed, strict=True):
+            decision = outcome.decision
+            if decision is None or license_ is None:
+                continue
+            allocation = pools.new_allocation(
+                decision.source.pool,
+                AllocationKind.OFFLINE,
+                decision.user or str(license_.license_id),
+                expires_at=decision.expires_at,
+                now=self.at,
+                count=license_.sessions,
+            )
+            digest = hashlib.sha256(license_.file).hexdigest()
+            allocations.append(allocation)
+            licenses.append(_row(decision, license_, allocation, digest, key))
+            events.append(_issued_event(decision, license_, digest))
+            if decision.converts is not None:
+                converted.append(decision.converts)
+        self._store(allocations, licenses, converted)
+        events += self.refusals(outcomes)
+        if events:
+            audit.append_many(events, actor=self.terms.actor, now=self.at)
+        return [
+            outcome if license_ is None else Outcome(Status.ISSUED, outcome.decision, license_)
+            for outcome, license_ in zip(outcomes, signed, strict=True)
+        ]
+
+    def _sign(self, outcomes: Sequence[Outcome], progress: Progress) -> list[IssuedLicense | None]:
+        signer = self.terms.signer
+        if signer is None:
+            msg = "issuing needs a signer"
+            raise ValueError(msg)
+        trust = self.terms.trust
+        verifier = Verifier(trust, allow_example_keys=self.terms.allow_example_keys)
+        policy = trust.policy.digest()
+        signed: list[IssuedLicense | None] = []
+        for outcome in progress(outcomes, "Signing", len(outcomes)):
+            decision = outcome.decision
+            if decision is None:
+                signed.append(None)
+                continue
+            payload = _payload(decision, self.at, policy)
+            file = signer.sign(LICENSE_TYPE, payload.to_bytes())
+            _verify(verifier, file, payload, decision, self.at)
+            signed.append(
+                IssuedLicense(
+                    decision.license_id,
+                    payload.organization_name,
+                    payload.product,
+                    payload.user,
+                    payload.machine_id,
+                    payload.sessions,
+                    payload.issued_at,
+                    payload.expires_at,
+                    file,
+                )
+            )
+        return signed
+
+    def _store(self, allocations: list[Allocation], licenses: list[OfflineLicense], converted: Sequence[UUID]) -> None:
+        for start in range(0, len(converted), _CHUNK):
+            # The named seat becomes the offline one: the pool's counter stays as it is.
+            Allocation.objects.filter(pk__in=converted[start : start + _CHUNK]).update(
+                released_at=self.at, ending=Ending.CONVERTED
+            )
+        Allocation.objects.bulk_create(allocations, batch_size=_CHUNK)
+        OfflineLicense.objects.bulk_create(licenses, batch_size=_CHUNK)
+        for pool in {allocation.pool.pk: allocation.pool for allocation in allocations}.values():
+            pools.save_counters(pool)
+
+    def refusals(self, outcomes: Sequence[Outcome]) -> list[audit.NewEvent]:
+        """Return the audit events of the requests that were refused."""
+        return [
+            audit.NewEvent(
+                f"{ACTION}.refused",
+                _subject(request),
+                {"code": str(outcome.error.code), "message": outcome.error.message},
+                self._organization_id(request),
+            )
+            for request, outcome in zip(self.requests, outcomes, strict=True)
+            if outcome.error is not None
+        ]
+
+    def _organization_id(self, request: OfflineRequest) -> UUID | None:
+        try:
+            return self.facts.organization(request.organization).pk
+        except KeyseatError:
+            return None
+
+
+def request_keys(requests: Sequence[OfflineRequest], identities: Sequence[Identity | None]) -> list[str]:
+    """Return the idempotency key of each request: a digest of what it asks for and how often that was asked before.
+
+    The number among equal requests lets five equal rows mean five licences, and a second run of the file none.
+    Requests that name nobody and nothing have no key.
+    """
+    seen: Counter[tuple[str, ...]] = Counter()
+    keys = []
+    for request, identity in zip(requests, identities, strict=True):
+        if identity is None:
+            keys.append("")
+            continue
+        words = (
+            str(identity.organization.pk),
+            request.product,
+            identity.machine_id,
+            identity.user or "",
+            "" if request.expires_at is None else format_instant(request.expires_at),
+            str(request.sessions),
+        )
+        seen[words] += 1
+        keys.append(hashlib.sha256(dumps_compact(["keyseat/offline-request/v1", *words, seen[words]])).hexdigest())
+    return keys
+
+
+def _still_active(keys: Iterable[str], now: datetime) -> dict[str, IssuedLicense]:
+    wanted = sorted({key for key in keys if key})
+    found: dict[str, IssuedLicense] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        rows = OfflineLicense.objects.filter(idempotency_key__in=wanted[start : start + _CHUNK], expires_at__gt=now)
+        for row in rows.select_related("organization"):
+            found[row.idempotency_key] = IssuedLicense.from_row(row, row.organization.name)
+    return found
+
+
+def _payload(decision: Decision, at: datetime, policy: str) -> LicensePayload:
+    source, organization = decision.source, decision.organization
+    return LicensePayload(
+        license_id=str(decision.license_id),
+        product=decision.request.product,
+        organization_id=str(organization.pk),
+        organization_name=organization.name,
+        user=decision.user,
+        subscription_id=str(source.subscription_id),
+        term=source.term,
+        starts_at=source.starts_at,
+        ends_at=source.ends_at,
+        machine_id=decision.machine_id,
+        sessions=decision.request.sessions,
+        features=decision.request.features,
+        issued_at=at,
+        expires_at=decision.expires_at,
+        policy=policy,
+    )
+
+
+def _verify(verifier: Verifier, file: bytes, payload: LicensePayload, decision: Decision, at: datetime) -> None:
+    """Verify a file that was just signed as its client will; a licence that fails there must never leave this room."""
+    try:
+        verified = verifier.verify(file, machine=decision.machine, now=at)
+    except VerificationError as error:
+        raise KeyseatError(
+            error.code,
+            f"the licence does not verify after signing, and nothing was issued: {error.message}",
+            details=error.details,
+            next_step="Check the signing key against the trust bundle: `keyseat-issuer keys list`.",
+        ) from error
+    if verified.to_dict() != payload.to_dict():
+        msg = "the signer signed something else"
+        raise RuntimeError(msg)
+
+
+def _row(decision: Decision, license_: IssuedLicense, allocation: Allocation, digest: str, key: str) -> OfflineLicense:
+    return OfflineLicense(
+        license_id=license_.license_id,
+        pool=decision.source.pool,
+        allocation=allocation,
+        organization=decision.organization,
+        product=license_.product,
+        user=license_.user or "",
+        machine_id=license_.machine_id,
+        sessions=license_.sessions,
+        issued_at=license_.issued_at,
+        expires_at=license_.expires_at,
+        file=license_.file,
+        file_sha256=digest,
+        idempotency_key=key,
+    )
+
+
+def _issued_event(decision: Decision, license_: IssuedLicense, digest: str) -> audit.NewEvent:
+    details: dict[str, object] = {
+        audit.FILE_DIGEST: digest,
+        "product": license_.product,
+        "user": license_.user,
+        "machine_id": license_.machine_id,
+        "grade": str(decision.grade),
+        "sessions": license_.sessions,
+        "expires_at": format_instant(license_.expires_at),
+        "subscription": str(decision.source.subscription_id),
+        "converted_seat": decision.converts is not None,
+    }
+    if decision.grade is Grade.WEAK:
+        details["accepted_weak"] = True
+    return audit.NewEvent(audit.OFFLINE_ISSUED, str(license_.license_id), details, decision.organization.pk)
+
+
+def _subject(request: OfflineRequest) -> str:
+    whose = f" for {request.user}" if request.user else ""
+    return f"{request.product}{whose} on {request.machine_id[:90]}"
