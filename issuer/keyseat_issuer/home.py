@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from keyseat_shared.codes import ReasonCode
@@ -14,6 +15,7 @@ TRUST_FILE = "trust.json"
 HISTORY_FOLDER = "trust"
 KEYS_FOLDER = "keys"
 LEDGER_FILE = "ledger.sqlite3"
+LOCK_FILE = ".lock"
 
 _NOT_HERE = "Make one with `keyseat-issuer init`, or set KEYSEAT_ISSUER_HOME to the folder that holds it."
 
@@ -84,3 +86,36 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def exclusive(home: Path) -> Iterator[None]:
+    """Hold the home for one change at a time; another process waits. The lock goes with the process that holds it.
+
+    Raises:
+        KeyseatError: ``UNREADABLE`` where the home cannot be written.
+    """
+    try:
+        descriptor = os.open(home / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise KeyseatError(
+            ReasonCode.UNREADABLE,
+            f"cannot write in {str(home)!r}: {error.strerror}",
+            next_step="Run this as the account that owns the issuer's home.",
+        ) from None
+    try:
+        _lock(descriptor)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt  # noqa: PLC0415 - exists there only
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined,unused-ignore]  # Windows only
+    else:
+        import fcntl  # noqa: PLC0415 - exists on POSIX only
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -150,7 +150,7 @@ class KeyStore:
             )
         content = read_bounded(stored.path)
         if stored.kind == "uri":
-            # Late: securesystemslib takes five times as long to import as cryptography, and few keys are remote.
+            # Late: few keys are remote, and nobody else should pay for importing securesystemslib.
             from keyseat_issuer.remote_key import open_remote_key  # noqa: PLC0415
 
             return open_remote_key(content.decode("utf-8", "replace").strip(), public, passphrase)

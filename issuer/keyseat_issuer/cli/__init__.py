@@ -158,12 +158,9 @@ def _ledger_errors() -> tuple[type[Exception], ...]:
 
 
 def _ledger_refusal(error: Exception) -> KeyseatError:
-    # The driver's text may hold a connection string, so only its kind is told.
-    return KeyseatError(
-        ReasonCode.LEDGER_UNAVAILABLE,
-        f"the ledger did not answer ({type(error).__name__})",
-        next_step="Check that the database is up, that DATABASE_URL is right, and run `keyseat-issuer migrate`.",
-    )
+    from keyseat_issuer.database import explain
+
+    return explain(error)
 
 
 def _tell_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
