@@ -60,7 +60,7 @@ def create_issuer(
         KeyseatError: ``ALREADY_EXISTS``, ``INVALID_INPUT``, ``UNREADABLE`` or ``LEDGER_UNAVAILABLE``.
     """
     _check_vendor(vendor)
-    _refuse_existing(home)
+    refuse_existing(home)
     with _folder_beside(home) as building:
         trust, names = _make_keys_and_bundle(building, vendor, policy, passphrase, now, hybrid=hybrid)
         _make_ledger(building, trust, actor, now)
@@ -76,7 +76,12 @@ def _check_vendor(vendor: str) -> None:
         raise KeyseatError(ReasonCode.INVALID_INPUT, error.message) from None
 
 
-def _refuse_existing(home: Path) -> None:
+def refuse_existing(home: Path) -> None:
+    """Require that nothing is in ``home`` yet.
+
+    Raises:
+        KeyseatError: ``ALREADY_EXISTS`` or ``UNREADABLE``.
+    """
     try:
         taken = home.exists() and (not home.is_dir() or any(entry.name != LOCK_FILE for entry in home.iterdir()))
     except OSError as error:

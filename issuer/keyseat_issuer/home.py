@@ -49,15 +49,17 @@ def make_private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
-def write_private(path: Path, data: bytes) -> None:
+def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write ``data`` to ``path`` whole or not at all, readable by its owner only, and durable on return.
+
+    Another ``mode`` is for what may be seen by all, such as an exported trust bundle.
 
     Raises:
         KeyseatError: ``UNREADABLE`` that names the file and the reason.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from keyseat_issuer.home import KEYS_FOLDER, make_private_folder, write_private
 from keyseat_issuer.pkcs8 import decrypt_private_key, encrypt_private_key
@@ -208,3 +209,21 @@ def parse_private_key(pem: bytes, passphrase: str, name: str) -> PrivateKey:
     if not isinstance(secret, (Ed25519PrivateKey, MLDSA65PrivateKey)):
         raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{name!r} is neither an Ed25519 nor an ML-DSA-65 key")
     return PrivateKey(secret)
+
+
+def parse_public_key(path: Path) -> PublicKey:
+    """Read the public half of an Ed25519 key from a PEM file.
+
+    Raises:
+        KeyseatError: ``KEY_UNAVAILABLE``.
+    """
+    try:
+        key = load_pem_public_key(read_bounded(path))
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{str(path)!r} is not a public key in PEM form") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{str(path)!r} is not an Ed25519 key")
+    raw = key.public_bytes_raw()
+    public = PublicKey(ED25519, raw, key_id(ED25519, raw))
+    public.check()
+    return public

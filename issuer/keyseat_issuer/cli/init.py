@@ -1,0 +1,90 @@
+"""`keyseat-issuer init`: keys, trust bundle and ledger of a new issuer."""
+
+import click
+
+from keyseat_issuer.cli.output import Output, json_option, pass_output
+from keyseat_issuer.cli.passphrase import passphrase_option, read_passphrase
+from keyseat_issuer.cli.trust_options import checked, products_from, sunset_from
+from keyseat_issuer.home import issuer_home
+from keyseat_shared.instants import format_instant, now_utc
+from keyseat_shared.policy import DEFAULT_SUNSET, default_policy
+
+_SIGNS = {"root": "signs trust bundles", "license": "signs licences", "lease": "signs leases"}
+
+
+@click.command()
+@click.option("--vendor", default="Licence vendor", show_default=True, help="Your name, as clients show it.")
+@click.option("--no-sunset", is_flag=True, help="Offline licences may be issued without end.")
+@click.option("--sunset", metavar="DATE", help="Offline licences end at this date or instant (UTC).")
+@click.option(
+    "--product",
+    "products",
+    metavar="CODE=KIND,NAME",
+    multiple=True,
+    help="A product of yours: APP=named,My Application or CI=floating[,unlimited],My Runner. Repeatable.",
+)
+@click.option("--hybrid", is_flag=True, help="Also make ML-DSA-65 keys, and require both signatures.")
+@passphrase_option
+@json_option
+@pass_output
+def init(
+    output: Output,
+    *,
+    vendor: str,
+    no_sunset: bool,
+    sunset: str | None,
+    products: tuple[str, ...],
+    hybrid: bool,
+    passphrase_file: str | None,
+) -> None:
+    """Make keys, trust bundle and ledger under KEYSEAT_ISSUER_HOME.
+
+    Without --sunset or --no-sunset, offline licence generation ended on 2024-01-17, as the products KSE and KRE
+    have it. Nothing that exists is ever overwritten.
+    """
+    from keyseat_issuer.creation import create_issuer, refuse_existing
+
+    policy = default_policy(sunset_from(sunset, no_sunset=no_sunset, present=DEFAULT_SUNSET))
+    if products:
+        policy = policy._replace(products=products_from(products))
+    policy = checked(policy)
+    home = issuer_home()
+    refuse_existing(home)
+    passphrase = read_passphrase(output, passphrase_file, new=True)
+    from keyseat_issuer.bootstrap import setup
+
+    setup()
+    from keyseat_issuer.ledger.services.audit import cli_actor
+
+    now = now_utc()
+    made = create_issuer(
+        home, vendor=vendor, policy=policy, passphrase=passphrase, actor=cli_actor(), now=now, hybrid=hybrid
+    )
+
+    def human() -> None:
+        output.print(f"Made the issuer of {vendor!r} in {home}", "bold")
+        output.print("  trust.json: version 1, what your clients trust")
+        for path in made.key_files:
+            output.print(f"  keys/{path.name}: {_SIGNS[path.name.partition('-')[0]]}")
+        output.print()
+        output.print("Next:")
+        output.print("  1. Back up the whole folder. A lost passphrase cannot be reset.")
+        output.print("  2. Move the root key to a medium that you keep offline; hand it back with --root-keys FOLDER.")
+        output.print("  3. `keyseat-issuer trust export trust.json` writes the file to build into your client.")
+        output.print("  4. `keyseat-issuer org add NAME` adds your first customer.")
+
+    output.emit(
+        {
+            "home": home,
+            "vendor": vendor,
+            "trust_version": made.trust.version,
+            "sunset": None if policy.sunset is None else format_instant(policy.sunset),
+            "keys": [{"keyid": path.stem.partition("-")[2], "file": path} for path in made.key_files],
+        },
+        human,
+    )
+    if policy.sunset is not None and policy.sunset <= now:
+        output.warn(
+            f"under this policy offline licence generation ended at {format_instant(policy.sunset)}: seats and"
+            " online activation work, offline licences are refused. `keyseat-issuer policy set --no-sunset` changes it."
+        )

@@ -1,0 +1,130 @@
+"""`keyseat-issuer keys`: the keys that sign licences and leases."""
+
+from pathlib import Path
+
+import click
+
+from keyseat_issuer.cli.output import Output, json_option, pass_output
+from keyseat_issuer.cli.passphrase import passphrase_asker
+from keyseat_issuer.cli.trust_options import admin_options, key_rows, open_admin, print_keys
+from keyseat_issuer.home import issuer_home, load_trust
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant, now_utc
+from keyseat_shared.keys import ED25519, ML_DSA_65
+from keyseat_shared.trust import LEASE, LICENSE
+
+_MAX_DAYS = 20 * 366
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group()
+def keys() -> None:
+    """List, add and retire the keys that sign licences and leases.
+
+    To rotate a key, add the new one, then retire the old one: what the old one signed stays valid. A key that was
+    stolen is revoked instead (`keyseat-issuer trust revoke-key`). The root key is rotated by `trust rotate`.
+    """
+
+
+@keys.command("list")
+@json_option
+@pass_output
+def list_keys(output: Output) -> None:
+    """List all keys, and whether their private halves are here."""
+    home = issuer_home()
+    trust = load_trust(home)
+    rows = key_rows(trust, home)
+    output.emit({"trust_version": trust.version, "keys": rows}, lambda: print_keys(output, rows, now_utc()))
+
+
+@keys.command("add")
+@click.option("--purpose", type=click.Choice([LICENSE, LEASE]), required=True, help="What the key signs.")
+@click.option("--algorithm", type=click.Choice([ED25519, ML_DSA_65]), default=ED25519, show_default=True)
+@click.option(
+    "--valid-for",
+    "days",
+    type=click.IntRange(1, _MAX_DAYS),
+    metavar="DAYS",
+    help="Days the key signs. Default: 1826 for licences, 365 for leases.",
+)
+@click.option("--import", "imported", metavar="PEM", type=_FILE, help="Take this private key (PKCS#8), make none.")
+@click.option("--uri", metavar="URI", help="The key lives in an HSM, KMS or vault, under this private key URI.")
+@click.option("--public-key", metavar="PEM", type=_FILE, help="With --uri: the public half of that key.")
+@admin_options
+@pass_output
+def add(
+    output: Output,
+    *,
+    purpose: str,
+    algorithm: str,
+    days: int | None,
+    imported: Path | None,
+    uri: str | None,
+    public_key: Path | None,
+    passphrase_file: str | None,
+    root_folder: Path | None,
+) -> None:
+    """Add a key, in a new version of the trust bundle.
+
+    Clients trust what it signs once they have that version. The newest valid key is the one used.
+    """
+    if (uri is None) != (public_key is None) or (uri is not None and imported is not None):
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--uri goes with --public-key, and not with --import")
+    admin = open_admin(output, passphrase_file, root_folder)
+    if uri is not None and public_key is not None:
+        from keyseat_issuer.keystore import parse_public_key
+
+        entry = admin.add_remote_key(purpose, parse_public_key(public_key), uri, days=days)
+    elif imported is not None:
+        from keyseat_issuer.keystore import parse_private_key, read_bounded
+
+        pem = read_bounded(imported)
+        encrypted = b"ENCRYPTED" in pem.split(b"\n", 1)[0]
+        passphrase = passphrase_asker(output, passphrase_file)() if encrypted else ""
+        entry = admin.import_key(purpose, parse_private_key(pem, passphrase, str(imported)), days=days)
+    else:
+        entry = admin.add_key(purpose, algorithm, days=days)
+    keyid, until = entry.key.keyid, format_instant(entry.valid_until)
+    version = load_trust().version
+
+    def human() -> None:
+        output.print(
+            f"Added the {purpose} key {keyid}, valid until {until}; the trust bundle is version {version} now."
+        )
+        output.say("Next: back up the keys, and give clients the new bundle (`keyseat-issuer trust export FILE`).")
+
+    output.emit(
+        {"keyid": keyid, "purpose": purpose, "algorithm": entry.key.algorithm, "valid_until": until}
+        | {"trust_version": version},
+        human,
+    )
+
+
+@keys.command()
+@click.argument("keyid")
+@admin_options
+@pass_output
+def retire(output: Output, *, keyid: str, passphrase_file: str | None, root_folder: Path | None) -> None:
+    """Stop signing with the key KEYID (its first characters will do). What it signed stays valid."""
+    entry = open_admin(output, passphrase_file, root_folder).retire_key(keyid)
+    trust = load_trust()
+
+    def human() -> None:
+        output.print(f"Retired {entry.key.keyid}; the trust bundle is version {trust.version} now.")
+
+    output.emit({"keyid": entry.key.keyid, "status": entry.status, "trust_version": trust.version}, human)
+    warn_without_key(output, entry.purpose)
+
+
+def warn_without_key(output: Output, purpose: str) -> None:
+    """Warn where no key is left that could sign for the purpose."""
+    from keyseat_issuer.keystore import KeyStore
+    from keyseat_issuer.signing import choose_key
+
+    trust, home = load_trust(), issuer_home()
+    try:
+        for algorithm in trust.signatures_required:
+            choose_key(trust, purpose, algorithm, now_utc(), KeyStore(home))
+    except KeyseatError as error:
+        output.warn(f"{error.message}. {error.next_step}")

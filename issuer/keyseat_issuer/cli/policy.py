@@ -1,0 +1,170 @@
+"""`keyseat-issuer policy`: the vendor's rules, which are data in the trust bundle."""
+
+from pathlib import Path
+
+import click
+
+from keyseat_issuer.cli.output import Output, json_option, pass_output
+from keyseat_issuer.cli.trust_options import (
+    admin_options,
+    checked,
+    open_admin,
+    policy_lines,
+    products_from,
+    sunset_from,
+)
+from keyseat_issuer.home import load_trust
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.keys import ED25519, ML_DSA_65
+from keyseat_shared.policy import EVIDENCE_KINDS, Policy, Product
+
+_TERMS = ("annual", "monthly", "trial")
+
+
+@click.group()
+def policy() -> None:
+    """Show and set the rules: sunset, eligible terms, lease lengths, products."""
+
+
+@policy.command()
+@json_option
+@pass_output
+def show(output: Output) -> None:
+    """Show the rules in force."""
+    trust = load_trust()
+
+    def human() -> None:
+        output.print(f"Policy of {trust.vendor}, trust bundle version {trust.version}", "bold")
+        for name, value in policy_lines(trust.policy).items():
+            output.print(f"  {name:<22}{value}")
+        output.print(f"  {'signatures':<22}{', '.join(trust.signatures_required)}")
+        output.print(f"  {'digest':<22}{trust.policy.digest()}")
+
+    output.emit(
+        {
+            "trust_version": trust.version,
+            "policy": trust.policy.to_dict(),
+            "signatures_required": list(trust.signatures_required),
+            "digest": trust.policy.digest(),
+        },
+        human,
+    )
+
+
+@policy.command("set")
+@click.option("--sunset", metavar="DATE", help="Offline licences end at this date or instant (UTC).")
+@click.option("--no-sunset", is_flag=True, help="Offline licences may be issued without end.")
+@click.option(
+    "--eligible-term",
+    "terms",
+    type=click.Choice(_TERMS),
+    multiple=True,
+    help="Terms that convert to offline licences. Repeatable; replaces the list.",
+)
+@click.option("--lease-ttl", type=click.IntRange(1), metavar="SECONDS", help="How long a lease works by itself.")
+@click.option("--renew-after", type=click.IntRange(1), metavar="SECONDS", help="When clients renew a lease.")
+@click.option(
+    "--forbid-evidence",
+    "forbidden",
+    type=click.Choice([*sorted(EVIDENCE_KINDS), "none"]),
+    multiple=True,
+    help="Weak machine evidence that is not accepted. Repeatable; replaces the list.",
+)
+@click.option(
+    "--product",
+    "products",
+    metavar="CODE=KIND,NAME",
+    multiple=True,
+    help="Add or rename a product: CODE=named|floating[,unlimited],NAME. Repeatable.",
+)
+@click.option(
+    "--require-signature",
+    "signatures",
+    type=click.Choice([ED25519, ML_DSA_65]),
+    multiple=True,
+    help="Signatures that every licence and lease must carry. Repeatable; replaces the list.",
+)
+@admin_options
+@pass_output
+def set_policy(
+    output: Output,
+    *,
+    sunset: str | None,
+    no_sunset: bool,
+    terms: tuple[str, ...],
+    lease_ttl: int | None,
+    renew_after: int | None,
+    forbidden: tuple[str, ...],
+    products: tuple[str, ...],
+    signatures: tuple[str, ...],
+    passphrase_file: str | None,
+    root_folder: Path | None,
+) -> None:
+    """Change rules, in a new version of the trust bundle. What is not named stays as it is.
+
+    Licences issued before stay valid until their own expiry as long as they keep to the new rules.
+    """
+    before = load_trust()
+    old = before.policy
+    new = checked(
+        old._replace(
+            sunset=sunset_from(sunset, no_sunset=no_sunset, present=old.sunset),
+            eligible_terms=_distinct(terms) if terms else old.eligible_terms,
+            products=_merged(old, products_from(products)),
+            lease_ttl=old.lease_ttl if lease_ttl is None else lease_ttl,
+            lease_renew_after=old.lease_renew_after if renew_after is None else renew_after,
+            forbidden_evidence=_forbidden(old, forbidden),
+        )
+    )
+    required = _required(signatures) if signatures else before.signatures_required
+    changes = _changes(old, new)
+    if required != before.signatures_required:
+        changes["signatures"] = (", ".join(before.signatures_required), ", ".join(required))
+    trust = open_admin(output, passphrase_file, root_folder).set_policy(new, required)
+
+    def human() -> None:
+        output.print(f"The trust bundle is version {trust.version} now. What changed:")
+        for name, (was, now) in changes.items():
+            output.print(f"  {name}: {was} -> {now}")
+        output.say("Next: `keyseat-issuer trust export FILE` writes the version that clients should get.")
+
+    output.emit({"trust_version": trust.version, "policy": new.to_dict(), "digest": new.digest()}, human)
+    if set(required) - set(before.signatures_required):
+        output.warn("clients that have this version refuse earlier licences that lack the new signature")
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(values))
+
+
+def _forbidden(old: Policy, typed: tuple[str, ...]) -> tuple[str, ...]:
+    if "none" in typed and len(typed) > 1:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--forbid-evidence none goes with no other kind")
+    if not typed:
+        return old.forbidden_evidence
+    return () if "none" in typed else _distinct(typed)
+
+
+def _required(typed: tuple[str, ...]) -> tuple[str, ...]:
+    if ED25519 not in typed:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"{ED25519} is always required; name it as well")
+    return (ED25519, *[name for name in _distinct(typed) if name != ED25519])
+
+
+def _merged(old: Policy, changed: dict[str, Product]) -> dict[str, Product]:
+    for code, product in changed.items():
+        present = old.products.get(code)
+        # Its pools, seats and licences were counted and signed as the other kind.
+        if present is not None and present.seats != product.seats:
+            raise KeyseatError(
+                ReasonCode.INVALID_INPUT,
+                f"{code} has {present.seats} seats, and that cannot change",
+                next_step="Give the other kind of product a code of its own.",
+            )
+    return {**old.products, **changed}
+
+
+def _changes(old: Policy, new: Policy) -> dict[str, tuple[str, str]]:
+    was, now = policy_lines(old), policy_lines(new)
+    return {name: (was.get(name, "-"), now[name]) for name in now if was.get(name) != now[name]}

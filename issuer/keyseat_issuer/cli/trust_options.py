@@ -1,0 +1,179 @@
+"""What the commands that change the trust bundle have in common: their options, and the way to the keys."""
+
+import difflib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keyseat_issuer.cli.output import Output, json_option
+from keyseat_issuer.cli.passphrase import passphrase_asker, passphrase_option
+from keyseat_issuer.home import issuer_home
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant, now_utc, parse_typed
+from keyseat_shared.policy import Policy, Product
+from keyseat_shared.trust import ACTIVE, COMPROMISED, TrustBundle
+
+if TYPE_CHECKING:
+    from keyseat_issuer.trust_admin import TrustAdmin
+
+_STYLES = {ACTIVE: "green", COMPROMISED: "red"}
+_PRODUCT_FORM = "CODE=named|floating[,unlimited],NAME"
+
+
+def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--passphrase-file``, ``--root-keys`` and ``--json``."""
+    root = click.option(
+        "--root-keys",
+        "root_folder",
+        metavar="FOLDER",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        envvar="KEYSEAT_ROOT_KEYS",
+        show_envvar=True,
+        help="Folder with the root key, where you keep it away from the issuer's home.",
+    )
+    return passphrase_option(root(json_option(command)))
+
+
+def open_admin(output: Output, passphrase_file: str | None, root_folder: Path | None) -> "TrustAdmin":
+    """Return the administration of the issuer's home, dated now; it asks for the passphrase when a key needs it."""
+    from keyseat_issuer.database import require_ready
+    from keyseat_issuer.trust_admin import TrustAdmin
+
+    require_ready()
+    from keyseat_issuer.ledger.services.audit import cli_actor
+
+    return TrustAdmin(
+        issuer_home(),
+        passphrase_asker(output, passphrase_file),
+        actor=cli_actor(),
+        now=now_utc(),
+        root_folder=root_folder,
+    )
+
+
+def key_rows(trust: TrustBundle, home: Path) -> list[dict[str, object]]:
+    """Return every key of the bundle as JSON-ready values, root keys first, with where its private half is."""
+    from keyseat_issuer.keystore import KeyStore
+
+    stored = {found.keyid: found for found in KeyStore(home).stored()}
+
+    def row(keyid: str, algorithm: str, purpose: str, status: str, window: tuple[datetime, datetime] | None) -> Any:  # noqa: ANN401 - a dict of mixed values
+        found = stored.get(keyid)
+        return {
+            "keyid": keyid,
+            "purpose": purpose,
+            "algorithm": algorithm,
+            "status": status,
+            "valid_from": None if window is None else format_instant(window[0]),
+            "valid_until": None if window is None else format_instant(window[1]),
+            "private_key": None if found is None else str(found.path),
+        }
+
+    roots = [row(key.keyid, key.algorithm, "root", ACTIVE, None) for key in trust.root]
+    return roots + [
+        row(entry.key.keyid, entry.key.algorithm, entry.purpose, entry.status, (entry.valid_from, entry.valid_until))
+        for entry in trust.keys
+    ]
+
+
+def print_keys(output: Output, rows: list[dict[str, object]], now: datetime) -> None:
+    """Print keys as a table; a window that has ended is told as the status it amounts to."""
+    from keyseat_issuer.cli.output import Styled
+
+    def status(row: dict[str, object]) -> Styled:
+        name = str(row["status"])
+        if name == ACTIVE and row["valid_until"] is not None and str(row["valid_until"]) <= format_instant(now):
+            return Styled("window ended", "yellow")
+        return Styled(name, _STYLES.get(name, ""))
+
+    output.table(
+        "",
+        ("Key id", "Signs", "Algorithm", "Status", "From", "Until", "Private key"),
+        [
+            (
+                row["keyid"],
+                {"root": "trust bundles", "license": "licences", "lease": "leases"}[str(row["purpose"])],
+                row["algorithm"],
+                status(row),
+                _day(row["valid_from"]),
+                _day(row["valid_until"]),
+                "not here" if row["private_key"] is None else Path(str(row["private_key"])).name,
+            )
+            for row in rows
+        ],
+    )
+
+
+def _day(instant: object) -> str:
+    return "-" if instant is None else str(instant)[:10]
+
+
+def sunset_from(sunset: str | None, *, no_sunset: bool, present: datetime | None) -> datetime | None:
+    """Return the sunset that ``--sunset`` and ``--no-sunset`` ask for; a date means its first instant in UTC.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for both at once, or for what is no date.
+    """
+    if sunset is not None and no_sunset:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--sunset and --no-sunset exclude each other")
+    if no_sunset:
+        return None
+    return present if sunset is None else parse_typed(sunset, end_of_day=False)
+
+
+def products_from(typed: tuple[str, ...]) -> dict[str, Product]:
+    """Read ``--product CODE=named|floating[,unlimited],NAME``, given any number of times.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` that shows the form.
+    """
+    found: dict[str, Product] = {}
+    for text in typed:
+        code, equals, rest = text.partition("=")
+        kind, _, name = rest.partition(",")
+        unlimited = name.partition(",")[0].strip() == "unlimited"
+        if unlimited:
+            name = name.partition(",")[2]
+        if not equals or kind.strip() not in {"named", "floating"} or not name.strip():
+            close = difflib.get_close_matches(kind.strip(), ("named", "floating"), n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close and close[0] != kind.strip() else ""
+            raise KeyseatError(
+                ReasonCode.INVALID_INPUT,
+                f"{text[:60]!r} does not say what a product is{hint}",
+                next_step=f"Write it as {_PRODUCT_FORM}, for instance APP=named,My Application.",
+            )
+        found[code.strip()] = Product(name.strip(), kind.strip(), "unlimited" if unlimited else "quota")
+    return found
+
+
+def checked(policy: Policy) -> Policy:
+    """Return ``policy`` as a client would read it.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for values that a trust bundle cannot hold.
+    """
+    from keyseat_shared.errors import MalformedError
+
+    try:
+        return Policy.from_dict(policy.to_dict())
+    except MalformedError as error:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, error.message) from None
+
+
+def policy_lines(policy: Policy) -> dict[str, str]:
+    """Return the rules as lines for people: name and value."""
+    lines = {
+        "offline licences end": "never (no sunset)" if policy.sunset is None else format_instant(policy.sunset),
+        "eligible terms": ", ".join(policy.eligible_terms) or "none",
+        "lease": f"{policy.lease_ttl} s, renewed after {policy.lease_renew_after} s",
+        "forbidden evidence": ", ".join(policy.forbidden_evidence) or "none",
+    }
+    for code in sorted(policy.products):
+        product = policy.products[code]
+        users = ", unlimited assigned users" if product.assigned_users == "unlimited" else ""
+        lines[f"product {code}"] = f"{product.name} ({product.seats}{users})"
+    return lines
