@@ -56,12 +56,16 @@ def tag(kind: "Evidence | str", value: str) -> bytes:
     """Return the 24-bit tag of a canonical value: ``HMAC-SHA256("keyseat/machine-id/v1/" + kind, value)[:3]``.
 
     24 bits leave a value ambiguous (many serials share a tag), while two tags together are practically unique.
-    HMAC is RFC 2104; the key is never longer than SHA-256's block of 64 bytes.
     """
-    key = f"keyseat/machine-id/v1/{kind}".encode().ljust(64, b"\0")
-    inner = sha256(bytes([byte ^ 0x36 for byte in key]) + value.encode()).digest()
-    digest: bytes = sha256(bytes([byte ^ 0x5C for byte in key]) + inner).digest()
-    return digest[:TAG_SIZE]
+    return hmac_sha256(f"keyseat/machine-id/v1/{kind}".encode(), value.encode())[:TAG_SIZE]
+
+
+def hmac_sha256(key: bytes, message: bytes) -> bytes:
+    """Return HMAC-SHA256 (RFC 2104) for a key of at most SHA-256's block of 64 bytes: `hmac` would load OpenSSL."""
+    padded = key.ljust(64, b"\0")
+    inner = sha256(bytes([byte ^ 0x36 for byte in padded]) + message).digest()
+    digest: bytes = sha256(bytes([byte ^ 0x5C for byte in padded]) + inner).digest()
+    return digest
 
 
 class MachineID:
