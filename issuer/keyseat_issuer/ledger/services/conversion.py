@@ -6,11 +6,8 @@ what was committed is handed out, so a crash at any point leaves no licence, or 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from enum import StrEnum
-from typing import Any, Protocol
 from uuid import UUID
 
 from django.db import transaction
@@ -20,113 +17,24 @@ from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Off
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.offline_facts import LedgerFacts
 from keyseat_issuer.ledger.services.offline_rules import Decision, Identity, OfflineRequest, decide, identify
+from keyseat_issuer.ledger.services.offline_values import (
+    IssuedLicense,
+    Outcome,
+    Progress,
+    Status,
+    Terms,
+    no_progress,
+)
 from keyseat_shared.envelope import LICENSE_TYPE
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LicensePayload
 from keyseat_shared.strictjson import dumps_compact
-from keyseat_shared.trust import TrustBundle
 from keyseat_verifier.verifier import Verifier
 
 ACTION = "offline.issue"
 _CHUNK = 500
-
-
-class PayloadSigner(Protocol):
-    """Signs payloads: ``keyseat_issuer.signing.EnvelopeSigner`` is one."""
-
-    def sign(self, payload_type: str, payload: bytes) -> bytes:
-        """Return the signed envelope as file content."""
-
-
-class Progress(Protocol):
-    """Shows how far a loop is, or nothing: ``Output.progress`` of the command line is one."""
-
-    def __call__(self, items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
-        """Yield the items."""
-
-
-class Status(StrEnum):
-    """What became of a request."""
-
-    ISSUED = "issued"
-    ALREADY_ISSUED = "already issued"
-    REFUSED = "refused"
-    NOT_ISSUED = "not issued"
-    """It would have been granted, but this was a dry run, or another row was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedLicense:
-    """An offline licence as the ledger holds it: ``file`` is its exact bytes; floating products have no ``user``."""
-
-    license_id: UUID
-    organization: str
-    product: str
-    user: str | None
-    machine_id: str
-    sessions: int
-    issued_at: datetime
-    expires_at: datetime
-    file: bytes
-
-    @classmethod
-    def from_row(cls, row: OfflineLicense, organization: str) -> "IssuedLicense":
-        """Return the value of a stored row."""
-        return cls(
-            row.license_id,
-            organization,
-            row.product,
-            row.user or None,
-            row.machine_id,
-            row.sessions,
-            row.issued_at,
-            row.expires_at,
-            bytes(row.file),
-        )
-
-    def to_dict(self) -> dict[str, object]:
-        """Return what it is, JSON-ready, without the file."""
-        return {
-            "license_id": str(self.license_id),
-            "organization": self.organization,
-            "product": self.product,
-            "user": self.user,
-            "machine_id": self.machine_id,
-            "sessions": self.sessions,
-            "issued_at": format_instant(self.issued_at),
-            "expires_at": format_instant(self.expires_at),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one request: the ``decision`` that was made, the ``license`` that there is, or the ``error``."""
-
-    status: Status
-    decision: Decision | None = None
-    license: IssuedLicense | None = None
-    error: KeyseatError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """Under what requests are converted: the trust bundle with its policy, the signer, who acts, and when.
-
-    ``now`` is the clock of this computer; the ledger's time, which never runs back, is made of it.
-    """
-
-    trust: TrustBundle
-    actor: str
-    now: datetime
-    signer: PayloadSigner | None = None
-    allow_example_keys: bool = False
-
-
-def no_progress(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:  # noqa: ARG001 - `Progress`
-    """Show nothing."""
-    yield from items
 
 
 def convert(
@@ -168,7 +76,7 @@ def convert(
                     outcomes = run.issue(outcomes, progress)
         except KeyseatError as error:
             if not dry_run:
-                subject = _subject(requests[0]) if len(requests) == 1 else f"{len(requests)} requests"
+                subject = requests[0].subject if len(requests) == 1 else f"{len(requests)} requests"
                 audit.refused(
                     error, actor=terms.actor, action=ACTION, organization=None, subject=subject, now=terms.now
                 )
@@ -298,7 +206,7 @@ class _Run:
         return [
             audit.NewEvent(
                 f"{ACTION}.refused",
-                _subject(request),
+                request.subject,
                 {"code": str(outcome.error.code), "message": outcome.error.message},
                 self._organization_id(request),
             )
@@ -374,15 +282,20 @@ def _verify(verifier: Verifier, file: bytes, payload: LicensePayload, decision: 
     try:
         verified = verifier.verify(file, machine=decision.machine, now=at)
     except VerificationError as error:
-        raise KeyseatError(
-            error.code,
-            f"the licence does not verify after signing, and nothing was issued: {error.message}",
-            details=error.details,
-            next_step="Check the signing key against the trust bundle: `keyseat-issuer keys list`.",
-        ) from error
+        raise unverifiable(error) from error
     if verified.to_dict() != payload.to_dict():
         msg = "the signer signed something else"
         raise RuntimeError(msg)
+
+
+def unverifiable(error: VerificationError) -> KeyseatError:
+    """Return the refusal to let out a file that does not pass the verifier after signing."""
+    return KeyseatError(
+        error.code,
+        f"the file does not verify after signing, and nothing was issued: {error.message}",
+        details=error.details,
+        next_step="Check the signing key against the trust bundle: `keyseat-issuer keys list`.",
+    )
 
 
 def _row(decision: Decision, license_: IssuedLicense, allocation: Allocation, digest: str, key: str) -> OfflineLicense:
@@ -418,8 +331,3 @@ def _issued_event(decision: Decision, license_: IssuedLicense, digest: str) -> a
     if decision.grade is Grade.WEAK:
         details["accepted_weak"] = True
     return audit.NewEvent(audit.OFFLINE_ISSUED, str(license_.license_id), details, decision.organization.pk)
-
-
-def _subject(request: OfflineRequest) -> str:
-    whose = f" for {request.user}" if request.user else ""
-    return f"{request.product}{whose} on {request.machine_id[:90]}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.machine_id import PREFIX
 
 SUFFIX = ".lic"
 _PART = ".part"
@@ -22,9 +23,10 @@ _PART_NAME = re.compile(r"\.([0-9a-f-]{36})-[0-9]+\.part")
 _NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
-def file_stem(product: str, short: str) -> str:
-    """Return the name of a licence file without its ending: the product and the ID's first ten symbols."""
-    return f"{product}_{short}"
+def file_stem(product: str, machine_id: str) -> str:
+    """Return the name of a licence file without its ending: the product and the first ten symbols after ``mid1``."""
+    head = len(PREFIX) + 1
+    return f"{product}_{machine_id[head : head + 10]}"
 
 
 @dataclass(slots=True)
@@ -47,7 +49,7 @@ class Destination:
                 with contextlib.suppress(OSError):
                     os.unlink(self.folder / name)  # noqa: PTH108 - as `os.listdir`
 
-    def write(self, stem: str, data: bytes, *, ident: str, sync: bool = True) -> Path:
+    def write(self, stem: str, data: bytes, *, ident: str, sync: bool = True) -> str:
         """Write one file and return its path; a file that is already there with the same bytes is left alone.
 
         Args:
@@ -72,14 +74,14 @@ class Destination:
             raise _cannot_write(self.folder, error) from None
         return path
 
-    def _place(self, part: str, stem: str, data: bytes) -> Path:
+    def _place(self, part: str, stem: str, data: bytes) -> str:
         for name in [self.name] if self.name is not None else _numbered(stem):
             if name in self.taken:
                 continue
             path = f"{self.folder}{os.sep}{name}"
             if _place_new(part, path) or _holds(path, data):
                 self.taken.add(name)
-                return Path(path)
+                return path
         raise _exists(self.folder / (self.name or stem))
 
 

@@ -38,6 +38,12 @@ class OfflineRequest:
     accept_weak: bool = False
     subscription: str | None = None
 
+    @property
+    def subject(self) -> str:
+        """What the request is about, in a line of the audit log."""
+        whose = f" for {self.user[:254]}" if self.user else ""
+        return f"{self.product[:40]}{whose} on {self.machine_id[:90]}"
+
 
 @dataclass(frozen=True, slots=True)
 class Bound:
