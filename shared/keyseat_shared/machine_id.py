@@ -236,8 +236,10 @@ class MachineID:
         word = word.lower()
         try:
             data = bech32m.decode(PREFIX, word)
-        except bech32m.Bech32mError as error:
-            raise _malformed(error.reason, error.positions, word) from None
+        except bech32m.Bech32mError:
+            from keyseat_shared.bech32m_locate import locate  # noqa: PLC0415 - late: only for mistyped IDs
+
+            raise _malformed(*locate(PREFIX, word), word) from None
         return cls._from_bytes(data)
 
     @classmethod
@@ -250,7 +252,7 @@ class MachineID:
         try:
             data = bech32m.decode(PREFIX, text)
         except bech32m.Bech32mError as error:
-            raise _malformed(error.reason, error.positions) from None
+            raise _malformed(error.reason) from None
         return cls._from_bytes(data)
 
     @classmethod

@@ -50,10 +50,12 @@ _IMAGE_IDS = frozenset(
 # MAC addresses that belong to software or to every device of a kind (IEEE OUI registry, vendors' manuals).
 # 00:50:56:c0:00:xx: VMware's host-side adapters. 00:05:9a:3c:7a:00, 00:05:9a:3c:78:00: Cisco AnyConnect.
 # 00:ff:xx: TAP-Windows. 00:09:0f:fe:00:01, 00:09:0f:aa:00:01: Fortinet SSL VPN. 00:e0:4c:68:xx: Realtek adapters left
-# unprogrammed. 00:1c:42:00:00:08 and 09: Parallels' host side. 00:11:22:33:44:55 and the like: examples.
+# unprogrammed. 00:1c:42:00:00:08 and 09: Parallels' host side. ac:de:48:00:11:xx: the bridge
+# to the security chip inside Macs. 00:11:22:33:44:55 and the like: examples.
 _SHARED_MAC_STARTS = (
     *("005056c000", "00059a3c", "00ff", "00090ffe", "00090faa", "00e04c680036", "00e04c681000", "001122334455"),
-    *("000102030405", "0123456789ab", "123456789abc", "001c42000009", "001c42000008", "000000"),
+    *("000102030405", "0123456789ab", "123456789abc", "001c42000008", "001c42000009", "acde480011"),
+    "000000",
 )
 
 _HEX = frozenset("0123456789abcdef")

@@ -8,7 +8,7 @@ import posixpath
 
 from keyseat_verifier.machine import canonical
 from keyseat_verifier.machine.containers import container_signals, is_wsl
-from keyseat_verifier.machine.findings import ABSENT, REJECTED, Findings
+from keyseat_verifier.machine.findings import ABSENT, REJECTED, UNREADABLE, Findings
 from keyseat_verifier.machine.mounts import Mount, read_mounts
 from keyseat_verifier.machine.source import Source
 
@@ -49,7 +49,9 @@ def _firmware(source: Source, findings: Findings) -> None:
             "firmware-uuid", "Xen hypervisor uuid", canonical.firmware_uuid, _text, source, "/sys/hypervisor/uuid"
         )
     for name in _SERIALS:
-        if findings.attempt("firmware-serial", f"DMI {name}", canonical.serial, _text, source, _DMI + name):
+        taken = findings.attempt("firmware-serial", f"DMI {name}", canonical.serial, _text, source, _DMI + name)
+        # Going on after an unreadable one would give an ordinary user another serial than the administrator.
+        if taken or findings.notes[-1].state == UNREADABLE:
             return
     for path in ("/proc/device-tree/serial-number", "/proc/device-tree/system-id"):
         where = "device tree " + posixpath.basename(path)

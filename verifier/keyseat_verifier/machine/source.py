@@ -125,8 +125,9 @@ class PosixSource(Source):
         try:
             name = pwd.getpwuid(uid).pw_name
         except KeyError:
-            name = ""
-        return str(uid), name
+            return str(uid), ""
+        # Back to the bytes of the database: what Python made of them depends on the locale.
+        return str(uid), os.fsencode(name).decode("utf-8", "backslashreplace")
 
     def run(self, argv: "Sequence[str]", limit_seconds: float = 5.0) -> bytes:
         """Run a tool without a shell, with a fixed environment and a time-out."""
