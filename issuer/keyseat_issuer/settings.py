@@ -6,6 +6,7 @@
 
 import os
 from typing import Any
+from urllib.parse import unquote
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -64,6 +65,7 @@ def database_from_url(url: str) -> dict[str, Any]:
         return sqlite_database(str(found["NAME"]))
     if not found.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL names no database")
+    found["HOST"] = unquote(str(found.get("HOST") or ""))  # a Unix socket's folder is written with %2F
     options = {"connect_timeout": 10, "options": f"-c lock_timeout={WAIT}s"} | dict(found.get("OPTIONS", {}))
     return found | {"OPTIONS": options, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
 
