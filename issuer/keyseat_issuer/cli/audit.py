@@ -1,0 +1,114 @@
+"""`keyseat-issuer audit`: list and verify the audit trail."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from keyseat_issuer.cli.output import Output, Styled, json_option, pass_output
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
+
+if TYPE_CHECKING:
+    from keyseat_issuer.ledger.models import AuditEvent
+
+_SHOWN = 70
+
+
+@click.group()
+def audit() -> None:
+    """List and verify the audit trail: every act and every refusal is one row, chained by digests."""
+
+
+@audit.command("list")
+@click.argument("org", required=False)
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="The newest N rows.")
+@json_option
+@pass_output
+def list_(output: Output, org: str | None, limit: int) -> None:
+    """List the newest rows, of ORG or of everything, oldest first."""
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import audit as audit_log
+    from keyseat_issuer.ledger.services import organizations
+
+    with database.ledger_errors():
+        organization = None if org is None else organizations.find(org)
+        rows = list(audit_log.recent(limit, organization))
+    output.emit(
+        {"events": [_as_dict(row) for row in rows]},
+        lambda: output.table(
+            "Audit",
+            ["Row", "At", "Who", "Act", "Organisation", "Subject", "Details"],
+            [
+                [
+                    row.seq,
+                    row.at,
+                    row.actor,
+                    Styled(row.action, "red" if row.action.endswith(".refused") else ""),
+                    None if row.organization is None else row.organization.name,
+                    row.subject,
+                    row.details if len(row.details) <= _SHOWN else row.details[:_SHOWN] + "…",
+                ]
+                for row in rows
+            ],
+        ),
+    )
+
+
+@audit.command("verify")
+@click.option(
+    "--anchor", metavar="SEQ:DIGEST", help="What an earlier verify printed: shows a chain rewritten as a whole."
+)
+@json_option
+@pass_output
+def verify(output: Output, anchor: str | None) -> None:
+    """Check the chain, every licence against the row that issued it, and the counters against the seats held.
+
+    Note the anchor it prints somewhere outside of the database, and give it to a later check.
+    """
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import audit_check
+
+    report = audit_check.verify(anchor)
+    if not report.ok:
+        if not output.json:
+            for finding in report.findings:
+                output.say(f"{finding.place}: {finding.what}")
+        raise KeyseatError(
+            ReasonCode.AUDIT_BROKEN,
+            f"the ledger does not agree with itself, first at {report.findings[0].place}: {report.findings[0].what}",
+            details={"findings": [finding._asdict() for finding in report.findings]} if output.json else {},
+        )
+
+    def human() -> None:
+        output.print(f"{report.events} audit rows, {report.licenses} licences, {report.pools} pools: all agree.")
+        output.print(f"Anchor: {report.anchor}")
+
+    output.emit(
+        {
+            "events": report.events,
+            "licenses": report.licenses,
+            "pools": report.pools,
+            "anchor": report.anchor,
+            "findings": [],
+        },
+        human,
+    )
+
+
+def _as_dict(row: "AuditEvent") -> dict[str, object]:
+    return {
+        "seq": row.seq,
+        "at": format_instant(row.at),
+        "actor": row.actor,
+        "action": row.action,
+        "organization": None if row.organization is None else row.organization.name,
+        "subject": row.subject,
+        "details": json.loads(row.details),
+        "digest": row.digest,
+    }

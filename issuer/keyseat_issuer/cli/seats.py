@@ -1,0 +1,267 @@
+"""`keyseat-issuer seat`: assign, take back, transfer and list seats."""
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from keyseat_issuer.cli.output import Output, Styled, json_option, pass_output
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant, now_utc
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keyseat_issuer.ledger.models import Organization
+    from keyseat_issuer.ledger.services.seats import Line, Seat
+    from keyseat_issuer.ledger.services.subscriptions import SubscriptionView
+
+_STDIN = "-"
+_MAX_NAMED = 10
+_LINES = "lines"
+
+
+@click.group()
+def seat() -> None:
+    """Assign, take back, transfer and list seats."""
+
+
+@seat.command("assign")
+@click.argument("org")
+@click.argument("product")
+@click.argument("emails", metavar="EMAIL...", nargs=-1, required=True)
+@json_option
+@pass_output
+def assign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> None:
+    """Assign a PRODUCT seat to each EMAIL, or to none of them. `-` reads addresses from standard input."""
+    wanted = _addresses(emails)
+    from keyseat_issuer import database
+    from keyseat_issuer.home import load_trust
+
+    policy = load_trust().policy
+    database.require_ready()
+    from keyseat_issuer.ledger.services import audit, organizations, seats
+
+    now = now_utc()
+    with database.ledger_errors():
+        organization = organizations.find(org)
+    try:
+        lines = seats.assign(organization, product, wanted, policy=policy, actor=audit.cli_actor(), now=now)
+    except KeyseatError as error:
+        _report_refused(output, error)
+        raise
+    with database.ledger_errors():
+        mixed = seats.unlicensed_members(organization, now)
+
+    def human() -> None:
+        _report(output, product, lines)
+        _warn_mixed(output, organization, mixed)
+
+    output.emit(
+        {
+            "organization": organization.name,
+            "product": product,
+            "lines": [line._asdict() for line in lines],
+            "unlicensed_members": mixed,
+        },
+        human,
+    )
+
+
+@seat.command("unassign")
+@click.argument("org")
+@click.argument("product")
+@click.argument("emails", metavar="EMAIL...", nargs=-1, required=True)
+@json_option
+@pass_output
+def unassign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> None:
+    """Take back the PRODUCT seat of each EMAIL, or of none of them. Seats bound offline stay until they expire."""
+    wanted = _addresses(emails)
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import audit, organizations, seats
+
+    with database.ledger_errors():
+        organization = organizations.find(org)
+    lines = seats.unassign(organization, product, wanted, actor=audit.cli_actor(), now=now_utc())
+    output.emit(
+        {"organization": organization.name, "product": product, "lines": [line._asdict() for line in lines]},
+        lambda: _report(output, product, lines),
+    )
+
+
+@seat.command("transfer")
+@click.argument("org")
+@click.argument("product")
+@click.argument("from_email", metavar="FROM")
+@click.argument("to_email", metavar="TO")
+@json_option
+@pass_output
+def transfer(output: Output, org: str, product: str, from_email: str, to_email: str) -> None:
+    """Move a PRODUCT seat from one member to another."""
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import audit, organizations, seats
+
+    with database.ledger_errors():
+        organization = organizations.find(org)
+    taken = seats.transfer(organization, product, from_email, to_email, actor=audit.cli_actor(), now=now_utc())
+    output.emit(
+        {"organization": organization.name, "product": product, "holder": taken.holder},
+        lambda: output.print(f"The {product} seat is now assigned to {taken.holder}."),
+    )
+
+
+@seat.command("list")
+@click.argument("org")
+@click.option("--product", metavar="CODE", help="Only this product.")
+@json_option
+@pass_output
+def list_(output: Output, org: str, product: str | None) -> None:
+    """Show the quota and use of ORG's seats, and who holds them."""
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import organizations, seats, subscriptions
+
+    now = now_utc()
+    with database.ledger_errors():
+        organization = organizations.find(org)
+        active = [v for v in subscriptions.list_subscriptions(organization, now) if v.state == "active"]
+        held = seats.list_seats(organization, now, product)
+        mixed = seats.unlicensed_members(organization, now)
+
+    def human() -> None:
+        _quota_table(output, active, product)
+        _holder_table(output, held, now)
+        _warn_mixed(output, organization, mixed)
+
+    output.emit(
+        {
+            "organization": organization.name,
+            "pools": _pools(active, product),
+            "seats": [_as_dict(entry) for entry in held],
+            "unlicensed_members": mixed,
+        },
+        human,
+    )
+
+
+def _addresses(emails: Sequence[str]) -> list[str]:
+    """Return the addresses typed; ``-`` stands for those on standard input, separated by spaces, commas or lines."""
+    found: list[str] = []
+    for typed in emails:
+        if typed == _STDIN:
+            found += sys.stdin.read().replace(",", " ").replace(";", " ").split()
+        else:
+            found.append(typed)
+    if not found:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "there is no e-mail address on standard input")
+    return found
+
+
+def _report(output: Output, product: str, lines: "Sequence[Line]") -> None:
+    for line in lines:
+        output.print(f"{line.email}: {product} {line.status}" + (f" ({line.note})" if line.note else ""))
+
+
+def _report_refused(output: Output, error: KeyseatError) -> None:
+    """Tell people line by line what stood in the way; with ``--json`` the lines stay in the details."""
+    if output.json:
+        return
+    lines = error.details.pop(_LINES, None)
+    for line in lines if isinstance(lines, list) else []:
+        output.say(f"{line['email']}: {line['status']}")
+
+
+def _warn_mixed(output: Output, organization: "Organization", mixed: Sequence[str]) -> None:
+    if mixed:
+        more = "" if len(mixed) <= _MAX_NAMED else f" and {len(mixed) - _MAX_NAMED} more"
+        output.warn(
+            f"mixed licences: {len(mixed)} of the members of {organization.name!r} hold no paid seat:"
+            f" {', '.join(mixed[:_MAX_NAMED])}{more}. The Terms of Use ask for a paid licence for every user."
+        )
+
+
+def _pools(active: "Sequence[SubscriptionView]", product: str | None) -> list[dict[str, object]]:
+    return [
+        {
+            "product": entry.pool.product,
+            "subscription": str(view.subscription.pk),
+            "ends_at": view.subscription.ends_at,
+            "quota": entry.figures.quota,
+            "used": entry.figures.used,
+            "offline": entry.figures.offline,
+            "available": entry.figures.available,
+            "assigned": entry.figures.assigned,
+            "next_offline_expiry": entry.figures.next_expiry,
+        }
+        for view in active
+        for entry in view.pools
+        if product is None or entry.pool.product == product
+    ]
+
+
+def _quota_table(output: Output, active: "Sequence[SubscriptionView]", product: str | None) -> None:
+    from keyseat_issuer.ledger.services.subscriptions import last_day
+
+    output.table(
+        "Quota",
+        ["Product", "Term", "Through", "Quota", "Used", "Offline", "Free", "Next offline seat back"],
+        [
+            [
+                entry.pool.product,
+                view.subscription.term,
+                last_day(view.subscription.ends_at),
+                entry.figures.quota,
+                entry.figures.used,
+                entry.figures.offline,
+                entry.figures.available,
+                entry.figures.next_expiry,
+            ]
+            for view in active
+            for entry in view.pools
+            if product is None or entry.pool.product == product
+        ],
+    )
+
+
+def _holder_table(output: Output, held: "Sequence[Seat]", now: "datetime") -> None:
+    output.table(
+        "Held by",
+        ["Product", "Holder", "Kind", "Seats", "Since", "Until", "Days left", "Machine"],
+        [
+            [
+                entry.product,
+                entry.holder,
+                Styled(entry.kind, "yellow" if entry.kind == "offline" else ""),
+                entry.seats,
+                entry.since,
+                entry.until,
+                None if entry.until is None else (entry.until - now).days,
+                _short(entry.machine_id),
+            ]
+            for entry in held
+        ],
+    )
+
+
+def _short(machine_id: str) -> str:
+    return f"{machine_id[:14]}…" if machine_id else "-"
+
+
+def _as_dict(entry: "Seat") -> dict[str, object]:
+    return {
+        "product": entry.product,
+        "holder": entry.holder,
+        "kind": entry.kind,
+        "seats": entry.seats,
+        "since": format_instant(entry.since),
+        "until": None if entry.until is None else format_instant(entry.until),
+        "license_id": None if entry.license_id is None else str(entry.license_id),
+        "machine_id": entry.machine_id or None,
+    }

@@ -1,0 +1,184 @@
+"""`keyseat-issuer subscription`: add and list what organisations bought."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from keyseat_issuer.cli.output import Output, Styled, json_option, pass_output
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant, now_utc, parse_typed
+
+if TYPE_CHECKING:
+    from keyseat_issuer.ledger.services.subscriptions import SubscriptionView
+
+_DIGITS = 9
+"""More digits than any quota has."""
+
+_STYLES = {"active": "green", "ended": "red", "upcoming": "yellow"}
+
+
+@click.group()
+def subscription() -> None:
+    """Add and list subscriptions."""
+
+
+@subscription.command("add")
+@click.argument("org")
+@click.option("--term", type=click.Choice(("annual", "monthly", "trial")), required=True)
+@click.option("--starts", metavar="DATE", required=True, help="The first day (YYYY-MM-DD, UTC).")
+@click.option("--years", type=click.IntRange(1, 10), help="Length of an annual one; default 1.")
+@click.option("--months", type=click.IntRange(1, 120), help="Length of a monthly or trial one; default 1.")
+@click.option("--ends", metavar="DATE", help="The last day instead (through the end of that day, UTC).")
+@click.option("--product", "products", metavar="CODE=N", multiple=True, required=True, help="Seats; may be repeated.")
+@json_option
+@pass_output
+def add(
+    output: Output,
+    org: str,
+    *,
+    term: str,
+    starts: str,
+    years: int | None,
+    months: int | None,
+    ends: str | None,
+    products: tuple[str, ...],
+) -> None:
+    """Add a subscription to ORG, e.g. `--term annual --starts 2023-06-01 --product KSE=25 --product KRE=5`."""
+    if term == "annual" and months is not None:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "an annual subscription is measured in --years")
+    if term != "annual" and years is not None:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"a {term} subscription is measured in --months")
+    starts_at = parse_typed(starts, end_of_day=False)
+    ends_at = None if ends is None else parse_typed(ends, end_of_day=True)
+    quotas = _quotas(products)
+    from keyseat_issuer import database
+    from keyseat_issuer.home import load_trust
+
+    policy = load_trust().policy
+    database.require_ready()
+    from keyseat_issuer.ledger.models import Term
+    from keyseat_issuer.ledger.services import audit, organizations, subscriptions
+
+    now = now_utc()
+    end = subscriptions.period_end(Term(term), starts_at, periods=years or months, ends_at=ends_at)
+    with database.ledger_errors():
+        organization = organizations.find(org)
+    added = subscriptions.add_subscription(
+        organization,
+        term=Term(term),
+        starts_at=starts_at,
+        ends_at=end,
+        products=quotas,
+        policy=policy,
+        actor=audit.cli_actor(),
+        now=now,
+    )
+
+    def human() -> None:
+        bought = ", ".join(f"{quota} {product}" for product, quota in quotas.items())
+        output.print(
+            f"Added {term} subscription {added.pk} to {organization.name!r}: {bought},"
+            f" from {format_instant(starts_at)[:10]} through {subscriptions.last_day(end)} (UTC)."
+        )
+        if end <= now:
+            output.warn("this period is over already")
+
+    output.emit(
+        {
+            "subscription": {
+                "id": str(added.pk),
+                "organization": organization.name,
+                "term": term,
+                "starts_at": format_instant(starts_at),
+                "ends_at": format_instant(end),
+                "products": quotas,
+            }
+        },
+        human,
+    )
+
+
+@subscription.command("list")
+@click.argument("org", required=False)
+@json_option
+@pass_output
+def list_(output: Output, org: str | None) -> None:
+    """List subscriptions with quota, used and available seats: of ORG, or of all organisations."""
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import organizations, subscriptions
+
+    with database.ledger_errors():
+        organization = None if org is None else organizations.find(org)
+        found = subscriptions.list_subscriptions(organization, now_utc())
+    output.emit({"subscriptions": [_as_dict(view) for view in found]}, lambda: _table(output, found))
+
+
+def _quotas(products: tuple[str, ...]) -> dict[str, int]:
+    quotas: dict[str, int] = {}
+    for typed in products:
+        code, equals, number = typed.partition("=")
+        if not equals or not code or not (number.isascii() and number.isdigit()) or len(number) > _DIGITS:
+            raise KeyseatError(
+                ReasonCode.INVALID_INPUT,
+                f"{typed[:60]!r} is not CODE=NUMBER",
+                next_step="Write the product and its number of seats as KSE=25.",
+            )
+        if code in quotas:
+            raise KeyseatError(ReasonCode.INVALID_INPUT, f"the product {code[:32]!r} is given twice")
+        quotas[code] = int(number)
+    return quotas
+
+
+def _as_dict(view: "SubscriptionView") -> dict[str, object]:
+    bought = view.subscription
+    return {
+        "id": str(bought.pk),
+        "organization": bought.organization.name,
+        "account": bought.organization.account.name,
+        "term": bought.term,
+        "state": view.state,
+        "starts_at": bought.starts_at,
+        "ends_at": bought.ends_at,
+        "products": [
+            {
+                "product": entry.pool.product,
+                "seats": entry.pool.seats,
+                "quota": entry.figures.quota,
+                "used": entry.figures.used,
+                "offline": entry.figures.offline,
+                "available": entry.figures.available,
+                "assigned": entry.figures.assigned,
+                "next_offline_expiry": entry.figures.next_expiry,
+            }
+            for entry in view.pools
+        ],
+    }
+
+
+def _table(output: Output, found: "list[SubscriptionView]") -> None:
+    from keyseat_issuer.ledger.services.subscriptions import last_day
+
+    output.table(
+        "Subscriptions",
+        ["Organisation", "Product", "Term", "State", "From", "Through", "Quota", "Used", "Offline", "Free", "Id"],
+        [
+            [
+                view.subscription.organization.name,
+                entry.pool.product,
+                view.subscription.term,
+                Styled(view.state, _STYLES[view.state]),
+                format_instant(view.subscription.starts_at)[:10],
+                last_day(view.subscription.ends_at),
+                entry.figures.quota,
+                entry.figures.used,
+                entry.figures.offline,
+                entry.figures.available,
+                view.subscription.pk,
+            ]
+            for view in found
+            for entry in view.pools
+        ],
+    )
