@@ -41,7 +41,7 @@ class Migration(migrations.Migration):
                 ('renewed_at', models.DateTimeField()),
                 ('expires_at', models.DateTimeField()),
                 ('ended_at', models.DateTimeField(null=True)),
-                ('ending', models.CharField(blank=True, choices=[('RELEASED', 'Released'), ('EXPIRED', 'Expired'), ('TAKEN_OVER', 'Taken Over'), ('SEAT_MOVED', 'Seat Moved'), ('UNASSIGNED', 'Unassigned'), ('MEMBER_REMOVED', 'Member Removed'), ('MACHINE_REMOVED', 'Machine Removed'), ('FORCED', 'Forced'), ('SUBSCRIPTION_ENDED', 'Subscription Ended')], default='', max_length=24)),
+                ('ending', models.CharField(blank=True, choices=[('RELEASED', 'Released'), ('EXPIRED', 'Expired'), ('TAKEN_OVER', 'Taken Over'), ('SEAT_MOVED', 'Seat Moved'), ('UNASSIGNED', 'Unassigned'), ('MEMBER_REMOVED', 'Member Removed'), ('CONVERTED', 'Converted'), ('MACHINE_REMOVED', 'Machine Removed'), ('FORCED', 'Forced'), ('SUBSCRIPTION_ENDED', 'Subscription Ended')], default='', max_length=24)),
                 ('idempotency', models.CharField(max_length=64, null=True, unique=True)),
                 ('request_sha256', models.CharField(blank=True, default='', max_length=64)),
                 ('api_key', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='leases', to='ledger.apikey')),
@@ -95,6 +95,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='lease',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('ending', '')), models.Q(('ended_at__isnull', False), ('ending__in', ['RELEASED', 'EXPIRED', 'TAKEN_OVER', 'SEAT_MOVED', 'UNASSIGNED', 'MEMBER_REMOVED', 'MACHINE_REMOVED', 'FORCED', 'SUBSCRIPTION_ENDED'])), _connector='OR'), name='lease_ending_told'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', True), ('ending', '')), models.Q(('ended_at__isnull', False), ('ending__in', ['RELEASED', 'EXPIRED', 'TAKEN_OVER', 'SEAT_MOVED', 'UNASSIGNED', 'MEMBER_REMOVED', 'CONVERTED', 'MACHINE_REMOVED', 'FORCED', 'SUBSCRIPTION_ENDED'])), _connector='OR'), name='lease_ending_told'),
         ),
     ]

@@ -23,6 +23,7 @@ class SessionEnding(models.TextChoices):
     SEAT_MOVED = "SEAT_MOVED"
     UNASSIGNED = "UNASSIGNED"
     MEMBER_REMOVED = "MEMBER_REMOVED"
+    CONVERTED = "CONVERTED"
     MACHINE_REMOVED = "MACHINE_REMOVED"
     FORCED = "FORCED"
     SUBSCRIPTION_ENDED = "SUBSCRIPTION_ENDED"
@@ -84,7 +85,7 @@ class Lease(models.Model):
     expires_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
     ending = models.CharField(max_length=24, choices=SessionEnding.choices, blank=True, default="")
-    idempotency = models.CharField(max_length=64, unique=True, null=True)
+    idempotency = models.CharField(max_length=64, unique=True, null=True)  # noqa: DJ001 - only NULLs may repeat
     request_sha256 = models.CharField(max_length=64, blank=True, default="")
 
     class Meta:

@@ -32,12 +32,16 @@ _BATCH = 500
 
 
 class NewEvent(NamedTuple):
-    """An event to append: ``subject`` says what it is about, ``details`` is JSON-ready and holds no secrets."""
+    """An event to append: ``subject`` says what it is about, ``details`` is JSON-ready and holds no secrets.
+
+    ``actor`` is empty where whoever appends it acted.
+    """
 
     action: str
     subject: str
     details: Mapping[str, object]
     organization_id: UUID | None = None
+    actor: str = ""
 
 
 def cli_actor() -> str:
@@ -124,7 +128,7 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
         row = AuditEvent(
             seq=seq,
             at=at,
-            actor=actor,
+            actor=clean(event.actor, _MAX_ACTOR) if event.actor else actor,
             action=event.action,
             organization_id=event.organization_id,
             subject=clean(event.subject, _MAX_SUBJECT),

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db.models import F, Q, Sum
 
 from keyseat_issuer.database import ledger_errors, snapshot
-from keyseat_issuer.ledger.models import Allocation, AllocationKind, AuditEvent, AuditHead, OfflineLicense, Pool
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, AuditEvent, AuditHead, Lease, OfflineLicense, Pool
 from keyseat_issuer.ledger.models.audit import ZERO_DIGEST
 from keyseat_issuer.ledger.models.seats import SeatKind
 from keyseat_issuer.ledger.services.audit import FILE_DIGEST, OFFLINE_ISSUED, row_digest
@@ -170,6 +170,8 @@ class _Check:
         """Compare the pools' counters with the seats that are held."""
         live = Q(allocations__released_at__isnull=True)
         named = Q(allocations__kind=AllocationKind.NAMED)
+        running = Lease.objects.filter(ended_at__isnull=True).values("pool").annotate(held=Sum("seats"))
+        sessions: dict[UUID, int] = dict(running.values_list("pool", "held"))
         for pool in Pool.objects.annotate(
             held_named=Sum("allocations__count", filter=live & named, default=0),
             held_other=Sum("allocations__count", filter=live & ~named, default=0),
@@ -177,7 +179,7 @@ class _Check:
             self._counts["pools"] += 1
             floating = pool.seats == SeatKind.FLOATING
             assigned = pool.held_named if floating else 0
-            used = pool.held_other if floating else pool.held_named + pool.held_other
+            used = pool.held_other + sessions.get(pool.pk, 0) + (0 if floating else pool.held_named)
             if (pool.used, pool.assigned) != (used, assigned):
                 self._find(
                     f"pool {pool.pk} ({pool.product})",

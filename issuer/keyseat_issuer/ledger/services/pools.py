@@ -12,7 +12,8 @@ from uuid import UUID
 from django.db.models import F, Sum
 
 from keyseat_issuer.ledger.identifiers import new_id
-from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Pool, SeatKind
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Lease, Pool, SeatKind
+from keyseat_issuer.ledger.services.sessions import reclaim_sessions
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -53,11 +54,13 @@ def lock_pools(pool_ids: Collection[UUID | str]) -> list[Pool]:
     return locked
 
 
-def reclaim_expired(pool: Pool, now: datetime) -> int:
-    """Take back the seats of a locked pool's expired leases and offline licences; return how many seats.
+def reclaim_expired(pool: Pool, now: datetime, *, most_sessions: int | None = None) -> int:
+    """Take back the seats of a locked pool's expired sessions and offline licences; return how many seats.
 
-    Costs one index look-up where nothing has expired, and one update of the expired rows otherwise.
+    Costs two index look-ups where nothing has expired, and an update of the expired rows otherwise; of sessions,
+    which can be many, at most ``most_sessions`` are ended.
     """
+    sessions = reclaim_sessions(pool, now, most_sessions)
     expired = Allocation.objects.filter(
         pool_id=pool.pk, kind__in=_EXPIRING, released_at__isnull=True, expires_at__lte=now
     )
@@ -66,8 +69,9 @@ def reclaim_expired(pool: Pool, now: datetime) -> int:
         # At its own expiry: that is when the seat was free again, however much later anybody asked.
         expired.update(released_at=F("expires_at"), ending=Ending.EXPIRED)
         pool.used -= seats
+    if seats or sessions:
         save_counters(pool)
-    return seats
+    return seats + sessions
 
 
 def charge(pool: Pool, kind: AllocationKind, now: datetime, *, count: int = 1, limit_assigned: bool = True) -> None:
@@ -157,6 +161,8 @@ def availability(pool: Pool, now: datetime) -> Availability:
     expired = live.filter(kind__in=_EXPIRING, expires_at__lte=now).aggregate(total=Sum("count"))["total"] or 0
     offline = live.filter(kind=AllocationKind.OFFLINE, expires_at__gt=now).aggregate(total=Sum("count"))["total"] or 0
     # Read again after the rows: the counter in hand may be older than they are.
+    over = Lease.objects.filter(pool_id=pool.pk, ended_at__isnull=True, expires_at__lte=now)
+    expired += over.aggregate(total=Sum("seats"))["total"] or 0
     used = max(0, pool.used - expired)
     return Availability(
         quota=pool.quota,

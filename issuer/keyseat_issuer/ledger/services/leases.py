@@ -1,0 +1,405 @@
+"""One turn of the session desk: acquire, renew and release, many requests in one transaction.
+
+Locks are taken in one order everywhere: pools by id, sessions by id, the audit head. A renewal locks no pool:
+it changes one row, and only while that row is live. A refusal concerns its own request; the turn goes on.
+"""
+
+import functools
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import Lease, Pool, SeatKind, SessionEnding
+from keyseat_issuer.ledger.services import audit, entitlement, pools
+from keyseat_issuer.ledger.services.entitlement import Candidate
+from keyseat_issuer.ledger.services.session_values import (
+    Acquire,
+    Ended,
+    Grant,
+    Holder,
+    Outcome,
+    Release,
+    ReleasePrevious,
+    Renew,
+    Request,
+)
+from keyseat_issuer.ledger.services.sessions import end_sessions, lease_ended
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.evidence import Verdict
+from keyseat_shared.instants import format_instant
+from keyseat_shared.policy import Policy
+
+ACTOR = "service"
+_RECLAIM_AT_ONCE = 1000
+"""Expired sessions ended in one go by the request that needs a seat: bounds what one turn can cost."""
+
+
+class _Row(NamedTuple):
+    """The columns of a session that a renewal needs, in the order of ``_COLUMNS``."""
+
+    pk: UUID
+    organization_id: UUID
+    organization_name: str
+    product: str
+    holder: str
+    email: str
+    key_id: UUID | None
+    machine_id: str
+    expires_at: datetime
+    ended_at: datetime | None
+    ending: str
+    subscription_ends_at: datetime
+
+
+_COLUMNS = (
+    "pk",
+    "organization_id",
+    "organization__name",
+    "product",
+    "holder",
+    "email",
+    "api_key_id",
+    "machine_id",
+    "expires_at",
+    "ended_at",
+    "ending",
+    "pool__subscription__ends_at",
+)
+
+
+def process(requests: Sequence[Request], policy: Policy, now: datetime) -> list[Outcome]:
+    """Answer a turn's requests inside the caller's transaction, in the order given.
+
+    Raises:
+        ClockError: ``CLOCK_ROLLED_BACK``; nothing is then answered.
+        django.db.Error: where the database fails; the caller rolls back.
+    """
+    turn = _Turn(policy, audit.ledger_now(now))
+    return turn.run(requests)
+
+
+class _Turn:
+    """The state of one turn: the locked pools, sessions that are not stored yet, audit rows to come."""
+
+    def __init__(self, policy: Policy, now: datetime) -> None:
+        self.policy = policy
+        self.now = now
+        self.pools: dict[UUID, Pool] = {}
+        self.candidates: dict[tuple[UUID, str], list[Candidate]] = {}
+        self.by_key: dict[str, Lease] = {}
+        self.changed: set[UUID] = set()
+        self.unsaved: list[Lease] = []
+        self.events: list[audit.NewEvent] = []
+
+    def run(self, requests: Sequence[Request]) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        organizations = self._find_organizations(requests, outcomes)
+        self._lock(requests, organizations)
+        # Releases first: a seat given back in this turn can be taken in it.
+        for index, request in enumerate(requests):
+            if index not in outcomes and isinstance(request, Release | ReleasePrevious):
+                outcomes[index] = self._try(self._release, request)
+        for index, request in enumerate(requests):
+            if index not in outcomes and isinstance(request, Acquire):
+                organization = organizations[index]
+                outcomes[index] = self._try(functools.partial(self._acquire, organization_id=organization), request)
+        self._flush()
+        for pool_id in sorted(self.changed):
+            self.pools[pool_id].save(update_fields=("used",))
+        renewals = [(index, r) for index, r in enumerate(requests) if index not in outcomes and isinstance(r, Renew)]
+        if renewals:
+            outcomes.update(self._renew(renewals))
+        if self.events:
+            audit.append_many(self.events, actor=ACTOR, now=self.now)
+        return [outcomes[index] for index in range(len(requests))]
+
+    def _try(self, answer: Callable[..., Outcome], request: Request) -> Outcome:
+        try:
+            return answer(request)
+        except KeyseatError as refusal:
+            return refusal
+
+    def _find_organizations(self, requests: Sequence[Request], outcomes: dict[int, Outcome]) -> dict[int, UUID]:
+        """Return the organisation that each acquiring request is for, and refuse those that name a wrong one."""
+        found: dict[int, UUID] = {}
+        for index, request in enumerate(requests):
+            if isinstance(request, Acquire):
+                try:
+                    found[index] = entitlement.organization_for(request.holder, request.organization_id)
+                except KeyseatError as refusal:
+                    outcomes[index] = refusal
+        return found
+
+    def _lock(self, requests: Sequence[Request], organizations: dict[int, UUID]) -> None:
+        """Lock every pool that this turn may take seats of or give seats back to, in one statement."""
+        wanted = {
+            (organizations[index], request.product)
+            for index, request in enumerate(requests)
+            if isinstance(request, Acquire) and index in organizations
+        }
+        self.candidates = entitlement.candidates(wanted, self.now)
+        ids = {candidate.pool_id for listed in self.candidates.values() for candidate in listed}
+        releases = [request.session_id for request in requests if isinstance(request, Release)]
+        if releases:
+            ids.update(Lease.objects.filter(pk__in=releases, ended_at__isnull=True).values_list("pool_id", flat=True))
+        for request in requests:
+            if isinstance(request, ReleasePrevious):
+                running = _of_machine(request.holder, request.product, request.machine_id)
+                ids.update(running.values_list("pool_id", flat=True))
+        if ids:
+            self.pools = {pool.pk: pool for pool in pools.lock_pools(ids)}
+        keys = {request.idempotency for request in requests if isinstance(request, Acquire)}
+        if keys:
+            # Under the pools' locks: a repeated request waits for the first one and then finds its session.
+            known = Lease.objects.select_for_update(of=("self",)).filter(idempotency__in=keys).order_by("pk")
+            self.by_key = {row.idempotency: row for row in known if row.idempotency}
+
+    # Releasing -------------------------------------------------------------------------------------------------------
+
+    def _release(self, request: Release | ReleasePrevious) -> Ended:
+        if isinstance(request, ReleasePrevious):
+            return Ended(self._release_previous(request.holder, request.product, request.machine_id))
+        row = Lease.objects.select_for_update().filter(pk=request.session_id).first()
+        if row is None or not _owns(request.holder, row.organization_id, row.api_key_id, row.email):
+            raise _no_session()
+        # A pool that was not locked holds no seat for it: the session had ended before this turn began.
+        return Ended(len(self._end([row], SessionEnding.RELEASED)) if row.pool_id in self.pools else 0)
+
+    def _release_previous(self, holder: Holder, product: str, machine_id: str) -> int:
+        self._flush()
+        rows = _of_machine(holder, product, machine_id).filter(pool__in=list(self.pools))
+        return len(self._end(rows.select_for_update(of=("self",)).order_by("pk"), SessionEnding.RELEASED))
+
+    def _end(self, rows: Iterable[Lease], ending: SessionEnding) -> list[Lease]:
+        live = end_sessions(rows, self.pools, ending, self.now)
+        self.changed.update(row.pool_id for row in live if row.seats)
+        ended = [row for row in live if row.ending == ending]
+        for row in ended:
+            self._tell("session.ended", row, {"reason": str(ending)})
+        return ended
+
+    # Acquiring -------------------------------------------------------------------------------------------------------
+
+    def _acquire(self, request: Acquire, organization_id: UUID) -> Grant:
+        known = self.by_key.get(request.idempotency)
+        if known is not None:
+            return self._repeat(known, request)
+        listed = self.candidates.get((organization_id, request.product), [])
+        if not listed:
+            entitlement.require_subscription(organization_id, request.product, self.now)
+        home = entitlement.assigned_pool(request.holder, request.product, listed, self.pools, self.now)
+        if listed[0].seats == SeatKind.NAMED:
+            return self._take_over(request, next(found for found in listed if found.pool_id == home))
+        if request.release_previous:
+            self._release_previous(request.holder, request.product, request.machine_id)
+        return self._start(request, self._pool_with_room(listed), seats=1)
+
+    def _repeat(self, known: Lease, request: Acquire) -> Grant:
+        """Answer a request that came before: the same session, a new lease.
+
+        Raises:
+            KeyseatError: ``INVALID_INPUT`` where the key came with another request; ``LEASE_ENDED``.
+        """
+        if known.request_sha256 != request.fingerprint:
+            raise KeyseatError(
+                ReasonCode.INVALID_INPUT,
+                "this Idempotency-Key was sent with another request before",
+                details={"field": "Idempotency-Key"},
+                next_step="Send a new Idempotency-Key with every new request.",
+            )
+        return self._grant_again(known, request.nonce)
+
+    def _take_over(self, request: Acquire, candidate: Candidate) -> Grant:
+        """Start the one session of a named user; a session on the same machine goes on, any other one ends."""
+        self._flush()
+        running = Lease.objects.filter(
+            pool__in=list(self.pools),
+            organization_id=candidate.organization_id,
+            holder=request.holder.name,
+            product=request.product,
+            ended_at__isnull=True,
+        )
+        for row in running.select_for_update(of=("self",)).order_by("pk"):
+            if row.expires_at > self.now and same_machine(row.machine_id, request.machine_id):
+                return self._grant_again(row, request.nonce)
+            self._end([row], SessionEnding.TAKEN_OVER)
+        return self._start(request, candidate, seats=0)
+
+    def _pool_with_room(self, listed: Sequence[Candidate]) -> Candidate:
+        for candidate in listed:
+            pool = self.pools[candidate.pool_id]
+            if pool.used >= pool.quota:
+                self._flush()
+                pools.reclaim_expired(pool, self.now, most_sessions=_RECLAIM_AT_ONCE)
+            if pool.used < pool.quota:
+                return candidate
+        raise entitlement.sessions_used_up([self.pools[candidate.pool_id] for candidate in listed], self.now)
+
+    def _start(self, request: Acquire, candidate: Candidate, *, seats: int) -> Grant:
+        expires_at = min(self.now + timedelta(seconds=self.policy.lease_ttl), candidate.ends_at)
+        row = Lease(
+            id=new_id(self.now),
+            pool_id=candidate.pool_id,
+            organization_id=candidate.organization_id,
+            api_key_id=request.holder.key_id,
+            product=request.product,
+            holder=request.holder.name,
+            email=request.holder.email,
+            machine_id=request.machine_id,
+            seats=seats,
+            started_at=self.now,
+            renewed_at=self.now,
+            expires_at=expires_at,
+            idempotency=request.idempotency,
+            request_sha256=request.fingerprint,
+        )
+        self.unsaved.append(row)
+        self.by_key[request.idempotency] = row
+        if seats:
+            self.pools[candidate.pool_id].used += seats
+            self.changed.add(candidate.pool_id)
+        self._tell("session.started", row, {"expires_at": format_instant(expires_at)})
+        return self._grant(row, candidate.organization_name, request.nonce, created=True)
+
+    def _grant_again(self, lease: Lease, nonce: str) -> Grant:
+        """Return a new lease for a session that exists: like a renewal."""
+        self._flush()
+        row = _Row(*Lease.objects.filter(pk=lease.pk).values_list(*_COLUMNS).get())
+        expires_at = self._renewed_until(row)
+        Lease.objects.filter(pk=row.pk).update(renewed_at=self.now, expires_at=expires_at)
+        told = {"sessions": [str(row.pk)]}
+        self.events.append(audit.NewEvent("session.renewed", row.holder, told, row.organization_id))
+        return self._grant(lease, row.organization_name, nonce, expires_at=expires_at)
+
+    # Renewing --------------------------------------------------------------------------------------------------------
+
+    def _renew(self, renewals: Sequence[tuple[int, Renew]]) -> dict[int, Outcome]:
+        found = {
+            row[0]: _Row(*row)
+            for row in Lease.objects.select_for_update(of=("self",))
+            .filter(pk__in={request.session_id for _, request in renewals})
+            .order_by("pk")
+            .values_list(*_COLUMNS)
+        }
+        outcomes: dict[int, Outcome] = {}
+        until: dict[datetime, set[UUID]] = defaultdict(set)
+        for index, request in renewals:
+            try:
+                row = _renewable(found.get(request.session_id), request)
+                expires_at = self._renewed_until(row)
+            except KeyseatError as refusal:
+                outcomes[index] = refusal
+                continue
+            until[expires_at].add(row.pk)
+            outcomes[index] = self._grant(row, row.organization_name, request.nonce, expires_at=expires_at)
+        for expires_at, ids in until.items():
+            # The rows are locked on PostgreSQL and the whole file is on SQLite, so they are still as they were read.
+            Lease.objects.filter(pk__in=ids).update(renewed_at=self.now, expires_at=expires_at)
+        renewed = sorted(str(pk) for ids in until.values() for pk in ids)
+        if renewed:
+            self.events.append(audit.NewEvent("session.renewed", f"{len(renewed)} sessions", {"sessions": renewed}))
+        return outcomes
+
+    def _renewed_until(self, row: _Row) -> datetime:
+        """Return the end of a new lease for a session.
+
+        Raises:
+            KeyseatError: ``LEASE_ENDED`` where the session is over.
+        """
+        if row.ended_at is not None or row.expires_at <= self.now:
+            ending = row.ending or SessionEnding.EXPIRED
+            ended_at = row.ended_at or row.expires_at
+            if ending == SessionEnding.EXPIRED and row.subscription_ends_at <= ended_at:
+                ending = SessionEnding.SUBSCRIPTION_ENDED
+            raise lease_ended(ending, ended_at)
+        # Never earlier than before: the client holds a signed lease until then, so its seat must stay taken.
+        return max(row.expires_at, min(self.now + timedelta(seconds=self.policy.lease_ttl), row.subscription_ends_at))
+
+    def _grant(
+        self,
+        row: Lease | _Row,
+        organization_name: str,
+        nonce: str,
+        *,
+        expires_at: datetime | None = None,
+        created: bool = False,
+    ) -> Grant:
+        until = expires_at or row.expires_at
+        # A lease cut short by the subscription's end is renewed at the same share of its time.
+        share = self.policy.lease_renew_after / self.policy.lease_ttl
+        renew_after = self.now + timedelta(seconds=int((until - self.now).total_seconds() * share))
+        return Grant(
+            row.pk,
+            row.product,
+            row.organization_id,
+            organization_name,
+            row.email or None,
+            row.machine_id,
+            nonce,
+            self.now,
+            renew_after,
+            until,
+            created,
+        )
+
+    # Storing ---------------------------------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        if self.unsaved:
+            Lease.objects.bulk_create(self.unsaved)
+            self.unsaved = []
+
+    def _tell(self, action: str, row: Lease, details: dict[str, object]) -> None:
+        self.events.append(
+            audit.NewEvent(
+                action,
+                str(row.pk),
+                {"product": row.product, "holder": row.holder, **details},
+                row.organization_id,
+                row.holder,
+            )
+        )
+
+
+def same_machine(enrolled: str, probed: str) -> bool:
+    """Tell whether two machine IDs mean the same machine and user, by the matching rules of the design, section 6."""
+    if enrolled == probed:
+        return True
+    from keyseat_shared.machine_id import MachineID  # noqa: PLC0415 - the usual answer needs no decoding
+    from keyseat_shared.matching import match  # noqa: PLC0415 - likewise
+
+    return match(MachineID.parse_canonical(enrolled), MachineID.parse_canonical(probed)).verdict is Verdict.SAME
+
+
+def _renewable(row: _Row | None, request: Renew) -> _Row:
+    if row is None or not _owns(request.holder, row.organization_id, row.key_id, row.email):
+        raise _no_session()
+    if not same_machine(row.machine_id, request.machine_id):
+        raise KeyseatError(
+            ReasonCode.MACHINE_MISMATCH,
+            "the session belongs to another machine",
+            next_step="Acquire a session on this machine.",
+        )
+    return row
+
+
+def _owns(holder: Holder, organization_id: UUID, key_id: UUID | None, email: str) -> bool:
+    """A user owns the user's sessions; an API key those of every key of its organisation, so that keys can rotate."""
+    if holder.key_id is None:
+        return email == holder.email
+    return key_id is not None and organization_id == holder.organization_id
+
+
+def _no_session() -> KeyseatError:
+    # The same answer for somebody else's session: its existence is nobody else's business.
+    return KeyseatError(ReasonCode.NOT_FOUND, "there is no such session", next_step="Acquire a session.")
+
+
+def _of_machine(holder: Holder, product: str, machine_id: str) -> QuerySet[Lease]:
+    return Lease.objects.filter(holder=holder.name, product=product, machine_id=machine_id, ended_at__isnull=True)

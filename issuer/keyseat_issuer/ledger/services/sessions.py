@@ -1,0 +1,126 @@
+"""How sessions end: expired ones are taken back on demand, and everything else that ends one tells why.
+
+A session that counts holds a seat of its pool until it ends, so whoever ends one locks the pool first.
+There is no sweeper: an expired session's seat is taken back when somebody needs it.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import F, Q
+
+from keyseat_issuer.ledger.models import Lease, Organization, Pool, SessionEnding
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
+
+_CHUNK = 1000
+
+REASONS: dict[str, str] = {
+    SessionEnding.RELEASED: "the session was ended by this client",
+    SessionEnding.EXPIRED: "the lease ran out before it was renewed",
+    SessionEnding.TAKEN_OVER: "the account is active on another machine",
+    SessionEnding.SEAT_MOVED: "the licence was moved to another user",
+    SessionEnding.UNASSIGNED: "the licence was taken from this user",
+    SessionEnding.MEMBER_REMOVED: "the e-mail address was removed from the organisation",
+    SessionEnding.MACHINE_REMOVED: "the machine was removed from the list",
+    SessionEnding.CONVERTED: "the seat became an offline licence",
+    SessionEnding.FORCED: "an administrator ended the session",
+    SessionEnding.SUBSCRIPTION_ENDED: "the subscription ended",
+}
+"""What a client tells its user (docs/spec/client-api.md)."""
+
+
+def lease_ended(ending: str, at: datetime | None) -> KeyseatError:
+    """Return the refusal to renew a session that is over, with its reason."""
+    return KeyseatError(
+        ReasonCode.LEASE_ENDED,
+        REASONS[ending],
+        details={"reason": str(ending), "ended_at": None if at is None else format_instant(at)},
+    )
+
+
+def reclaim_sessions(pool: Pool, now: datetime, most: int | None = None) -> int:
+    """End expired sessions of a locked pool, at most ``most`` of them; count their seats free in ``pool`` (not saved).
+
+    Returns how many seats came back. Rows that a renewal holds at this moment are passed over: they are not expired.
+    """
+    seats = 0
+    done = 0
+    while most is None or done < most:
+        size = _CHUNK if most is None else min(_CHUNK, most - done)
+        expired = (
+            Lease.objects.select_for_update(skip_locked=True)
+            .filter(pool_id=pool.pk, ended_at__isnull=True, expires_at__lte=now)
+            .order_by("expires_at")
+        )
+        rows = list(expired.values_list("pk", "seats")[:size])
+        if not rows:
+            break
+        Lease.objects.filter(pk__in=[pk for pk, _ in rows]).update(
+            ended_at=F("expires_at"), ending=SessionEnding.EXPIRED
+        )
+        seats += sum(taken for _, taken in rows)
+        done += len(rows)
+        if len(rows) < size:
+            break
+    pool.used -= seats
+    return seats
+
+
+def end_sessions(
+    rows: Iterable[Lease], pools: Mapping[UUID, Pool], ending: SessionEnding, now: datetime
+) -> list[Lease]:
+    """End live sessions of locked pools and count their seats free (not saved). Return those that were live.
+
+    A session whose lease ran out before ``now`` ended then, by itself, and keeps that ending.
+    """
+    live = [row for row in rows if row.ended_at is None]
+    for row in live:
+        expired = row.expires_at <= now
+        row.ended_at = row.expires_at if expired else now
+        row.ending = SessionEnding.EXPIRED if expired else ending
+        pools[row.pool_id].used -= row.seats
+    expired_ids = [row.pk for row in live if row.ending == SessionEnding.EXPIRED]
+    ended_ids = [row.pk for row in live if row.ending != SessionEnding.EXPIRED]
+    if ended_ids:
+        Lease.objects.filter(pk__in=ended_ids).update(ended_at=now, ending=ending)
+    if expired_ids:
+        Lease.objects.filter(pk__in=expired_ids).update(ended_at=F("expires_at"), ending=SessionEnding.EXPIRED)
+    return live
+
+
+def end_for(
+    organization: Organization,
+    ending: SessionEnding,
+    pools: Iterable[Pool],
+    now: datetime,
+    *,
+    product: str | None = None,
+    emails: Iterable[str] | None = None,
+    machine_id: str | None = None,
+    session_ids: Iterable[UUID] | None = None,
+) -> list[Lease]:
+    """End the live sessions in these locked pools that match every filter given; save the pools' counters.
+
+    Returns the sessions that this act ended (not those that had expired before).
+
+    Call inside the transaction of the act that is the reason, after its own changes to the pools. Clients learn it,
+    with the reason, at their next renewal; offline licences are not touched.
+    """
+    by_id = {pool.pk: pool for pool in pools}
+    wanted = Q(organization=organization, pool__in=list(by_id), ended_at__isnull=True)
+    if product is not None:
+        wanted &= Q(product=product)
+    if emails is not None:
+        wanted &= Q(holder__in=list(emails))
+    if machine_id is not None:
+        wanted &= Q(machine_id=machine_id)
+    if session_ids is not None:
+        wanted &= Q(pk__in=list(session_ids))
+    rows = Lease.objects.select_for_update(of=("self",)).filter(wanted).order_by("pk")
+    ended = end_sessions(rows, by_id, ending, now)
+    for pool_id in {row.pool_id for row in ended if row.seats}:
+        by_id[pool_id].save(update_fields=("used",))
+    return [row for row in ended if row.ending == ending]
