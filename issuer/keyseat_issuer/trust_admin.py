@@ -38,7 +38,6 @@ from keyseat_shared.trust import ACTIVE, COMPROMISED, LEASE, LICENSE, RETIRED, T
 LIFETIME_DAYS: Mapping[str, int] = {LICENSE: 5 * 365 + 1, LEASE: 365}
 """Days a new key signs by default: long for licences (an offline client rarely gets a new bundle), short for
 leases, whose key lives on a server."""
-MAX_LIFETIME_DAYS = 20 * 366
 
 
 class Draft(NamedTuple):

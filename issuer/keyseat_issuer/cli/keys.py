@@ -1,5 +1,6 @@
 """`keyseat-issuer keys`: the keys that sign licences and leases."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import click
@@ -12,9 +13,11 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
 from keyseat_shared.keys import ED25519, ML_DSA_65
-from keyseat_shared.trust import LEASE, LICENSE
+from keyseat_shared.trust import ACTIVE, LEASE, LICENSE
 
 _MAX_DAYS = 20 * 366
+_SOON = timedelta(days=60)
+"""How long before the end of a key's window it is mentioned: clients need the successor's bundle by then."""
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -35,7 +38,14 @@ def list_keys(output: Output) -> None:
     home = issuer_home()
     trust = load_trust(home)
     rows = key_rows(trust, home)
-    output.emit({"trust_version": trust.version, "keys": rows}, lambda: print_keys(output, rows, now_utc()))
+    now = now_utc()
+    output.emit({"trust_version": trust.version, "keys": rows}, lambda: print_keys(output, rows, now))
+    for entry in trust.keys:
+        if entry.status == ACTIVE and now < entry.valid_until < now + _SOON:
+            output.warn(
+                f"{entry.key.keyid} signs until {format_instant(entry.valid_until)} only;"
+                f" `keyseat-issuer keys add --purpose {entry.purpose}` makes its successor"
+            )
 
 
 @keys.command("add")

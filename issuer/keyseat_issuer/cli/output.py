@@ -71,7 +71,9 @@ class Output:
         from rich.text import Text
 
         terminal = sys.stdout.isatty()
-        table = Table(title=clean(title) or None, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        table = Table(
+            title=clean(title) or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
+        )
         listed = [list(row) for row in rows]
         for index, column in enumerate(columns):
             numbers = bool(listed) and all(isinstance(row[index], int) for row in listed)

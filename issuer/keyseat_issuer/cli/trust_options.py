@@ -101,11 +101,17 @@ def print_keys(output: Output, rows: list[dict[str, object]], now: datetime) -> 
                 status(row),
                 _day(row["valid_from"]),
                 _day(row["valid_until"]),
-                "not here" if row["private_key"] is None else Path(str(row["private_key"])).name,
+                _place(row["private_key"]),
             )
             for row in rows
         ],
     )
+
+
+def _place(path: object) -> str:
+    if path is None:
+        return "not here"
+    return "remote" if Path(str(path)).suffix == ".uri" else "here"
 
 
 def _day(instant: object) -> str:
