@@ -34,6 +34,14 @@ def second_state_folder(home: str) -> str:
     return os.path.join(parent, *local)
 
 
+def shown(path: str) -> str:
+    """Return a path for messages and logs, without the account's name in it: ``~`` stands for the account's home."""
+    home = os.path.dirname(keyseat_home({}))
+    if len(home) > 1 and path.startswith(home + os.sep):
+        return "~" + path[len(home) :]
+    return path
+
+
 def make_private(folder: str) -> None:
     """Make a folder and its parents, the new ones for their owner only.
 

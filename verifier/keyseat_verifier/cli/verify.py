@@ -56,6 +56,10 @@ def _report(options: dict[str, str]) -> Report:
     data = _common.read_named(options["FILE"])
     # A what-if neither reads nor writes the recorded time: it says nothing about the present.
     clock = None
+    if at is None:
+        from keyseat_verifier.clock import ClockGuard
+
+        clock = ClockGuard()
     verifier = Verifier(
         trust, options.get("--product"), clock=clock, allow_example_keys="--allow-example-keys" in options
     )

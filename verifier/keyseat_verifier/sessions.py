@@ -1,0 +1,171 @@
+"""Local parallel sessions, counted with operating-system file locks: a slot is free the moment its holder is gone.
+
+A licence for n sessions has n slots, the files ``sessions/<license id>/<n>.lock``. The kernel drops a lock when the
+process ends, however it ends, so nothing has to be cleaned up and no process list is believed.
+"""
+
+import os
+import sys
+import weakref
+from typing import NamedTuple
+
+from keyseat_verifier.paths import PRIVATE_FILE, make_private
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _AT = 1 << 20  # a byte far behind the content: Windows locks hinder reading, and the content names the holder
+
+    def _lock(descriptor: int) -> bool:
+        os.lseek(descriptor, _AT, os.SEEK_SET)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> bool:
+        # flock(2), not fcntl(2): those would be lost when any other code of the process closes the same file.
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+_FLAGS = (
+    os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+)
+_PASSES = 2  # `in_use` holds a free slot for an instant; a second look does not take that for a session
+
+
+class Slots(NamedTuple):
+    """The slots of one licence on this machine: its id, and how many sessions it allows."""
+
+    license_id: str
+    sessions: int
+
+
+class Holder(NamedTuple):
+    """A slot in use: the licence, the slot's number from 1, and the process id of its holder (0 where unknown)."""
+
+    license_id: str
+    number: int
+    pid: int
+
+
+class SlotLock:
+    """One slot held by this process. ``release`` gives it back; so does the end of the process.
+
+    A forked child does not hold its parent's slot: it lets go of the inherited lock at once, which leaves the parent's
+    in place.
+    """
+
+    __slots__ = ("__weakref__", "_descriptor", "license_id", "number")
+
+    def __init__(self, license_id: str, number: int, descriptor: int) -> None:
+        """Keep an open, locked file."""
+        self.license_id = license_id
+        self.number = number
+        self._descriptor = descriptor
+        _HELD.add(self)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this process still holds the slot."""
+        return self._descriptor >= 0
+
+    def release(self) -> None:
+        """Give the slot back; a second call does nothing."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            # Closing is enough: a forked child has closed its copy, and a started program never had one (O_CLOEXEC).
+            os.close(descriptor)
+
+    def __del__(self) -> None:
+        self.release()
+
+
+# The kernel keeps locks per process, so the list of what a forked child must let go of is per process too.
+_HELD: "weakref.WeakSet[SlotLock]" = weakref.WeakSet()
+
+
+def _let_go_in_child() -> None:
+    for held in list(_HELD):
+        held.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def take_slot(folder: str, licenses: tuple[Slots, ...]) -> SlotLock | None:
+    """Take the first free slot of the licences in their order, or return ``None`` where all are in use.
+
+    Raises:
+        OSError: where the lock files cannot be made: without them sessions cannot be counted.
+    """
+    for _ in range(_PASSES):
+        for license_id, sessions in licenses:
+            make_private(os.path.join(folder, license_id))
+            for number in range(1, sessions + 1):
+                held = _try(folder, license_id, number)
+                if held is not None:
+                    return held
+    return None
+
+
+def in_use(folder: str, licenses: tuple[Slots, ...]) -> tuple[Holder, ...]:
+    """Return the slots of the licences that are in use now, by this process or others.
+
+    Raises:
+        OSError: where a lock file may not be opened.
+    """
+    found = []
+    for license_id, sessions in licenses:
+        try:
+            names = os.listdir(os.path.join(folder, license_id))
+        except FileNotFoundError:
+            continue
+        numbers = sorted([int(name[:-5]) for name in names if name.endswith(".lock") and name[:-5].isdecimal()])
+        for number in numbers:
+            if number > sessions:
+                continue
+            free = _try(folder, license_id, number, sign=False)
+            if free is None:
+                found.append(Holder(license_id, number, _holder(_path(folder, license_id, number))))
+            else:
+                free.release()
+    return tuple(found)
+
+
+def _path(folder: str, license_id: str, number: int) -> str:
+    return os.path.join(folder, license_id, f"{number}.lock")
+
+
+def _try(folder: str, license_id: str, number: int, *, sign: bool = True) -> SlotLock | None:
+    descriptor = os.open(_path(folder, license_id, number), _FLAGS, PRIVATE_FILE)
+    try:
+        locked = _lock(descriptor)
+    except OSError:
+        os.close(descriptor)
+        raise
+    if not locked:
+        os.close(descriptor)
+        return None
+    if sign:
+        os.ftruncate(descriptor, 0)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        os.write(descriptor, b"%d\n" % os.getpid())
+    return SlotLock(license_id, number, descriptor)
+
+
+def _holder(path: str) -> int:
+    try:
+        with open(path, "rb") as file:
+            return int(file.read(20))
+    except (OSError, ValueError):
+        return 0
