@@ -34,6 +34,9 @@ from keyseat_shared.strictjson import dumps_compact
 from keyseat_verifier.verifier import Verifier
 
 ACTION = "offline.issue"
+EXPORTED = "offline.exported"
+"""A licence that was issued before is handed out again."""
+
 _CHUNK = 500
 
 
@@ -133,6 +136,8 @@ class _Run:
         converted: list[UUID] = []
         for outcome, key, license_ in zip(outcomes, self.keys, signed, strict=True):
             decision = outcome.decision
+            if outcome.status is Status.ALREADY_ISSUED and outcome.license is not None:
+                events.append(_exported_event(outcome.license))
             if decision is None or license_ is None:
                 continue
             allocation = pools.new_allocation(
@@ -178,6 +183,7 @@ class _Run:
             signed.append(
                 IssuedLicense(
                     decision.license_id,
+                    decision.organization.pk,
                     payload.organization_name,
                     payload.product,
                     payload.user,
@@ -331,3 +337,12 @@ def _issued_event(decision: Decision, license_: IssuedLicense, digest: str) -> a
     if decision.grade is Grade.WEAK:
         details["accepted_weak"] = True
     return audit.NewEvent(audit.OFFLINE_ISSUED, str(license_.license_id), details, decision.organization.pk)
+
+
+def _exported_event(license_: IssuedLicense) -> audit.NewEvent:
+    return audit.NewEvent(
+        EXPORTED,
+        str(license_.license_id),
+        {audit.FILE_DIGEST: hashlib.sha256(license_.file).hexdigest()},
+        license_.organization_id,
+    )

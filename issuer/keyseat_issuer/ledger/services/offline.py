@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from keyseat_issuer.database import ledger_errors
-from keyseat_issuer.ledger.models import OfflineLicense, Organization
+from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense, Organization
 from keyseat_issuer.ledger.services import audit
-from keyseat_issuer.ledger.services.conversion import ACTION, convert
+from keyseat_issuer.ledger.services.conversion import ACTION, EXPORTED, convert
 from keyseat_issuer.ledger.services.naming import shorten
 from keyseat_issuer.ledger.services.offline_rules import Decision, OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import IssuedLicense, Terms
@@ -19,7 +19,6 @@ from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.matching import match
 
-EXPORTED = "offline.exported"
 MAX_COMPARED = 5_000
 """Active licences of the organisation that a preview compares with, component by component (about 50 µs each)."""
 
@@ -240,6 +239,16 @@ def export(typed: str, *, actor: str, now: datetime) -> IssuedLicense:
             now=at,
         )
     return IssuedLicense.from_row(row, row.organization.name)
+
+
+def history(row: OfflineLicense) -> Sequence[AuditEvent]:
+    """Return the audit events of a licence, oldest first: who issued it, and who handed it out again."""
+    with ledger_errors():
+        return list(
+            AuditEvent.objects.filter(
+                action__in=(audit.OFFLINE_ISSUED, EXPORTED), subject=str(row.license_id)
+            ).order_by("seq")
+        )
 
 
 def _record_refusal(error: KeyseatError, request: OfflineRequest, terms: Terms) -> None:

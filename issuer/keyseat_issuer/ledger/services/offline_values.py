@@ -43,6 +43,7 @@ class IssuedLicense:
     """An offline licence as the ledger holds it: ``file`` is its exact bytes; floating products have no ``user``."""
 
     license_id: UUID
+    organization_id: UUID
     organization: str
     product: str
     user: str | None
@@ -57,6 +58,7 @@ class IssuedLicense:
         """Return the value of a stored row."""
         return cls(
             row.license_id,
+            row.organization_id,
             organization,
             row.product,
             row.user or None,
