@@ -1,0 +1,88 @@
+"""Passphrases: from a file or a prompt, never guessed at, never shown."""
+
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from keyseat_issuer.cli.output import Output
+from keyseat_issuer.cli.passphrase import passphrase_asker, passphrase_option, read_passphrase
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+
+def written(folder: Path, content: bytes, mode: int = 0o600) -> str:
+    path = folder / "passphrase"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"correct horse", b"correct horse\n", b"correct horse\r\n", b"\xef\xbb\xbfcorrect horse\nsecond line\n"]
+)
+def test_the_first_line_of_the_file_is_the_passphrase(tmp_path: Path, content: bytes) -> None:
+    assert "correct horse" == read_passphrase(Output(), written(tmp_path, content))
+
+
+def test_spaces_belong_to_the_passphrase(tmp_path: Path) -> None:
+    assert " correct horse " == read_passphrase(Output(), written(tmp_path, b" correct horse \n"))
+
+
+def test_a_file_that_others_can_read_is_warned_about(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    read_passphrase(Output(), written(tmp_path, b"correct horse", 0o644))
+    assert "others can read the passphrase file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe"])
+def test_a_file_without_a_passphrase_is_told(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(KeyseatError) as caught:
+        read_passphrase(Output(), written(tmp_path, content))
+    assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    with pytest.raises(KeyseatError, match="No such file") as caught:
+        read_passphrase(Output(), str(tmp_path / "none"))
+    assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
+
+
+def test_a_new_passphrase_has_at_least_12_characters(tmp_path: Path) -> None:
+    assert "twelve chars" == read_passphrase(Output(), written(tmp_path, b"twelve chars"), new=True)
+    with pytest.raises(KeyseatError, match="has 11 characters"):
+        read_passphrase(Output(), written(tmp_path, b"eleven char"), new=True)
+
+
+def test_an_old_short_passphrase_still_opens(tmp_path: Path) -> None:
+    assert "short" == read_passphrase(Output(), written(tmp_path, b"short"))
+
+
+def test_the_file_is_read_when_first_needed_and_once(tmp_path: Path) -> None:
+    path = written(tmp_path, b"correct horse")
+    ask = passphrase_asker(Output(), path)
+    assert "correct horse" == ask()
+    Path(path).unlink()
+    assert "correct horse" == ask()
+
+
+class TestCommand:
+    @staticmethod
+    def command() -> click.Command:
+        @click.command()
+        @passphrase_option
+        def act(passphrase_file: str | None) -> None:
+            click.echo(read_passphrase(Output(), passphrase_file))
+
+        return act
+
+    def test_the_variable_names_the_file(self, tmp_path: Path) -> None:
+        path = written(tmp_path, b"correct horse")
+        result = CliRunner().invoke(self.command(), env={"KEYSEAT_PASSPHRASE_FILE": path})
+        assert "correct horse\n" == result.stdout
+
+    def test_without_file_and_terminal_it_says_so(self) -> None:
+        result = CliRunner().invoke(self.command())
+        assert isinstance(result.exception, KeyseatError)
+        assert ReasonCode.KEY_UNAVAILABLE is result.exception.code
+        assert "--passphrase-file" in result.exception.next_step
