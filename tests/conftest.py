@@ -3,6 +3,9 @@
 ``ledger`` runs a test twice, on SQLite and on PostgreSQL. The PostgreSQL server is started by the test session
 itself where its programs are installed, or taken from ``KEYSEAT_TEST_DATABASE_URL`` (one that may create
 databases); else those tests are skipped. With pytest-xdist every worker has a server and templates of its own.
+
+pytest-django is here for its block on the database (a test without ``ledger`` cannot touch one) and its test
+client; its own ``db`` fixtures are not used: they roll back, and what commits is what is tested here.
 """
 
 import contextlib
@@ -10,11 +13,15 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+
+import pytest
+from pytest_django import DjangoDbBlocker
 
 import databases
-import pytest
 from databases import Ledger, Postgres
+
+# Before any test module is imported: those of the issuer import its models.
+databases.set_up_django()
 
 
 @pytest.fixture(scope="session")
@@ -33,30 +40,30 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def _django(tmp_path_factory: pytest.TempPathFactory) -> None:
-    databases.set_up_django(tmp_path_factory.mktemp("django"))
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(_django: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
     """A migrated, empty SQLite ledger to be copied."""
     path = tmp_path_factory.mktemp("template") / "ledger.sqlite3"
-    _migrate(f"sqlite:///{path}")
+    with django_db_blocker.unblock():
+        _migrate(f"sqlite:///{path}")
     return path
 
 
 @pytest.fixture(scope="session")
-def postgres_template(_django: None, postgres: Postgres) -> Iterator[str]:
+def postgres_template(postgres: Postgres, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
     """The name of a migrated, empty PostgreSQL ledger to be copied."""
     name = f"keyseat_template_{os.getpid()}"
     with postgres.database(name) as url:
-        _migrate(url)
+        with django_db_blocker.unblock():
+            _migrate(url)
         yield name
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Ledger]:
     """A migrated, empty ledger in an issuer's home of its own, on each database; Django is pointed at it."""
     home = tmp_path / "issuer"
@@ -70,9 +77,7 @@ def ledger(
             template: str = request.getfixturevalue("postgres_template")
             server: Postgres = request.getfixturevalue("postgres")
             url = stack.enter_context(server.database(f"keyseat_{os.getpid()}_{tmp_path.name}"[-60:], template))
-        # pytest-django keeps tests off the database it would manage; here tests have one each.
-        if django_db_blocker is not None:
-            stack.enter_context(django_db_blocker.unblock())
+        stack.enter_context(django_db_blocker.unblock())
         monkeypatch.setenv("KEYSEAT_ISSUER_HOME", str(home))
         monkeypatch.setenv("DATABASE_URL", url)
         databases.point_at(url)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import pytest
 
 URL_VARIABLE = "KEYSEAT_TEST_DATABASE_URL"
 """A PostgreSQL server for the tests, with the right to create databases; without it they start one."""
@@ -92,7 +93,7 @@ def find_binaries() -> Path | None:
 def start_postgres(binaries: Path) -> Iterator[Postgres]:
     """Run a server on a private Unix socket until the block ends; its data are thrown away."""
     # Short and outside of pytest's folders: a socket's path has at most 107 bytes, and another account must reach it.
-    folder = Path(tempfile.mkdtemp(prefix="keyseat-pg-", dir="/tmp"))  # noqa: S108 - a fresh private folder
+    folder = Path(tempfile.mkdtemp(prefix="keyseat-pg-", dir="/tmp"))
     account = None
     if os.getuid() == 0:
         account = "postgres"  # PostgreSQL refuses to run as root
@@ -136,20 +137,15 @@ def _wait_until_up(postgres: Postgres, server: "subprocess.Popen[bytes]", log: P
             return
 
 
-def set_up_django(home: Path) -> None:
-    """Configure Django in this process, once."""
-    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - most tests need no Django
+def set_up_django() -> None:
+    """Configure Django in this process, with a ledger that does not exist until ``point_at`` names one."""
+    from keyseat_issuer.web.start import setup  # noqa: PLC0415 - this module is imported without Django, too
 
-    before = {name: os.environ.pop(name, None) for name in ("DATABASE_URL", "KEYSEAT_ISSUER_HOME")}
-    os.environ["KEYSEAT_ISSUER_HOME"] = str(home)
-    try:
+    with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
+        patch.delenv("DATABASE_URL", raising=False)
+        patch.setenv("KEYSEAT_ISSUER_HOME", home)
+        patch.setenv("KEYSEAT_SECRET_KEY", "a secret of the tests' own process, which serves nobody else")
         setup()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def point_at(url: str) -> None:

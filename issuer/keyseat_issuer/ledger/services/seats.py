@@ -140,7 +140,8 @@ def transfer(
         lock_organization(organization)
         _check_addresses(organization, [receiver])
         locked, held = _held(organization, product, [giver], at)
-        if receiver in _holders(locked.values()):
+        active = active_pools(organization, product, at)
+        if receiver in _holders(active):
             raise KeyseatError(
                 ReasonCode.ALREADY_EXISTS,
                 f"{receiver} holds a {product} seat already",
@@ -166,7 +167,7 @@ def list_seats(organization: Organization, now: datetime, product: str | None = 
     live = Allocation.objects.filter(pool__subscription__organization=organization, released_at__isnull=True)
     if product is not None:
         live = live.filter(pool__product=product)
-    rows = live.exclude(expires_at__lte=now).select_related("pool", "offline_license")
+    rows = live.exclude(expires_at__lte=now).select_related("pool", "offline_license").defer("offline_license__file")
     return [
         Seat(
             row.pool.product,
@@ -216,7 +217,7 @@ def _check_addresses(organization: Organization, emails: Sequence[str]) -> list[
             lines.append(Line(email.strip()[:80], "not an e-mail address", error.code))
             continue
         if address not in cleaned:
-            lines.append(Line(address, "to be assigned"))
+            lines.append(Line(address, "could be assigned"))
         cleaned.add(address)
     members = set(organization.memberships.filter(email__in=cleaned).values_list("email", flat=True))
     lines = [
@@ -278,20 +279,17 @@ def _require_room(locked: Sequence[Pool], wanted: int, now: datetime, *, limit: 
 def _held(
     organization: Organization, product: str, emails: Sequence[str], now: datetime
 ) -> tuple[dict[UUID, Pool], dict[str, Allocation]]:
-    """Lock the pools in which these addresses hold seats; return the pools, and the seat of each address."""
-    live = Allocation.objects.filter(
-        pool__subscription__organization=organization,
-        pool__product=product,
-        kind=AllocationKind.NAMED,
-        released_at__isnull=True,
+    """Lock the product's pools, of ended subscriptions as well; return them, and the seat of each address."""
+    candidates = Pool.objects.filter(subscription__organization=organization, product=product)
+    locked = {pool.pk: pool for pool in pools.lock_pools(list(candidates.values_list("pk", flat=True)))}
+    if not locked:
+        active_pools(organization, product, now)  # tells what the organisation has instead
+    mine = Allocation.objects.filter(
+        pool__in=list(locked), holder__in=emails, kind=AllocationKind.NAMED, released_at__isnull=True
     )
-    mine = live.filter(holder__in=emails)
-    candidates = {pool.pk for pool in active_pools(organization, product, now)}
-    candidates |= set(mine.values_list("pool_id", flat=True))
-    locked = {pool.pk: pool for pool in pools.lock_pools(list(candidates))}
     held: dict[str, Allocation] = {}
     # Where somebody holds seats of two subscriptions, the one that lasts longer is meant.
-    for allocation in mine.filter(pool__in=list(locked)).order_by("pool__subscription__ends_at"):
+    for allocation in mine.order_by("pool__subscription__ends_at"):
         held[allocation.holder] = allocation
     missing = [email for email in emails if email not in held]
     if missing:

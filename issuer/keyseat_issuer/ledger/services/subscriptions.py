@@ -67,7 +67,7 @@ def _check_period(term: Term, starts_at: datetime, ends_at: datetime) -> None:
         choices = [last_day(add_years(starts_at, years)) for years in (shorter, shorter + 1)]
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
-            f"an annual subscription runs for whole years; the end of {last_day(ends_at)} is not",
+            f"an annual subscription runs for whole years; one through {last_day(ends_at)} does not",
             details={"ends": choices},
             next_step=f"Give --ends {choices[0]} (or {choices[1]}), or --years N.",
         )

@@ -1,0 +1,52 @@
+"""A customer in a test's ledger: an organisation with members and a subscription, made through the services."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from keyseat_issuer.ledger.models import Organization, Pool, Role, Term
+from keyseat_issuer.ledger.services import members, organizations, seats, subscriptions
+from keyseat_shared.policy import Policy, default_policy
+
+START = datetime(2023, 6, 1, tzinfo=UTC)
+END = datetime(2024, 6, 1, tzinfo=UTC)
+NOW = datetime(2023, 6, 1, 12, tzinfo=UTC)
+ACTOR = "test"
+POLICY = default_policy()
+
+
+def organization(name: str = "Example Organisation", *emails: str, now: datetime = NOW) -> Organization:
+    """Add an organisation with an owner and these members."""
+    made = organizations.add_organization(name, actor=ACTOR, now=now)
+    members.add_members(made, ["owner@example.com"], Role.OWNER, actor=ACTOR, now=now)
+    if emails:
+        members.add_members(made, emails, Role.MEMBER, actor=ACTOR, now=now)
+    return made
+
+
+def subscribe(
+    customer: Organization,
+    products: Mapping[str, int],
+    *,
+    term: Term = Term.ANNUAL,
+    starts_at: datetime = START,
+    ends_at: datetime = END,
+    policy: Policy = POLICY,
+    now: datetime = NOW,
+) -> dict[str, Pool]:
+    """Add a subscription and return its pools by product."""
+    bought = subscriptions.add_subscription(
+        customer,
+        term=term,
+        starts_at=starts_at,
+        ends_at=ends_at,
+        products=products,
+        policy=policy,
+        actor=ACTOR,
+        now=now,
+    )
+    return {pool.product: pool for pool in bought.pools.all()}
+
+
+def assign(customer: Organization, product: str, *emails: str, now: datetime = NOW) -> list[seats.Line]:
+    """Assign seats."""
+    return seats.assign(customer, product, emails, policy=POLICY, actor=ACTOR, now=now)
