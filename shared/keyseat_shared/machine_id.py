@@ -39,7 +39,8 @@ _MAX_TYPED = 400  # characters a person may paste: the word, its spaces and dash
 
 _IGNORED = dict.fromkeys(map(ord, " \t\r\n\v\f-_\u00a0\u00ad\u200b\ufeff\u2010\u2011\u2012\u2013\u2014\u2015\u2212"))
 
-_SUPERUSERS = ("0", "S-1-5-18", "FFFFEEEE-DDDD-CCCC-BBBB-AAAA00000000")
+# Tags of the account ids 0, S-1-5-18 and FFFFEEEE-DDDD-CCCC-BBBB-AAAA00000000; a test computes them again.
+_SUPERUSER_TAGS = ((bytes.fromhex("6ca1df"),), (bytes.fromhex("fe03f3"),), (bytes.fromhex("e57cfa"),))
 
 
 def __getattr__(name: str) -> object:
@@ -75,8 +76,9 @@ class MachineID:
     Immutable and hashable; equality is that of the canonical strings.
     """
 
-    __slots__ = ("_tags", "instance_source")
+    __slots__ = ("_tags", "_text", "instance_source")
     _tags: "tuple[tuple[bytes, ...], ...]"
+    _text: str  # the canonical string, once it is known: batches and the verifier ask for it again and again
     instance_source: str
 
     def __init__(self, tags: "Mapping[str, Iterable[bytes]]", *, instance_source: str = "none") -> None:
@@ -102,8 +104,12 @@ class MachineID:
         if instance_source not in _INSTANCE_SOURCES or (instance_source == "none") is bool(rows[_INSTANCE]):
             msg = "the instance source does not fit the instance tag"
             raise ValueError(msg)
+        self._keep(rows, str(instance_source), "")
+
+    def _keep(self, rows: "tuple[tuple[bytes, ...], ...]", instance_source: str, text: str) -> None:
         object.__setattr__(self, "_tags", rows)
-        object.__setattr__(self, "instance_source", str(instance_source))
+        object.__setattr__(self, "instance_source", instance_source)
+        object.__setattr__(self, "_text", text)
 
     @classmethod
     def from_values(cls, values: "Mapping[str, Iterable[str]]", *, instance_source: str = "none") -> "MachineID":
@@ -165,7 +171,7 @@ class MachineID:
     @property
     def for_superuser(self) -> bool:
         """Whether the account is root, LocalSystem or macOS root: programs of other users have another ID."""
-        return any(self._tags[_USER_ID] == (tag("user-id", account),) for account in _SUPERUSERS)
+        return self._tags[_USER_ID] in _SUPERUSER_TAGS
 
     @property
     def grade(self) -> "Grade":
@@ -211,9 +217,11 @@ class MachineID:
         Raises:
             KeyseatError: ``NO_MACHINE_EVIDENCE`` where the account id or all hardware and instance evidence is missing.
         """
-        if not self.is_printable:
-            raise _no_evidence()
-        return bech32m.encode(PREFIX, self.to_bytes())
+        if not self._text:
+            if not self.is_printable:
+                raise _no_evidence()
+            object.__setattr__(self, "_text", bech32m.encode(PREFIX, self.to_bytes()))
+        return self._text
 
     @classmethod
     def parse(cls, text: str) -> "MachineID":
@@ -240,7 +248,7 @@ class MachineID:
             from keyseat_shared.bech32m_locate import locate  # noqa: PLC0415 - late: only for mistyped IDs
 
             raise _malformed(*locate(PREFIX, word), word) from None
-        return cls._from_bytes(data)
+        return cls._from_bytes(data, word)
 
     @classmethod
     def parse_canonical(cls, text: str) -> "MachineID":
@@ -253,10 +261,10 @@ class MachineID:
             data = bech32m.decode(PREFIX, text)
         except bech32m.Bech32mError as error:
             raise _malformed(error.reason) from None
-        return cls._from_bytes(data)
+        return cls._from_bytes(data, text)
 
     @classmethod
-    def _from_bytes(cls, data: bytes) -> "MachineID":
+    def _from_bytes(cls, data: bytes, text: str) -> "MachineID":
         if len(data) < TAG_SIZE:
             raise _malformed("it is too short")
         if data[0] >> 4 != VERSION:
@@ -270,16 +278,18 @@ class MachineID:
             raise _malformed("its length does not fit its header")
         if source >= len(_INSTANCE_SOURCES) or bool(source) != bool(counts[_INSTANCE]):
             raise _malformed("its header contradicts itself")
-        rows: dict[str, tuple[bytes, ...]] = {}
+        rows: list[tuple[bytes, ...]] = []
         place = TAG_SIZE
-        for kind, count in zip(KINDS, counts, strict=True):
+        for count in counts:
             row = tuple([data[place + TAG_SIZE * n : place + TAG_SIZE * (n + 1)] for n in range(count)])
             # Sorted and distinct, or one machine could be written as several strings.
-            if row != tuple(sorted(set(row))):
+            if count > 1 and row != tuple(sorted(set(row))):
                 raise _malformed("its tags are not in order")
-            rows[kind] = row
+            rows.append(row)
             place += TAG_SIZE * count
-        found = cls(rows, instance_source=_INSTANCE_SOURCES[source])
+        # Past `__init__`, which would check again what the format guarantees; and the bytes have one spelling only.
+        found = cls.__new__(cls)
+        found._keep(tuple(rows), _INSTANCE_SOURCES[source], text)  # noqa: SLF001 - our own
         if not found.is_printable:
             raise _malformed("it names no machine or no user account")
         return found
