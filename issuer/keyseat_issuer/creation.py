@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from keyseat_issuer.bootstrap import setup
 from keyseat_issuer.database import ledger_errors, migrate
 from keyseat_issuer.home import LEDGER_FILE, LOCK_FILE, TRUST_FILE, make_private_folder, sync_folder, write_private
 from keyseat_issuer.keystore import ROOT, KeyStore, PrivateKey
 from keyseat_issuer.trust_admin import Draft, new_trusted_key
 from keyseat_issuer.trust_history import BUNDLE_ACTIONS, CREATED, audit_details, write_history
+from keyseat_issuer.web.start import setup
 from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError

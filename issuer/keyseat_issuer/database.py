@@ -103,14 +103,18 @@ def require_ready() -> None:
 
 
 def migrate() -> list[str]:
-    """Make the ledger's tables, or bring them up to date. Return the names of the migrations applied.
+    """Make the tables of ledger and server, or bring them up to date. Return the names of the migrations applied.
+
+    Set Django up with this (or ``web.start.setup``) and not for the ledger alone: the server's tables belong to it.
 
     A SQLite file is made readable by its owner only.
 
     Raises:
         KeyseatError: ``LEDGER_UNAVAILABLE``.
     """
-    setup()
+    from keyseat_issuer.web import start  # noqa: PLC0415 - loads the server's apps, which other commands do without
+
+    start.setup()
     path = _sqlite_file()
     if path is not None:
         _make_file(path)

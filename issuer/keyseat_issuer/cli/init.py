@@ -51,7 +51,7 @@ def init(
     home = issuer_home()
     refuse_existing(home)
     passphrase = read_passphrase(output, passphrase_file, new=True)
-    from keyseat_issuer.bootstrap import setup
+    from keyseat_issuer.web.start import setup
 
     setup()
     from keyseat_issuer.ledger.services.audit import cli_actor

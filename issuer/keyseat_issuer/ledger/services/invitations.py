@@ -1,0 +1,213 @@
+"""Invitations: a link by mail that makes somebody a member. It works once, for 24 hours, for one address."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
+from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services.members import normalize_email
+from keyseat_issuer.ledger.services.naming import shorten
+from keyseat_issuer.ledger.services.organizations import lock_organization
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
+
+LIFETIME = timedelta(hours=24)
+MOST_AT_ONCE = 500
+_TOKEN_BYTES = 32
+_NEXT = "Ask the person who invited you for a new link."
+
+
+class Invited(NamedTuple):
+    """A fresh invitation. ``token`` goes into the link and is in clear here only."""
+
+    email: str
+    role: str
+    token: str
+    expires_at: datetime
+
+
+def invite(
+    organization: Organization, emails: Sequence[str], role: Role, *, actor: str, now: datetime
+) -> list[Invited]:
+    """Invite each address, or none of them. An invitation that still waits is replaced: its link stops working.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for what is no address, ``ALREADY_EXISTS`` for members;
+            ``details["lines"]`` tells about every address in the way.
+    """
+    subject = ", ".join(shorten(email) for email in emails)
+    with audit.act("invitation.sent", actor=actor, organization=organization, subject=subject, now=now) as at:
+        lock_organization(organization)
+        wanted = _check(organization, emails)
+        organization.invitations.filter(email__in=wanted, accepted_at__isnull=True).delete()
+        expires_at = at + LIFETIME
+        made = [Invited(email, str(role), secrets.token_urlsafe(_TOKEN_BYTES), expires_at) for email in wanted]
+        Invitation.objects.bulk_create(
+            [
+                Invitation(
+                    id=new_id(at),
+                    organization=organization,
+                    email=entry.email,
+                    role=role,
+                    token_sha256=_digest(entry.token),
+                    created_at=at,
+                    expires_at=expires_at,
+                )
+                for entry in made
+            ]
+        )
+        details = {"role": str(role), "expires_at": format_instant(expires_at)}
+        audit.append_many(
+            [audit.NewEvent("invitation.sent", email, details, organization.pk) for email in wanted],
+            actor=actor,
+            now=at,
+        )
+    return made
+
+
+def waiting(organization: Organization, now: datetime) -> list[Invitation]:
+    """Return the invitations that can still be accepted, by address."""
+    return list(
+        organization.invitations.filter(accepted_at__isnull=True, expires_at__gt=now).order_by("email", "created_at")
+    )
+
+
+def withdraw(organization: Organization, email: str, *, actor: str, now: datetime) -> None:
+    """Take back the invitation of an address: its link stops working at once.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``; ``NOT_FOUND`` where none waits.
+    """
+    wanted = normalize_email(email)
+    with audit.act("invitation.withdrawn", actor=actor, organization=organization, subject=wanted, now=now) as at:
+        lock_organization(organization)
+        waits = organization.invitations.filter(email=wanted, accepted_at__isnull=True)
+        if not waits.filter(expires_at__gt=at).exists():
+            raise KeyseatError(
+                ReasonCode.NOT_FOUND,
+                f"no invitation of {wanted} waits",
+                next_step="`keyseat-issuer invite list ORG` shows those that do.",
+            )
+        waits.delete()
+        audit.append(
+            actor=actor,
+            action="invitation.withdrawn",
+            organization=organization,
+            subject=wanted,
+            details={},
+            now=at,
+        )
+
+
+def look_up(token: str, now: datetime) -> Invitation:
+    """Return the invitation of a link that can still be accepted.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` (unknown, withdrawn, replaced), ``ALREADY_EXISTS`` (accepted), ``EXPIRED``.
+    """
+    # By hash: the database never compares the secret itself, so the time of the look-up tells nothing about it.
+    found = Invitation.objects.select_related("organization__account").filter(token_sha256=_digest(token)).first()
+    if found is None:
+        raise KeyseatError(
+            ReasonCode.NOT_FOUND, "this invitation is not known: it was replaced or withdrawn", next_step=_NEXT
+        )
+    _require_open(found, now)
+    return found
+
+
+def accept(
+    invitation_id: UUID, email: str, *, now: datetime, make_account: Callable[[], object] | None = None
+) -> Membership:
+    """Make the account with this address a member, as its invitation says.
+
+    ``make_account`` runs in the same transaction, once it is certain that the invitation holds: neither
+    account nor membership stays without the other.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED`` where the invitation is for another address; otherwise as ``look_up``.
+    """
+    invited = Invitation.objects.select_related("organization").filter(pk=invitation_id).first()
+    if invited is None:
+        raise KeyseatError(ReasonCode.NOT_FOUND, "this invitation was replaced or withdrawn", next_step=_NEXT)
+    organization, actor = invited.organization, f"user:{email}"
+    with audit.act("invitation.accepted", actor=actor, organization=organization, subject=email, now=now) as at:
+        lock_organization(organization)
+        row = Invitation.objects.select_for_update().filter(pk=invitation_id).first()
+        if row is None:
+            raise KeyseatError(ReasonCode.NOT_FOUND, "this invitation was replaced or withdrawn", next_step=_NEXT)
+        _require_open(row, now)
+        if row.email != email:
+            raise KeyseatError(
+                ReasonCode.NOT_ALLOWED,
+                f"this invitation is for {row.email}",
+                next_step=f"Sign in as {row.email}, or ask for an invitation of your own address.",
+            )
+        if make_account is not None:
+            make_account()
+        row.accepted_at = at
+        row.save(update_fields=("accepted_at",))
+        # Somebody may have added the address by hand meanwhile: that role stands.
+        member, added = Membership.objects.get_or_create(
+            organization=organization,
+            email=row.email,
+            defaults={"id": new_id(at), "role": row.role, "created_at": at},
+        )
+        audit.append(
+            actor=actor,
+            action="invitation.accepted",
+            organization=organization,
+            subject=email,
+            details={"role": member.role, "was_member": not added},
+            now=at,
+        )
+    return member
+
+
+def _require_open(invitation: Invitation, now: datetime) -> None:
+    if invitation.accepted_at is not None:
+        raise KeyseatError(
+            ReasonCode.ALREADY_EXISTS, "this invitation has been accepted", next_step="Sign in with your account."
+        )
+    if invitation.expires_at <= now:
+        raise KeyseatError(
+            ReasonCode.EXPIRED,
+            f"this invitation ended at {format_instant(invitation.expires_at)}",
+            next_step=_NEXT,
+        )
+
+
+def _check(organization: Organization, emails: Iterable[str]) -> list[str]:
+    typed = [email for email in emails if email.strip()]
+    if not 0 < len(typed) <= MOST_AT_ONCE:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"give 1 to {MOST_AT_ONCE} e-mail addresses")
+    wanted: dict[str, None] = {}
+    lines: list[dict[str, str]] = []
+    for email in typed:
+        try:
+            wanted[normalize_email(email)] = None
+        except KeyseatError as error:
+            lines.append({"email": shorten(email), "code": str(error.code), "note": error.message})
+    members = organization.memberships.filter(email__in=list(wanted)).values_list("email", "role")
+    lines += [
+        {"email": email, "code": str(ReasonCode.ALREADY_EXISTS), "note": f"is a member already, as {role}"}
+        for email, role in members
+    ]
+    if not lines:
+        return list(wanted)
+    invalid = any(line["code"] == ReasonCode.INVALID_INPUT for line in lines)
+    raise KeyseatError(
+        ReasonCode.INVALID_INPUT if invalid else ReasonCode.ALREADY_EXISTS,
+        f"{len(lines)} of {len(typed)} addresses cannot be invited; nobody was",
+        details={"lines": lines},
+        next_step="Correct or leave out these addresses and try again.",
+    )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()

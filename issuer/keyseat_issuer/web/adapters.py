@@ -1,0 +1,45 @@
+"""What allauth is told to do differently here."""
+
+import base64
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.mfa.adapter import DefaultMFAAdapter
+from cryptography.fernet import Fernet, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils.encoding import force_bytes
+
+
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore]
+    """Accounts come from invitations, and addresses are written as the ledger writes them."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002 - allauth's signature
+        """Nobody signs up by themselves."""
+        return False
+
+    def clean_email(self, email: str) -> str:
+        """Return the address in lower case."""
+        return email.strip().lower()
+
+
+class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc, unused-ignore]
+    """TOTP seeds and recovery codes are encrypted: a copy of the database alone must not pass a second factor."""
+
+    def encrypt(self, text: str) -> str:
+        """Encrypt with the server's secret."""
+        return _fernet().encrypt(text.encode()).decode()
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Decrypt with the server's secret, or one of those it replaced."""
+        return _fernet().decrypt(encrypted_text.encode()).decode()
+
+
+def _fernet() -> MultiFernet:
+    return MultiFernet([Fernet(_key(secret)) for secret in (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)])
+
+
+def _key(secret: str | bytes) -> bytes:
+    derived = HKDF(SHA256(), 32, salt=None, info=b"keyseat/second-factor").derive(force_bytes(secret))
+    return base64.urlsafe_b64encode(derived)

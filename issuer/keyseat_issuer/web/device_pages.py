@@ -1,0 +1,89 @@
+"""The page where a signed-in person answers a client's request to be signed in (RFC 8628, section 3.3)."""
+
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import cast
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from keyseat_issuer.web import device, limits
+from keyseat_issuer.web.addresses import client_address
+from keyseat_issuer.web.forms import UserCodeForm
+from keyseat_issuer.web.models import DeviceAuthorization, User
+
+# 20^8 codes, of which a handful are alive: at these rates a guess hits within some ten thousand years.
+WRONG_CODES = limits.Limit("user-code", 10, timedelta(minutes=10))
+WRONG_CODES_FROM = limits.Limit("user-code-from", 30, timedelta(minutes=10))
+
+_UNKNOWN = "This code is not known, was used, or has expired. Start again in your terminal to get a new one."
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def device_page(request: HttpRequest) -> HttpResponse:
+    """Ask for the code, show what asks, take the answer.
+
+    A code in the link only fills in the field: the person must see and send it, so that nobody is led to
+    approve somebody else's machine by one click (RFC 8628, section 5.4).
+    """
+    if request.method == "GET":
+        return _ask(request, UserCodeForm(initial={"user_code": request.GET.get("user_code", "")[:20]}))
+    form = UserCodeForm(request.POST)
+    if not form.is_valid():
+        return _ask(request, form, HTTPStatus.BAD_REQUEST)
+    typed = form.cleaned_data["user_code"]
+    now = timezone.now()
+    found = _look_up(request, typed, now)
+    if isinstance(found, limits.Spent):
+        return _too_many(request, found.retry_after)
+    if found is not None:
+        action = request.POST.get("action")
+        if action not in {"approve", "deny"}:
+            return _show(request, typed, found)
+        if device.decide(found, cast("User", request.user), approve=action == "approve", now=now):
+            return render(request, "web/device_done.html", {"approved": action == "approve", "asked": found})
+    form.add_error("user_code", _UNKNOWN)
+    return _ask(request, form, HTTPStatus.BAD_REQUEST)
+
+
+def _look_up(request: HttpRequest, typed: str, now: datetime) -> DeviceAuthorization | limits.Spent | None:
+    """Return the request behind a code, None for a wrong one, or the limit that forbids to look."""
+    counts = (
+        (WRONG_CODES, str(request.user.pk)),
+        (WRONG_CODES_FROM, limits.network(client_address(request))),
+    )
+    for limit, subject in counts:
+        spent = limits.spend(limit, subject, now)
+        if not spent.allowed:
+            return spent
+    found = device.find(typed, now)
+    if found is not None:
+        for limit, subject in counts:
+            limits.give_back(limit, subject)
+    return found
+
+
+def _ask(request: HttpRequest, form: UserCodeForm, status: HTTPStatus = HTTPStatus.OK) -> HttpResponse:
+    return render(request, "web/device.html", {"form": form}, status=status)
+
+
+def _show(request: HttpRequest, user_code: str, found: DeviceAuthorization) -> HttpResponse:
+    context = {
+        "asked": found,
+        "user_code": user_code,
+        "client": device.CLIENTS[found.client_id],
+        "rights": [device.SCOPES[scope] for scope in found.scopes.split()],
+    }
+    return render(request, "web/device_confirm.html", context)
+
+
+def _too_many(request: HttpRequest, seconds: int) -> HttpResponse:
+    response = render(
+        request, "429.html", {"minutes": max(1, round(seconds / 60))}, status=HTTPStatus.TOO_MANY_REQUESTS
+    )
+    response.headers["Retry-After"] = str(seconds)
+    return response

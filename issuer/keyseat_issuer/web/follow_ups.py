@@ -1,0 +1,33 @@
+"""What follows by itself: a new password ends the sign-ins of clients; a sign-in clears out what has expired."""
+
+from typing import Any
+
+from allauth.account.signals import password_changed, password_reset, password_set
+from django.contrib.auth.signals import user_logged_in
+from django.contrib.sessions.models import Session
+from django.utils import timezone
+
+from keyseat_issuer.web import tokens
+from keyseat_issuer.web.device import KEPT_AFTER_EXPIRY
+from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
+
+
+def connect() -> None:
+    """Connect the signals; connecting twice is connecting once."""
+    for signal in (password_changed, password_reset, password_set):
+        signal.connect(_end_clients, dispatch_uid="keyseat.end-clients")
+    user_logged_in.connect(_clear_out, dispatch_uid="keyseat.clear-out")
+
+
+def _end_clients(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
+    """Who sets a new password may have lost the old one to somebody, who may have signed a client in with it."""
+    tokens.end_all(user, timezone.now())
+
+
+def _clear_out(**_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
+    """Delete expired rows, each by its index. Tied to sign-ins, so that no sweeper has to run."""
+    now = timezone.now()
+    Session.objects.filter(expire_date__lte=now).delete()
+    DeviceAuthorization.objects.filter(expires_at__lte=now - KEPT_AFTER_EXPIRY).delete()
+    UserToken.objects.filter(expires_at__lte=now).delete()
+    RateWindow.objects.filter(ends_at__lte=now).delete()

@@ -1,0 +1,72 @@
+"""Where mail goes: SMTP by ``EMAIL_URL``, else to stderr, where an operator who tries things out sees it."""
+
+import os
+import sys
+from typing import Any, NamedTuple
+
+from django.core.mail.backends.console import EmailBackend
+
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+URL_VARIABLE = "EMAIL_URL"
+FROM_VARIABLE = "KEYSEAT_MAIL_FROM"
+_TO_STDERR = "keyseat_issuer.web.mail.StderrBackend"
+
+
+class MailSettings(NamedTuple):
+    """Django's mail settings. ``sender`` is the address that mails come from."""
+
+    sender: str
+    backend: str = _TO_STDERR
+    host: str = ""
+    port: int = 25
+    user: str = ""
+    password: str = ""
+    use_tls: bool = False
+    use_ssl: bool = False
+
+
+class StderrBackend(EmailBackend):
+    """Writes mails to stderr: stdout belongs to the results of commands."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Django's signature
+        """Write to the present stderr."""
+        options.setdefault("stream", sys.stderr)
+        super().__init__(*arguments, **options)
+
+
+def mail_settings() -> MailSettings:
+    """Return the mail settings that the environment asks for.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``; the message never repeats the URL, which holds a password.
+    """
+    sender = os.environ.get(FROM_VARIABLE, "").strip() or "keyseat@localhost"
+    if not sends_for_real():
+        return MailSettings(sender)
+    import environ  # noqa: PLC0415 - only where a URL is given
+
+    try:
+        found = environ.Env.email_url_config(os.environ[URL_VARIABLE].strip())
+        return MailSettings(
+            sender,
+            backend=str(found["EMAIL_BACKEND"]),
+            host=str(found["EMAIL_HOST"] or ""),
+            port=int(found["EMAIL_PORT"] or 25),
+            user=str(found["EMAIL_HOST_USER"] or ""),
+            password=str(found["EMAIL_HOST_PASSWORD"] or ""),
+            use_tls=bool(found.get("EMAIL_USE_TLS")),
+            use_ssl=bool(found.get("EMAIL_USE_SSL")),
+        )
+    except (ValueError, LookupError, TypeError, AttributeError, environ.ImproperlyConfigured):
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"{URL_VARIABLE} cannot be read",
+            next_step="Write smtp+tls://USER:PASSWORD@HOST:587 (or smtp+ssl://, smtp://).",
+        ) from None
+
+
+def sends_for_real() -> bool:
+    """Return whether mails leave this machine."""
+    return bool(os.environ.get(URL_VARIABLE, "").strip())

@@ -1,0 +1,148 @@
+"""Tokens of signed-in clients: made, looked up, refreshed and ended.
+
+A refresh token is used once: each use gives a new pair (RFC 9700, section 4.14.2). One that comes back
+later was stolen, or its thief came first; either way everything of that sign-in ends. For a minute a
+used one still works, because an answer lost on the network must not sign an honest client out.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import transaction
+from django.utils import timezone
+
+from keyseat_issuer.web.models import ClientSignIn, TokenKind, User, UserToken
+
+ACCESS_TTL = timedelta(hours=1)
+REFRESH_TTL = timedelta(days=60)
+"""Sliding: a client that is started once in 60 days stays signed in."""
+
+REUSE_GRACE = timedelta(seconds=60)
+
+_PREFIX = {TokenKind.ACCESS: "ksu_", TokenKind.REFRESH: "ksr_"}
+"""Lets secret scanners find a token that was committed or logged by mistake."""
+
+_SECRET_BYTES = 32
+_MAX_TOKEN = 64
+
+
+class UserIdentity(NamedTuple):
+    """Who sends an access token. ``email`` is written as in the ledger's memberships."""
+
+    email: str
+    user_id: str
+    scopes: frozenset[str]
+
+
+class TokenPair(NamedTuple):
+    """A fresh pair of tokens, in clear for the only time; ``expires_in`` is the access token's, in seconds."""
+
+    access_token: str
+    refresh_token: str
+    expires_in: int
+    scope: str
+
+
+def authenticate(token: str, now: datetime | None = None) -> UserIdentity | None:
+    """Return whose access token this is, or None where it is unknown, expired or ended.
+
+    The token is looked up by its SHA-256. What the database compares is thus a hash that the sender
+    cannot steer towards a stored one byte by byte, so the time of the look-up tells nothing.
+    """
+    row = _find(token, TokenKind.ACCESS)
+    if row is None or row.expires_at <= (now or timezone.now()) or not _alive(row.sign_in):
+        return None
+    user = row.sign_in.user
+    return UserIdentity(user.email, str(user.pk), frozenset(row.sign_in.scopes.split()))
+
+
+def sign_in(user: User, *, client_id: str, scopes: str, device_name: str, now: datetime) -> TokenPair:
+    """Record that ``user`` signed in on a client, and give that client its first pair of tokens."""
+    record = ClientSignIn.objects.create(
+        user=user, client_id=client_id, scopes=scopes, device_name=device_name, created_at=now, refreshed_at=now
+    )
+    return _new_pair(record, now)
+
+
+def refresh(token: str, client_id: str, now: datetime) -> TokenPair | None:
+    """Exchange a refresh token for a new pair; None where it is not (or no longer) good."""
+    with transaction.atomic():
+        found = _find(token, TokenKind.REFRESH)
+        if found is None or found.sign_in.client_id != client_id:
+            return None
+        # The sign-in's row is the lock: two uses of one token come one after the other.
+        record = ClientSignIn.objects.select_for_update().get(pk=found.sign_in_id)
+        row = UserToken.objects.filter(pk=found.pk).first()
+        if row is None or row.expires_at <= now or not _alive(record):
+            return None
+        if row.used_at is None:
+            row.used_at = now
+            row.save(update_fields=("used_at",))
+        elif now - row.used_at > REUSE_GRACE:
+            _end(record, now)
+            return None
+        record.refreshed_at = now
+        record.save(update_fields=("refreshed_at",))
+        record.tokens.filter(expires_at__lte=now).delete()
+        return _new_pair(record, now)
+
+
+def revoke(token: str, client_id: str, now: datetime) -> None:
+    """End the sign-in that a token of either kind belongs to (RFC 7009); unknown tokens are no error."""
+    for kind in TokenKind:
+        row = _find(token, kind)
+        if row is not None and row.sign_in.client_id == client_id:
+            end_sign_in(row.sign_in, now)
+
+
+def end_sign_in(record: ClientSignIn, now: datetime) -> None:
+    """End one client's sign-in: its tokens are gone when this returns."""
+    with transaction.atomic():
+        _end(ClientSignIn.objects.select_for_update().get(pk=record.pk), now)
+
+
+def end_all(user: User, now: datetime) -> None:
+    """End the sign-ins of all of a user's clients, as a new password asks for."""
+    with transaction.atomic():
+        for record in ClientSignIn.objects.select_for_update().filter(user=user, ended_at__isnull=True):
+            _end(record, now)
+
+
+def digest(token: str) -> str:
+    """Return the SHA-256 of a token or device code as hex: what the database keeps of it."""
+    return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
+
+
+def new_secret(prefix: str = "") -> str:
+    """Return a prefix and 256 random bits as base64url."""
+    return prefix + secrets.token_urlsafe(_SECRET_BYTES)
+
+
+def _find(token: str, kind: TokenKind) -> UserToken | None:
+    if not token.startswith(_PREFIX[kind]) or len(token) > _MAX_TOKEN:
+        return None
+    return UserToken.objects.select_related("sign_in__user").filter(pk=digest(token), kind=kind).first()
+
+
+def _alive(record: ClientSignIn) -> bool:
+    return record.ended_at is None and record.user.is_active
+
+
+def _end(record: ClientSignIn, now: datetime) -> None:
+    if record.ended_at is None:
+        record.ended_at = now
+        record.save(update_fields=("ended_at",))
+    record.tokens.all().delete()
+
+
+def _new_pair(record: ClientSignIn, now: datetime) -> TokenPair:
+    access, fresh = (new_secret(_PREFIX[kind]) for kind in (TokenKind.ACCESS, TokenKind.REFRESH))
+    UserToken.objects.bulk_create(
+        [
+            UserToken(digest=digest(access), sign_in=record, kind=TokenKind.ACCESS, expires_at=now + ACCESS_TTL),
+            UserToken(digest=digest(fresh), sign_in=record, kind=TokenKind.REFRESH, expires_at=now + REFRESH_TTL),
+        ]
+    )
+    return TokenPair(access, fresh, int(ACCESS_TTL.total_seconds()), record.scopes)

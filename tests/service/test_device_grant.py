@@ -1,0 +1,248 @@
+"""The device authorization grant over real HTTP: what clients and people see (RFC 8628)."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from allauth.account.models import EmailAddress
+
+from databases import Ledger
+from keyseat_issuer.web.models import User
+from keyseat_issuer.web.tokens import authenticate
+from web_server import Answer, Http, serve
+
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+PASSWORD = "correct horse battery staple"
+ADA = "ada@example.com"
+
+
+@pytest.fixture
+def site(ledger: Ledger, tmp_path: Path) -> Iterator[str]:
+    make_account(ADA)
+    with serve(ledger.env, tmp_path / "server.log") as origin:
+        yield origin
+
+
+def make_account(email: str) -> None:
+    user = User.objects.create_user(email, PASSWORD, name="Ada")
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+
+
+def ask(site: str, **extra: str) -> dict[str, object]:
+    answer = Http(site).request("/oauth/device", {"client_id": "keyseat", "device_name": "build-7", **extra})
+    assert answer.status == 200, answer.text
+    return answer.json()
+
+
+def poll(site: str, device_code: object) -> Answer:
+    form = {"grant_type": GRANT, "client_id": "keyseat", "device_code": str(device_code)}
+    return Http(site).request("/oauth/token", form)
+
+
+def answer_code(site: str, user_code: object, action: str, email: str = ADA) -> Answer:
+    person = Http(site)
+    person.sign_in(email, PASSWORD)
+    return person.post_page("/device", {"user_code": str(user_code), "action": action})
+
+
+WRONG_REQUESTS: list[tuple[str, dict[str, str], int, str]] = [
+    ("/oauth/device", {}, 401, "invalid_client"),
+    ("/oauth/device", {"client_id": "other"}, 401, "invalid_client"),
+    ("/oauth/device", {"client_id": "keyseat", "scope": "everything"}, 400, "invalid_scope"),
+    ("/oauth/token", {"client_id": "keyseat"}, 400, "invalid_request"),
+    ("/oauth/token", {"client_id": "keyseat", "grant_type": "password"}, 400, "unsupported_grant_type"),
+    ("/oauth/token", {"client_id": "keyseat", "grant_type": GRANT}, 400, "invalid_request"),
+    ("/oauth/token", {"client_id": "keyseat", "grant_type": GRANT, "device_code": "x"}, 400, "invalid_grant"),
+    ("/oauth/token", {"client_id": "keyseat", "grant_type": "refresh_token"}, 400, "invalid_request"),
+    ("/oauth/revoke", {"client_id": "keyseat"}, 400, "invalid_request"),
+]
+
+
+class TestAClientWithoutABrowser:
+    def test_is_signed_in_once_the_person_has_approved_its_code(self, site: str) -> None:
+        asked = ask(site)
+        assert poll(site, asked["device_code"]).json() == {"error": "authorization_pending"}
+        assert "Signed in" in answer_code(site, asked["user_code"], "approve").text
+
+        got = poll(site, asked["device_code"])
+
+        assert (200, "Bearer", 3600, "sessions") == (
+            got.status,
+            got.json()["token_type"],
+            got.json()["expires_in"],
+            got.json()["scope"],
+        )
+        identity = authenticate(str(got.json()["access_token"]))
+        assert identity is not None
+        assert (ADA, frozenset({"sessions"})) == (identity.email, identity.scopes)
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_is_told_what_rfc_8628_says_it_is_told(self, site: str) -> None:
+        asked = ask(site)
+
+        assert {
+            "device_code",
+            "user_code",
+            "verification_uri",
+            "verification_uri_complete",
+            "expires_in",
+            "interval",
+        } == set(asked)
+        assert f"{site}/device" == asked["verification_uri"]
+        complete = parse_qs(urlsplit(str(asked["verification_uri_complete"])).query)
+        assert {"user_code": [asked["user_code"]]} == complete
+        assert (900, 5) == (asked["expires_in"], asked["interval"])
+
+    def test_gets_tokens_for_a_code_only_once(self, site: str) -> None:
+        asked = ask(site)
+        answer_code(site, asked["user_code"], "approve")
+        assert poll(site, asked["device_code"]).status == 200
+
+        again = poll(site, asked["device_code"])
+
+        assert (400, "invalid_grant") == (again.status, again.json()["error"])
+
+    def test_that_polls_from_many_threads_at_once_gets_one_pair(self, site: str) -> None:
+        asked = ask(site)
+        answer_code(site, asked["user_code"], "approve")
+        statuses: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: statuses.append(poll(site, asked["device_code"]).status)) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        assert [200] + [400] * 7 == sorted(statuses)
+
+    def test_is_told_to_slow_down_when_it_polls_too_quickly(self, site: str) -> None:
+        asked = ask(site)
+        poll(site, asked["device_code"])
+
+        assert {"error": "slow_down"} == poll(site, asked["device_code"]).json()
+
+    def test_is_told_when_the_person_denied(self, site: str) -> None:
+        asked = ask(site)
+        assert "Denied" in answer_code(site, asked["user_code"], "deny").text
+
+        assert (400, {"error": "access_denied"}) == (
+            poll(site, asked["device_code"]).status,
+            poll(site, asked["device_code"]).json(),
+        )
+
+    def test_renews_its_tokens_and_signs_out(self, site: str) -> None:
+        asked = ask(site)
+        answer_code(site, asked["user_code"], "approve")
+        first = poll(site, asked["device_code"]).json()
+        form = {"grant_type": "refresh_token", "client_id": "keyseat", "refresh_token": str(first["refresh_token"])}
+
+        second = Http(site).request("/oauth/token", form).json()
+
+        assert first["refresh_token"] != second["refresh_token"]
+        assert authenticate(str(second["access_token"])) is not None
+        ended = Http(site).request("/oauth/revoke", {"client_id": "keyseat", "token": str(second["refresh_token"])})
+        assert ended.status == 200
+        assert authenticate(str(second["access_token"])) is None
+        form["refresh_token"] = str(second["refresh_token"])
+        assert Http(site).request("/oauth/token", form).json()["error"] == "invalid_grant"
+
+
+class TestARequest:
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_that_is_wrong_gets_oauths_own_error(self, site: str) -> None:
+        for path, form, status, error in WRONG_REQUESTS:
+            answer = Http(site).request(path, form)
+
+            assert (path, form, status, error) == (path, form, answer.status, answer.json()["error"])
+            assert answer.headers["Cache-Control"] == "no-store"
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_with_a_parameter_twice_is_refused(self, site: str) -> None:
+        answer = Http(site).request("/oauth/device", [("client_id", "keyseat"), ("client_id", "keyseat")])
+
+        assert (400, "invalid_request") == (answer.status, answer.json()["error"])
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_in_json_is_refused(self, site: str) -> None:
+        answer = Http(site).request("/oauth/token", body=b"{}", headers={"Content-Type": "application/json"})
+
+        assert (400, "invalid_request") == (answer.status, answer.json()["error"])
+
+    def test_for_more_codes_than_one_network_needs_has_to_wait(self, site: str) -> None:
+        for _ in range(30):
+            ask(site)
+
+        refused = Http(site).request("/oauth/device", {"client_id": "keyseat"})
+
+        assert refused.status == 429
+        assert 0 < int(refused.headers["Retry-After"]) <= 600
+        # A header that anybody can write does not make another network of it.
+        spoofed = Http(site).request("/oauth/device", {"client_id": "keyseat"}, {"X-Forwarded-For": "203.0.113.9"})
+        assert spoofed.status == 429
+
+
+class TestThePersonWhoIsAsked:
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_sees_which_program_on_which_machine_asks(self, site: str) -> None:
+        asked = ask(site, device_name="build-7 <b>\x07")
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+
+        page = person.post_page("/device", {"user_code": str(asked["user_code"]).lower().replace("-", " ")})
+
+        assert page.status == 200
+        for shown in ("build-7 &lt;b&gt;", "127.0.0.1", ADA, "activate licences and hold sessions as you"):
+            assert shown in page.text
+        assert poll(site, asked["device_code"]).json() == {"error": "authorization_pending"}
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_approves_nothing_by_following_a_link(self, site: str) -> None:
+        asked = ask(site)
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+
+        page = person.request(str(asked["verification_uri_complete"]) + "&action=approve")
+
+        assert str(asked["user_code"]) in page.text
+        assert poll(site, asked["device_code"]).json() == {"error": "authorization_pending"}
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_must_be_signed_in(self, site: str) -> None:
+        answer = Http(site).request("/device?user_code=BCDF-GHJK")
+
+        assert answer.status == 302
+        assert answer.headers["Location"].startswith("/sign-in?next=/device")
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_cannot_be_made_to_approve_by_another_site(self, site: str) -> None:
+        asked = ask(site)
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+
+        forged = person.request("/device", {"user_code": str(asked["user_code"]), "action": "approve"})
+
+        assert forged.status == 403
+        assert poll(site, asked["device_code"]).json() == {"error": "authorization_pending"}
+
+    def test_cannot_guess_codes_for_long(self, site: str) -> None:
+        asked = ask(site)
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+        statuses = [person.post_page("/device", {"user_code": "BBBB-BBBB"}).status for _ in range(11)]
+
+        assert [400] * 10 + [429] == statuses
+        # The right code is no better than a guess until the limit is over.
+        late = person.post_page("/device", {"user_code": str(asked["user_code"]), "action": "approve"})
+        assert late.status == 429
+        assert int(late.headers["Retry-After"]) > 0
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_can_enter_the_right_code_as_often_as_they_like(self, site: str) -> None:
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+        code = {"user_code": str(ask(site)["user_code"])}
+
+        assert [200] * 12 == [person.post_page("/device", code).status for _ in range(12)]
