@@ -94,7 +94,7 @@ def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each 
 
 
 def _is_qemu_default(word: str) -> bool:
-    return word.startswith("qm0000") and word[2:].isdigit()
+    return word.startswith("qm000") and word[2:].isdigit()
 
 
 def firmware_uuid(raw: str) -> "tuple[str, str]":

@@ -1,0 +1,174 @@
+"""Canonical values, and what is refused as evidence."""
+
+import pytest
+
+from keyseat_verifier.machine import canonical
+
+UUID = "3ff4aecc-2d21-11b2-a85c-c1dd6a0c9f2e"
+
+
+class TestSerial:
+    @pytest.mark.parametrize(
+        ("raw", "value"),
+        [
+            ("PF3XK7QL", "PF3XK7QL"),
+            ("  pf3xk7ql \t", "PF3XK7QL"),
+            (".7YC4L53.CNFCP0019G00XB.", ".7YC4L53.CNFCP0019G00XB."),
+            ("VMware-56 4d 3c 1a  8f 2e", "VMWARE-56 4D 3C 1A 8F 2E"),
+            ("naa.5002538e40a1b2c3", "NAA.5002538E40A1B2C3"),
+            ("S5H2NS0T123456", "S5H2NS0T123456"),
+        ],
+    )
+    def test_serials_are_upper_case_with_single_blanks(self, raw: str, value: str) -> None:
+        assert (value, "") == canonical.serial(raw)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *(
+                "",
+                "   ",
+                "None",
+                "N/A",
+                "0",
+                "Default string",
+                "DEFAULT_STRING",
+                "To be filled by O.E.M.",
+                "To Be Filled By O.E.M",
+            ),
+            *(
+                "System Serial Number",
+                "Chassis Serial Number",
+                "Base Board Serial Number",
+                "Not Specified",
+                "Not Applicable",
+            ),
+            *(
+                "0123456789",
+                "123456789",
+                "1234567890",
+                "00000000",
+                "FFFFFFFF",
+                "xxxxxxxxxxxx",
+                "1111111111",
+                "BSSN-0123456789",
+            ),
+            *(
+                "overlayblk",
+                "rootfs",
+                "drive-scsi0",
+                "drive-virtio-disk0",
+                "persistent-disk-0",
+                "QM00001",
+                "QM00013",
+                "local-ssd-0",
+            ),
+            *("t10.ATA     QEMU HARDDISK                           QM00001", "t10.QEMU    QEMU HARDDISK   drive-scsi0"),
+            *(
+                "Amazon EC2",
+                "VirtualBox",
+                "abcdefgh",
+                "A1B2",
+                "S\x00N123456",
+                "Séri4l12345",
+                "unknown",
+                "uninitialized",
+            ),
+        ],
+    )
+    def test_placeholders_names_and_uniform_values_are_refused(self, raw: str) -> None:
+        value, reason = canonical.serial(raw)
+        assert value == ""
+        assert reason
+        assert not raw.strip() or raw.strip() not in reason
+
+
+class TestFirmwareUuid:
+    def test_case_dashes_and_braces_do_not_matter(self) -> None:
+        assert canonical.firmware_uuid(UUID) == canonical.firmware_uuid("{" + UUID.upper().replace("-", "") + "}")
+
+    def test_both_byte_orders_are_one_value(self) -> None:
+        swapped = "ccaef43f-212d-b211-a85c-c1dd6a0c9f2e"
+        assert canonical.firmware_uuid(UUID) == canonical.firmware_uuid(swapped)
+
+    def test_other_uuids_are_other_values(self) -> None:
+        assert canonical.firmware_uuid(UUID) != canonical.firmware_uuid(UUID[:-1] + "f")
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *("", "abc", "not a uuid", "g" * 32, "0" * 32, "f" * 32, "FEFEFEFE-FEFE-FEFE-FEFE-FEFEFEFEFEFE"),
+            *("03000200-0400-0500-0006-000700080009", "00020003-0004-0005-0006-000700080009"),
+            *("00010203-0405-0607-0809-0a0b0c0d0e0f", "03020100-0504-0706-0809-0a0b0c0d0e0f"),
+            *("12345678-1234-5678-90ab-cddeefaabbcc", "78563412-3412-7856-90ab-cddeefaabbcc"),
+            *("4c4c4544-0000-2010-8020-80c04f202020", "44454c4c-0000-1020-8020-80c04f202020"),
+        ],
+    )
+    def test_defaults_are_refused_in_either_byte_order(self, raw: str) -> None:
+        value, reason = canonical.firmware_uuid(raw)
+        assert value == ""
+        assert reason
+
+    def test_a_uuid_made_of_an_address_is_accepted(self) -> None:
+        assert canonical.firmware_uuid("00000000-0000-0000-0000-ac1f6b2a9c51")[0]
+
+
+class TestMac:
+    @pytest.mark.parametrize("raw", ["9c:2d:cd:31:4f:a0", "9C-2D-CD-31-4F-A0", "9c2dcd314fa0", "9c2d.cd31.4fa0\n"])
+    def test_spelling_does_not_matter(self, raw: str) -> None:
+        assert ("9c2dcd314fa0", "") == canonical.mac(raw)
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *("", "9c:2d:cd", "zz:zz:zz:zz:zz:zz", "00:00:00:00:00:00", "ff:ff:ff:ff:ff:ff", "01:00:5e:00:00:01"),
+            *("02:fc:00:00:00:01", "02:42:ac:11:00:02", "52:54:00:a1:b2:c3", "06:3f:9a:5b:71:c8", "42:01:0a:80:00:05"),
+            *("00:50:56:c0:00:01", "00:50:56:c0:00:08", "00:05:9a:3c:7a:00", "00:ff:1a:2b:3c:4d", "00:09:0f:fe:00:01"),
+            *("ac:de:48:00:11:22", "00:11:22:33:44:55", "88:88:88:88:87:88"),
+        ],
+    )
+    def test_made_up_group_and_shared_addresses_are_refused(self, raw: str) -> None:
+        value, reason = canonical.mac(raw)
+        assert value == ""
+        assert reason
+
+    def test_every_locally_administered_first_octet_is_refused(self) -> None:
+        refused = [first for first in range(256) if not canonical.mac(f"{first:02x}2dcd314fa0")[0]]
+        assert [first for first in range(256) if first & 3] == refused
+
+
+class TestOsId:
+    @pytest.mark.parametrize("raw", ["8c4f6a1d3b2e4907a5c8e1f20b7d9364\n", "{8C4F6A1D-3B2E-4907-A5C8-E1F20B7D9364}"])
+    def test_machine_id_and_machine_guid_have_one_spelling(self, raw: str) -> None:
+        assert ("8c4f6a1d3b2e4907a5c8e1f20b7d9364", "") == canonical.os_id(raw)
+
+    @pytest.mark.parametrize(
+        "raw", ["", "\n", "uninitialized\n", "short", "0" * 32, "f" * 32, "b08dfa6083e7567a1921a715000001fb", "g" * 32]
+    )
+    def test_empty_unfinished_and_shared_ids_are_refused(self, raw: str) -> None:
+        value, reason = canonical.os_id(raw)
+        assert value == ""
+        assert reason
+
+
+class TestAccount:
+    def test_windows_names_ignore_case_and_domain(self) -> None:
+        assert ("jörg", "") == canonical.account_name("BÜRO-PC\\Jörg", fold_case=True)
+
+    def test_other_names_are_kept(self) -> None:
+        assert ("Ada", "") == canonical.account_name("Ada", fold_case=False)
+
+    def test_a_missing_name_is_no_evidence(self) -> None:
+        assert ("", "empty") == canonical.account_name(" ", fold_case=True)
+
+    def test_account_ids_are_upper_case(self) -> None:
+        assert ("8A1B-2C", "") == canonical.account_id("8a1b-2c ")
+
+    @pytest.mark.parametrize("raw", ["", "ü"])
+    def test_other_account_ids_are_refused(self, raw: str) -> None:
+        assert canonical.account_id(raw)[1]
+
+
+def test_text_is_cut_at_nul_and_trimmed_and_never_fails() -> None:
+    assert "abc" == canonical.text(b" abc\x00def")
+    assert canonical.text(b"\xff\xfe").isprintable()
