@@ -14,6 +14,7 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db import transaction
 
+from keyseat_issuer.ledger.services import audit
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import Decision, DeviceAuthorization, User
 from keyseat_issuer.web.models.grants import MAX_DEVICE_NAME
@@ -85,14 +86,22 @@ def find(user_code: str, now: datetime) -> DeviceAuthorization | None:
 
 
 def decide(request: DeviceAuthorization, user: User, *, approve: bool, now: datetime) -> bool:
-    """Record the user's answer; False where somebody answered before, or time ran out."""
-    with transaction.atomic():
+    """Record the user's answer; False where somebody answered before, or time ran out.
+
+    Raises:
+        KeyseatError: ``CLOCK_ROLLED_BACK``, ``LEDGER_UNAVAILABLE``.
+    """
+    action = "client.approved" if approve else "client.denied"
+    actor = f"user:{user.email}"
+    with audit.act(action, actor=actor, organization=None, subject=user.email, now=now) as at:
         row = DeviceAuthorization.objects.select_for_update().get(pk=request.pk)
         if row.decision != Decision.PENDING or row.expires_at <= now:
             return False
         row.decision = Decision.APPROVED if approve else Decision.DENIED
         row.user = user
         row.save(update_fields=("decision", "user"))
+        details = {"client": row.client_id, "device": row.device_name, "scopes": row.scopes}
+        audit.append(actor=actor, action=action, organization=None, subject=user.email, details=details, now=at)
     return True
 
 

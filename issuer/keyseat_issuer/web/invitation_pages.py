@@ -15,6 +15,7 @@ from keyseat_issuer.ledger.models import Invitation
 from keyseat_issuer.ledger.services import invitations
 from keyseat_issuer.web.forms import NewAccountForm
 from keyseat_issuer.web.models import User
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 _SESSION_KEY = "keyseat-invitation"
@@ -97,5 +98,12 @@ def _show(
 
 
 def _refuse(request: HttpRequest, error: KeyseatError) -> HttpResponse:
-    context = {"message": error.message, "next": error.next_step, "code": str(error.code)}
-    return render(request, "web/invitation_refused.html", context, status=HTTPStatus.GONE)
+    if error.code is ReasonCode.LEDGER_UNAVAILABLE:
+        raise error
+    context = {
+        "title": "This link does not work",
+        "message": error.message,
+        "next": error.next_step,
+        "code": str(error.code),
+    }
+    return render(request, "web/refused.html", context, status=HTTPStatus.GONE)

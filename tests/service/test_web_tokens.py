@@ -1,0 +1,181 @@
+"""Tokens of signed-in clients: who they stand for, how long, and what ends them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from allauth.account.signals import password_changed
+
+from databases import Ledger
+from keyseat_issuer.web import device, tokens
+from keyseat_issuer.web.models import ClientSignIn, DeviceAuthorization, User, UserToken
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def ada(ledger: Ledger) -> User:
+    return User.objects.create_user("ada@example.com", None)
+
+
+def signed_in(user: User, now: datetime = NOW) -> tokens.TokenPair:
+    return tokens.sign_in(user, client_id="keyseat", scopes="sessions admin", device_name="build-7", now=now)
+
+
+class TestAnAccessToken:
+    def test_names_its_user_and_scopes_for_an_hour(self, ada: User) -> None:
+        token = signed_in(ada).access_token
+
+        expected = tokens.UserIdentity("ada@example.com", str(ada.pk), frozenset({"sessions", "admin"}))
+        assert expected == tokens.authenticate(token, NOW + timedelta(hours=1) - SECOND)
+        assert tokens.authenticate(token, NOW + timedelta(hours=1)) is None
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_that_is_none_of_ours_is_nobodys(self, ada: User) -> None:
+        pair = signed_in(ada)
+        wrong = (
+            pair.refresh_token,
+            pair.access_token[:-1],
+            pair.access_token + "A",
+            "",
+            "ksu_",
+            "ksu_\ud800",
+            "x" * 999,
+        )
+
+        assert [None] * len(wrong) == [tokens.authenticate(token, NOW) for token in wrong]
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_of_a_deactivated_account_is_refused(self, ada: User) -> None:
+        pair = signed_in(ada)
+        User.objects.update(is_active=False)
+
+        assert tokens.authenticate(pair.access_token, NOW) is None
+        assert tokens.refresh(pair.refresh_token, "keyseat", NOW) is None
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_is_kept_as_a_hash_only(self, ada: User) -> None:
+        pair = signed_in(ada)
+
+        stored = " ".join(str(row) for row in [*UserToken.objects.values(), *ClientSignIn.objects.values()])
+        assert pair.access_token[4:] not in stored
+        assert pair.refresh_token[4:] not in stored
+
+
+class TestARefreshToken:
+    def test_gives_a_new_pair_and_slides_on(self, ada: User) -> None:
+        later = NOW + timedelta(days=59)
+        pair = tokens.refresh(signed_in(ada).refresh_token, "keyseat", later)
+
+        assert pair is not None
+        assert tokens.authenticate(pair.access_token, later) is not None
+        assert tokens.refresh(pair.refresh_token, "keyseat", later + timedelta(days=59)) is not None
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_ends_after_sixty_days_without_use(self, ada: User) -> None:
+        assert tokens.refresh(signed_in(ada).refresh_token, "keyseat", NOW + timedelta(days=60)) is None
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_works_again_within_a_minute_because_an_answer_may_be_lost(self, ada: User) -> None:
+        first = signed_in(ada).refresh_token
+        lost = tokens.refresh(first, "keyseat", NOW)
+        again = tokens.refresh(first, "keyseat", NOW + 60 * SECOND)
+
+        assert lost is not None
+        assert again is not None
+        assert tokens.authenticate(again.access_token, NOW + 60 * SECOND) is not None
+
+    def test_used_again_after_a_minute_ends_the_sign_in_of_thief_and_owner(self, ada: User) -> None:
+        stolen = signed_in(ada).refresh_token
+        owner = tokens.refresh(stolen, "keyseat", NOW)
+        late = NOW + 61 * SECOND
+
+        assert owner is not None
+        assert tokens.refresh(stolen, "keyseat", late) is None
+        assert tokens.authenticate(owner.access_token, late) is None
+        assert tokens.refresh(owner.refresh_token, "keyseat", late) is None
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_of_another_client_is_refused(self, ada: User) -> None:
+        assert tokens.refresh(signed_in(ada).refresh_token, "other", NOW) is None
+
+
+class TestASignIn:
+    def test_ends_at_once_with_all_its_tokens_and_no_other(self, ada: User) -> None:
+        first, second = signed_in(ada), signed_in(ada)
+        tokens.revoke(first.access_token, "keyseat", NOW)
+
+        assert tokens.authenticate(first.access_token, NOW) is None
+        assert tokens.refresh(first.refresh_token, "keyseat", NOW) is None
+        assert tokens.authenticate(second.access_token, NOW) is not None
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_ends_when_the_password_changes(self, ada: User) -> None:
+        pair = signed_in(ada)
+        password_changed.send(sender=User, request=None, user=ada)
+
+        assert tokens.authenticate(pair.access_token, NOW) is None
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+class TestADeviceCode:
+    def start(self, now: datetime = NOW) -> device.Started:
+        return device.start(client_id="keyseat", scopes=(), device_name="", address=None, now=now)
+
+    def test_expires_after_a_quarter_of_an_hour_and_says_so(self, ada: User) -> None:
+        started = self.start()
+        end = NOW + device.CODE_TTL
+
+        assert device.find(started.user_code, end - SECOND) is not None
+        assert device.find(started.user_code, end) is None
+        assert device.Poll("expired_token") == device.poll(started.device_code, "keyseat", end)
+
+    def test_cannot_be_approved_or_collected_late(self, ada: User) -> None:
+        started = self.start()
+        asked = device.find(started.user_code, NOW)
+        assert asked is not None
+        end = NOW + device.CODE_TTL
+
+        assert not device.decide(asked, ada, approve=True, now=end)
+        assert device.decide(asked, ada, approve=True, now=end - SECOND)
+        assert device.Poll("expired_token") == device.poll(started.device_code, "keyseat", end)
+
+    def test_is_answered_once(self, ada: User) -> None:
+        started = self.start()
+        asked = device.find(started.user_code, NOW)
+        assert asked is not None
+
+        assert [True, False] == [device.decide(asked, ada, approve=answer, now=NOW) for answer in (False, True)]
+        assert device.Poll("access_denied") == device.poll(started.device_code, "keyseat", NOW)
+
+    def test_polled_too_quickly_lengthens_the_interval_by_five_seconds_each_time(self, ada: User) -> None:
+        code = self.start().device_code
+        answers = [device.poll(code, "keyseat", NOW + after * SECOND).error for after in (0, 5, 9, 18, 33, 100)]
+
+        pending, hasty = "authorization_pending", "slow_down"
+        # 9 is 4 after 5: from then on 10; 18 is 9 after 9: from then on 15; 33 is 15 after 18.
+        assert [pending, pending, hasty, hasty, pending, pending] == answers
+
+    def test_belongs_to_the_client_it_was_given_to(self, ada: User) -> None:
+        assert device.Poll("invalid_grant") == device.poll(self.start().device_code, "other", NOW)
+
+    def test_gives_nothing_to_an_account_deactivated_meanwhile(self, ada: User) -> None:
+        started = self.start()
+        asked = device.find(started.user_code, NOW)
+        assert asked is not None
+        device.decide(asked, ada, approve=True, now=NOW)
+        User.objects.update(is_active=False)
+
+        assert device.Poll("access_denied") == device.poll(started.device_code, "keyseat", NOW)
+
+    def test_is_kept_as_a_hash_only_and_so_is_the_user_code(self, ada: User) -> None:
+        started = self.start()
+
+        stored = str(DeviceAuthorization.objects.values().get())
+        assert started.device_code not in stored
+        assert started.user_code.replace("-", "") not in stored
+
+
+def test_a_machines_name_is_one_printable_line() -> None:
+    assert "build 7" == device.clean_device_name(" build\x1b\n\u202e 7 ")
+    assert 64 == len(device.clean_device_name("x" * 999))
