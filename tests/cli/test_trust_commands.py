@@ -1,0 +1,295 @@
+"""`init`, `keys`, `trust` and `policy` as a vendor types them."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from pytest_django.plugin import DjangoDbBlocker
+
+import databases
+from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer import creation
+from keyseat_issuer.cli import main
+from keyseat_issuer.home import load_trust
+from keyseat_shared.instants import now_utc
+from keyseat_shared.trust import COMPROMISED, RETIRED, TrustBundle
+
+MODULE = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
+
+
+@pytest.fixture
+def home(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Path]:
+    """A home that does not exist yet; its ledger will be the SQLite file in it."""
+    cheap_scrypt(monkeypatch)
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text(PASSPHRASE)
+    passphrase.chmod(0o600)
+    folder = tmp_path / "issuer"
+    monkeypatch.setenv("KEYSEAT_ISSUER_HOME", str(folder))
+    monkeypatch.setenv("KEYSEAT_PASSPHRASE_FILE", str(passphrase))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    databases.point_at(f"sqlite:///{folder / 'ledger.sqlite3'}")
+    with django_db_blocker.unblock():
+        yield folder
+        databases.close_all()
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args), catch_exceptions=False)
+
+
+def answer(*args: str) -> dict[str, Any]:
+    """Run with ``--json`` and return the one object of a success."""
+    result = run(*args, "--json")
+    assert 0 == result.exit_code, result.stdout + result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Path]:
+    """An issuer to be copied: migrating takes most of the time of a test."""
+    folder = tmp_path_factory.mktemp("template") / "issuer"
+    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock():
+        cheap_scrypt(patch)
+        patch.delenv("DATABASE_URL", raising=False)
+        make_issuer(folder, now=now_utc())
+        databases.close_all()
+        yield folder
+
+
+@pytest.fixture
+def made(home: Path, template: Path) -> Path:
+    """A home with an issuer."""
+    shutil.copytree(template, home)
+    return home
+
+
+def keyid(purpose: str = "license") -> str:
+    return next(row["keyid"] for row in answer("keys", "list")["keys"] if row["purpose"] == purpose)
+
+
+class TestInit:
+    def test_it_makes_keys_bundle_and_ledger_with_the_vendors_policy(self, home: Path) -> None:
+        found = answer("init", "--vendor", "Acme")
+        assert (1, "2024-01-17T00:00:00Z") == (found["trust_version"], found["sunset"])
+        trust = TrustBundle.load(home / "trust.json")
+        assert ("Acme", ("annual",)) == (trust.vendor, trust.policy.eligible_terms)
+        assert {".lock", "keys", "ledger.sqlite3", "trust", "trust.json"} >= {path.name for path in home.iterdir()}
+
+    def test_nothing_in_it_is_for_others(self, made: Path) -> None:
+        loose = [path for path in [made, *made.rglob("*")] if stat.S_IMODE(path.stat().st_mode) & 0o077]
+        assert [] == loose
+
+    @pytest.mark.usefixtures("home")
+    def test_it_warns_that_offline_generation_has_ended(self) -> None:
+        assert "offline licence generation ended at 2024-01-17T00:00:00Z" in run("init").stderr
+
+    def test_another_vendor_has_no_sunset_and_products_of_its_own(self, home: Path) -> None:
+        result = run(
+            "init", "--no-sunset", "--product", "APP=named,My App", "--product", "CI=floating,unlimited,Runner"
+        )
+        assert (0, "") == (result.exit_code, result.stderr)
+        policy = load_trust(home).policy
+        assert (None, {"APP", "CI"}) == (policy.sunset, set(policy.products))
+        assert ("floating", "unlimited") == (policy.products["CI"].seats, policy.products["CI"].assigned_users)
+
+    def test_it_never_overwrites(self, made: Path) -> None:
+        before = {path: path.read_bytes() for path in made.rglob("*") if path.is_file()}
+        result = run("init")
+        assert 1 == result.exit_code
+        assert result.stderr.startswith("ALREADY_EXISTS: ")
+        assert before == {path: path.read_bytes() for path in before}
+
+    def test_an_empty_folder_is_taken(self, home: Path) -> None:
+        home.mkdir()
+        assert 0 == run("init").exit_code
+
+    def test_a_failure_on_the_way_leaves_nothing(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail() -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(creation, "migrate", fail)
+        result = run("init")
+        assert 3 == result.exit_code
+        assert result.stderr.startswith("UNREADABLE: ")
+        assert ["passphrase"] == [path.name for path in home.parent.iterdir()]
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            (("--sunset", "soon"), "'soon' is not a date"),
+            (("--sunset", "2030-01-01", "--no-sunset"), "exclude each other"),
+            (("--product", "APP=nmaed,My App"), "did you mean 'named'"),
+            (("--product", "A B=named,My App"), "product is not a short name"),
+            (("--vendor", ""), "vendor's name"),
+        ],
+    )
+    def test_wrong_values_are_explained(self, home: Path, args: tuple[str, ...], message: str) -> None:
+        result = run("init", *args)
+        assert 2 == result.exit_code
+        assert message in result.stderr
+        assert not home.exists()
+
+    def test_the_real_program_makes_an_issuer_and_works_on_it(self, tmp_path: Path) -> None:
+        passphrase = tmp_path / "passphrase"
+        passphrase.write_text(PASSPHRASE)
+        passphrase.chmod(0o600)
+        kept = {k: v for k, v in os.environ.items() if k not in {"DATABASE_URL", "DJANGO_SETTINGS_MODULE"}}
+        env = kept | {"KEYSEAT_ISSUER_HOME": str(tmp_path / "home"), "KEYSEAT_PASSPHRASE_FILE": str(passphrase)}
+
+        def program(*args: str) -> dict[str, Any]:
+            done = subprocess.run(
+                [sys.executable, "-c", MODULE, *args, "--json"], capture_output=True, check=True, env=env, text=True
+            )
+            found: dict[str, Any] = json.loads(done.stdout)
+            return found
+
+        assert 1 == program("init", "--no-sunset")["trust_version"]
+        assert 2 == program("keys", "add", "--purpose", "lease")["trust_version"]
+
+
+class TestKeys:
+    @pytest.mark.usefixtures("made")
+    def test_list_says_whether_the_private_half_is_here(self) -> None:
+        rows = answer("keys", "list")["keys"]
+        assert ["root", "license", "lease"] == [row["purpose"] for row in rows]
+        Path(rows[0]["private_key"]).unlink()
+        assert answer("keys", "list")["keys"][0]["private_key"] is None
+        assert "not here" in run("keys", "list").stdout
+
+    def test_add_then_retire_is_a_rotation(self, made: Path) -> None:
+        old = keyid()
+        new = answer("keys", "add", "--purpose", "license", "--valid-for", "30")
+        assert 3 == answer("keys", "retire", old[:10])["trust_version"]
+        statuses = {key.key.keyid: key.status for key in load_trust(made).keys}
+        assert (RETIRED, "active") == (statuses[old], statuses[new["keyid"]])
+
+    @pytest.mark.usefixtures("made")
+    def test_a_key_near_its_end_is_mentioned(self) -> None:
+        new = answer("keys", "add", "--purpose", "lease", "--valid-for", "30")
+        assert f"Warning: {new['keyid']} signs until" in run("keys", "list").stderr
+
+    @pytest.mark.usefixtures("made")
+    def test_retiring_the_last_key_warns(self) -> None:
+        assert "Warning: the trust bundle has no active ed25519 license key" in run("keys", "retire", keyid()).stderr
+
+    @pytest.mark.usefixtures("made")
+    def test_a_wrong_passphrase_is_could_not(self, tmp_path: Path) -> None:
+        wrong = tmp_path / "wrong"
+        wrong.write_text("not the passphrase")
+        wrong.chmod(0o600)
+        result = run("keys", "add", "--purpose", "lease", "--passphrase-file", str(wrong))
+        assert 3 == result.exit_code
+        assert result.stderr.startswith("KEY_UNAVAILABLE: wrong passphrase")
+
+    @pytest.mark.usefixtures("made")
+    def test_an_unknown_key_is_told(self) -> None:
+        result = run("keys", "retire", "beef")
+        assert 1 == result.exit_code
+        assert "keyseat-issuer keys list" in result.stderr
+
+    @pytest.mark.usefixtures("home")
+    def test_without_an_issuer_it_says_init(self) -> None:
+        result = run("keys", "list")
+        assert 3 == result.exit_code
+        assert "keyseat-issuer init" in result.stderr
+
+    @pytest.mark.usefixtures("made")
+    def test_half_a_remote_key_is_wrong_usage(self) -> None:
+        assert 2 == run("keys", "add", "--purpose", "license", "--uri", "hv:1").exit_code
+
+
+class TestTrust:
+    @pytest.mark.usefixtures("made")
+    def test_show_tells_digest_keys_and_policy(self) -> None:
+        found = answer("trust", "show")
+        assert (1, "Example Vendor", 3) == (found["version"], found["vendor"], len(found["keys"]))
+        assert found["digest"] in run("trust", "show").stdout
+
+    def test_export_writes_what_clients_build_in(self, made: Path, tmp_path: Path) -> None:
+        answer("trust", "rotate")
+        target = tmp_path / "out" / "trust.json"
+        target.parent.mkdir()
+        assert str(target) == answer("trust", "export", str(target.parent))["file"]
+        assert TrustBundle.load(target) == load_trust(made)
+        answer("trust", "export", str(target), "--version", "1")
+        assert 1 == TrustBundle.load(target).version
+        assert 0o644 == stat.S_IMODE(target.stat().st_mode) | 0o044
+
+    @pytest.mark.usefixtures("made")
+    def test_export_of_an_unknown_version_is_told(self, tmp_path: Path) -> None:
+        assert 1 == run("trust", "export", str(tmp_path / "x"), "--version", "7").exit_code
+
+    @pytest.mark.usefixtures("made")
+    def test_export_into_a_missing_folder_is_could_not(self, tmp_path: Path) -> None:
+        result = run("trust", "export", str(tmp_path / "none" / "trust.json"))
+        assert 3 == result.exit_code
+        assert result.stderr.startswith("UNREADABLE: cannot write")
+
+    def test_revoking_needs_a_confirmation(self, made: Path) -> None:
+        result = run("trust", "revoke-key", keyid())
+        assert 1 == result.exit_code
+        assert "NOT_CONFIRMED" in result.stderr
+        assert 1 == load_trust(made).version
+
+    def test_a_revoked_key_is_compromised(self, made: Path) -> None:
+        found = answer("trust", "revoke-key", keyid(), "--yes")
+        assert (COMPROMISED, COMPROMISED) == (found["status"], load_trust(made).keys[0].status)
+
+
+class TestPolicy:
+    def test_set_changes_what_is_named_and_says_what(self, made: Path) -> None:
+        result = run(
+            "policy",
+            "set",
+            "--no-sunset",
+            "--lease-ttl",
+            "7200",
+            "--eligible-term",
+            "annual",
+            "--eligible-term",
+            "monthly",
+            "--forbid-evidence",
+            "instance-file",
+        )
+        assert 0 == result.exit_code
+        assert "offline licences end: 2024-01-17T00:00:00Z -> never (no sunset)" in result.stdout
+        policy = load_trust(made).policy
+        assert (None, 7200, 1200) == (policy.sunset, policy.lease_ttl, policy.lease_renew_after)
+        assert (("annual", "monthly"), ("instance-file",)) == (policy.eligible_terms, policy.forbidden_evidence)
+        assert policy.to_dict() == answer("policy", "show")["policy"]
+
+    def test_forbidden_evidence_can_be_allowed_again(self, made: Path) -> None:
+        answer("policy", "set", "--forbid-evidence", "host-id")
+        answer("policy", "set", "--forbid-evidence", "none")
+        assert () == load_trust(made).policy.forbidden_evidence
+
+    @pytest.mark.parametrize(
+        ("args", "message"),
+        [
+            ((), "says all that already"),
+            (("--lease-ttl", "60"), "renew_after"),
+            (("--product", "KSE=floating,Studio"), "cannot change"),
+            (("--require-signature", "ml-dsa-65"), "ed25519 is always required"),
+            (("--require-signature", "ed25519", "--require-signature", "ml-dsa-65"), "keys add"),
+            (("--forbid-evidence", "none", "--forbid-evidence", "host-id"), "goes with no other"),
+        ],
+    )
+    def test_wrong_values_change_nothing(self, made: Path, args: tuple[str, ...], message: str) -> None:
+        result = run("policy", "set", *args)
+        assert 2 == result.exit_code
+        assert message in result.stderr
+        assert 1 == load_trust(made).version
