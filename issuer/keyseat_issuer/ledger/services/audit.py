@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from keyseat_issuer.database import ledger_errors
+from keyseat_issuer.ledger.bulk import insert_rows
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -28,7 +29,6 @@ FILE_DIGEST = "file_sha256"
 _FLOOR = "the ledger's newest audit row"
 _MAX_SUBJECT = 400
 _MAX_ACTOR = 200
-_BATCH = 500
 
 
 class NewEvent(NamedTuple):
@@ -137,7 +137,7 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
         )
         row.digest = digest = row_digest(row)
         rows.append(row)
-    AuditEvent.objects.bulk_create(rows, batch_size=_BATCH)
+    insert_rows(rows)
     head.seq, head.digest, head.at = seq, digest, at
     head.save(update_fields=("seq", "digest", "at"))
     return rows

@@ -4,11 +4,13 @@ The ledger is written first and alone decides; files follow from it. A run that 
 that have their licence get the same file again, the others are issued.
 """
 
+import contextlib
 import csv
+import gc
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from keyseat_issuer.ledger.services.batch_csv import BadRow, BatchRow
@@ -118,16 +120,17 @@ def run_batch(
         KeyseatError: where the batch as a whole fails, as ``convert`` says; nothing is issued then.
     """
     requests = [_request(row, accept_weak=accept_weak) for row in rows]
-    # A line that cannot be read stops the batch like a refusal; the other lines are still judged, for the report.
-    outcomes = convert(
-        requests,
-        terms,
-        dry_run=dry_run or bool(bad and not keep_going),
-        keep_going=keep_going,
-        repeatable=True,
-        progress=progress,
-    )
-    names, not_written = ({}, None) if destination is None else _hand_out(outcomes, destination, progress)
+    with _collector_paused():
+        # A line that cannot be read stops the batch like a refusal; the other lines are still judged, for the report.
+        outcomes = convert(
+            requests,
+            terms,
+            dry_run=dry_run or bool(bad and not keep_going),
+            keep_going=keep_going,
+            repeatable=True,
+            progress=progress,
+        )
+        names, not_written = ({}, None) if destination is None else _hand_out(outcomes, destination, progress)
     results = [_result(row, outcome, names) for row, outcome in zip(rows, outcomes, strict=True)]
     results += [
         RowResult(entry.line, Status.REFUSED, code=entry.error.code, message=_told(entry.error)) for entry in bad
@@ -152,6 +155,18 @@ def report_text(result: BatchResult, *, as_json: bool) -> str:
         values = row.to_dict()
         writer.writerow([_cell(values[name]) for name in REPORT_COLUMNS])
     return text.getvalue()
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Keep the cycle collector out: it would look for garbage in all of Django again and again and find none."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _request(row: BatchRow, *, accept_weak: bool) -> OfflineRequest:

@@ -13,6 +13,8 @@ from uuid import UUID
 from django.db import transaction
 
 from keyseat_issuer.database import ledger_errors
+from keyseat_issuer.ledger.bulk import insert_values
+from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.offline_facts import LedgerFacts
@@ -38,6 +40,14 @@ EXPORTED = "offline.exported"
 """A licence that was issued before is handed out again."""
 
 _CHUNK = 500
+_ALLOCATION_FIELDS = (
+    *("id", "pool_id", "kind", "holder", "count", "created_at"),
+    *("expires_at", "released_at", "ending"),
+)
+_LICENSE_FIELDS = (
+    *("license_id", "pool_id", "allocation_id", "organization_id", "product", "user", "machine_id", "sessions"),
+    *("issued_at", "expires_at", "file", "file_sha256", "idempotency_key"),
+)
 
 
 def convert(
@@ -130,31 +140,26 @@ class _Run:
     def issue(self, outcomes: Sequence[Outcome], progress: Progress) -> list[Outcome]:
         """Sign, verify and store what was decided; return the outcomes with the licences."""
         signed = self._sign(outcomes, progress)
-        licenses: list[OfflineLicense] = []
-        allocations: list[Allocation] = []
+        licenses: list[Sequence[object]] = []
+        allocations: list[Sequence[object]] = []
         events: list[audit.NewEvent] = []
-        converted: list[UUID] = []
         for outcome, key, license_ in zip(outcomes, self.keys, signed, strict=True):
             decision = outcome.decision
             if outcome.status is Status.ALREADY_ISSUED and outcome.license is not None:
                 events.append(_exported_event(outcome.license))
             if decision is None or license_ is None:
                 continue
-            allocation = pools.new_allocation(
-                decision.source.pool,
-                AllocationKind.OFFLINE,
-                decision.user or str(license_.license_id),
-                expires_at=decision.expires_at,
-                now=self.at,
-                count=license_.sessions,
-            )
             digest = hashlib.sha256(license_.file).hexdigest()
-            allocations.append(allocation)
-            licenses.append(_row(decision, license_, allocation, digest, key))
+            allocation_id = new_id(self.at)
+            allocations.append(_allocation_row(allocation_id, decision, license_))
+            licenses.append(_license_row(allocation_id, decision, license_, digest, key))
             events.append(_issued_event(decision, license_, digest))
-            if decision.converts is not None:
-                converted.append(decision.converts)
-        self._store(allocations, licenses, converted)
+        decisions = [outcome.decision for outcome in outcomes if outcome.decision is not None]
+        self._convert_named_seats([seat for decision in decisions if (seat := decision.converts) is not None])
+        insert_values(Allocation, _ALLOCATION_FIELDS, allocations)
+        insert_values(OfflineLicense, _LICENSE_FIELDS, licenses)
+        for pool in {decision.source.pool.pk: decision.source.pool for decision in decisions}.values():
+            pools.save_counters(pool)
         events += self.refusals(outcomes)
         if events:
             audit.append_many(events, actor=self.terms.actor, now=self.at)
@@ -196,16 +201,12 @@ class _Run:
             )
         return signed
 
-    def _store(self, allocations: list[Allocation], licenses: list[OfflineLicense], converted: Sequence[UUID]) -> None:
-        for start in range(0, len(converted), _CHUNK):
+    def _convert_named_seats(self, seats: Sequence[UUID]) -> None:
+        for start in range(0, len(seats), _CHUNK):
             # The named seat becomes the offline one: the pool's counter stays as it is.
-            Allocation.objects.filter(pk__in=converted[start : start + _CHUNK]).update(
+            Allocation.objects.filter(pk__in=seats[start : start + _CHUNK]).update(
                 released_at=self.at, ending=Ending.CONVERTED
             )
-        Allocation.objects.bulk_create(allocations, batch_size=_CHUNK)
-        OfflineLicense.objects.bulk_create(licenses, batch_size=_CHUNK)
-        for pool in {allocation.pool.pk: allocation.pool for allocation in allocations}.values():
-            pools.save_counters(pool)
 
     def refusals(self, outcomes: Sequence[Outcome]) -> list[audit.NewEvent]:
         """Return the audit events of the requests that were refused."""
@@ -289,7 +290,8 @@ def _verify(verifier: Verifier, file: bytes, payload: LicensePayload, decision: 
         verified = verifier.verify(file, machine=decision.machine, now=at)
     except VerificationError as error:
         raise unverifiable(error) from error
-    if verified.to_dict() != payload.to_dict():
+    signed = (verified.license_id, verified.machine_id, verified.user, verified.sessions, verified.expires_at)
+    if signed != (payload.license_id, payload.machine_id, payload.user, payload.sessions, payload.expires_at):
         msg = "the signer signed something else"
         raise RuntimeError(msg)
 
@@ -304,21 +306,37 @@ def unverifiable(error: VerificationError) -> KeyseatError:
     )
 
 
-def _row(decision: Decision, license_: IssuedLicense, allocation: Allocation, digest: str, key: str) -> OfflineLicense:
-    return OfflineLicense(
-        license_id=license_.license_id,
-        pool=decision.source.pool,
-        allocation=allocation,
-        organization=decision.organization,
-        product=license_.product,
-        user=license_.user or "",
-        machine_id=license_.machine_id,
-        sessions=license_.sessions,
-        issued_at=license_.issued_at,
-        expires_at=license_.expires_at,
-        file=license_.file,
-        file_sha256=digest,
-        idempotency_key=key,
+def _allocation_row(allocation_id: UUID, decision: Decision, license_: IssuedLicense) -> Sequence[object]:
+    return (
+        allocation_id,
+        decision.source.pool.pk,
+        AllocationKind.OFFLINE.value,
+        decision.user or str(license_.license_id),
+        license_.sessions,
+        license_.issued_at,
+        license_.expires_at,
+        None,
+        "",
+    )
+
+
+def _license_row(
+    allocation_id: UUID, decision: Decision, license_: IssuedLicense, digest: str, key: str
+) -> Sequence[object]:
+    return (
+        license_.license_id,
+        decision.source.pool.pk,
+        allocation_id,
+        license_.organization_id,
+        license_.product,
+        license_.user or "",
+        license_.machine_id,
+        license_.sessions,
+        license_.issued_at,
+        license_.expires_at,
+        license_.file,
+        digest,
+        key,
     )
 
 
