@@ -1,0 +1,188 @@
+from datetime import UTC, datetime
+
+import pytest
+
+import shop
+from databases import Ledger
+from keyseat_issuer.ledger.models import Membership, Organization, Role, Term
+from keyseat_issuer.ledger.services import members, organizations, subscriptions
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+
+def refusal(call: object, *arguments: object, **options: object) -> KeyseatError:
+    """Return how a call is refused."""
+    with pytest.raises(KeyseatError) as refused:
+        call(*arguments, **options)  # type: ignore[operator]
+    return refused.value
+
+
+class TestFinding:
+    def test_an_organisation_is_found_by_name_in_any_spelling_by_account_and_by_id(self, ledger: Ledger) -> None:
+        made = organizations.add_organization("R&D  Lab", account="Acme", actor=shop.ACTOR, now=shop.NOW)
+
+        assert {made} == {organizations.find(typed) for typed in ("r&d lab", "ACME/R&D Lab", str(made.pk))}
+
+    def test_an_unknown_one_is_answered_with_those_that_look_like_it(self, ledger: Ledger) -> None:
+        shop.organization("Acme Corporation")
+        shop.organization("Zebra")
+
+        error = refusal(organizations.find, "Acme Corporatoin")
+
+        assert ReasonCode.NOT_FOUND is error.code
+        assert ["Acme Corporation"] == error.details["did_you_mean"]
+        assert "Did you mean 'Acme Corporation'?" in error.message
+
+    def test_one_name_in_two_accounts_must_be_written_with_its_account(self, ledger: Ledger) -> None:
+        for account in ("Acme", "Zebra"):
+            organizations.add_organization("Lab", account=account, actor=shop.ACTOR, now=shop.NOW)
+
+        assert ReasonCode.INVALID_INPUT is refusal(organizations.find, "Lab").code
+        assert "Zebra" == organizations.find("zebra/lab").account.name
+
+    @pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\x1b[31mb", "\ud800"])
+    def test_a_name_that_cannot_be_shown_is_refused(self, ledger: Ledger, name: str) -> None:
+        error = refusal(organizations.add_organization, name, actor=shop.ACTOR, now=shop.NOW)
+
+        assert ReasonCode.INVALID_INPUT is error.code
+
+
+class TestMembers:
+    @pytest.mark.parametrize(
+        ("typed", "kept"),
+        [
+            (" Ada@Example.COM ", "ada@example.com"),
+            ("ada@bücher.example", "ada@xn--bcher-kva.example"),
+            ("o'neil+x@example.com", "o'neil+x@example.com"),
+        ],
+    )
+    def test_an_address_is_kept_in_one_spelling(self, typed: str, kept: str) -> None:
+        assert kept == members.normalize_email(typed)
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "a b@example.com",
+            "a@b@c.com",
+            "a@" + "x" * 300,
+            "a\x00@example.com",
+            "a@exa\u2028mple.com",
+        ],
+    )
+    def test_what_is_no_address_is_refused(self, typed: str) -> None:
+        assert ReasonCode.INVALID_INPUT is refusal(members.normalize_email, typed).code
+
+    def test_a_member_is_added_once(self, ledger: Ledger) -> None:
+        customer = shop.organization("Acme", "ada@example.com")
+
+        error = refusal(
+            members.add_members, customer, ["bob@example.com", "ADA@example.com"], Role.ADMIN, actor="x", now=shop.NOW
+        )
+
+        assert ReasonCode.ALREADY_EXISTS is error.code
+        assert 2 == Membership.objects.filter(organization=customer).count()
+
+    def test_one_who_is_no_member_is_answered_with_those_who_look_like_it(self, ledger: Ledger) -> None:
+        customer = shop.organization("Acme", "ada@example.com")
+
+        error = refusal(members.find_member, customer, "adda@example.com")
+
+        assert ReasonCode.NOT_A_MEMBER is error.code
+        assert "ada@example.com" in error.details["did_you_mean"]
+
+    def test_owners_are_listed_first(self, ledger: Ledger) -> None:
+        customer = shop.organization("Acme", "ada@example.com")
+
+        assert ["owner@example.com", "ada@example.com"] == [m.email for m in members.list_members(customer)]
+
+
+class TestPeriods:
+    def test_an_annual_one_is_a_year_by_default(self) -> None:
+        assert shop.END == subscriptions.period_end(Term.ANNUAL, shop.START, periods=None, ends_at=None)
+
+    def test_one_that_starts_on_a_leap_day_ends_on_the_last_day_before_28_february(self) -> None:
+        start = datetime(2024, 2, 29, tzinfo=UTC)
+
+        assert datetime(2025, 2, 28, tzinfo=UTC) == subscriptions.period_end(
+            Term.ANNUAL, start, periods=1, ends_at=None
+        )
+
+    def test_a_monthly_one_is_a_month_by_default_and_fits_into_short_months(self) -> None:
+        start = datetime(2023, 1, 31, tzinfo=UTC)
+
+        assert datetime(2023, 2, 28, tzinfo=UTC) == subscriptions.period_end(
+            Term.MONTHLY, start, periods=None, ends_at=None
+        )
+
+    @pytest.mark.parametrize(
+        ("ends_at", "days"),
+        [
+            (datetime(2024, 6, 2, tzinfo=UTC), ["2024-05-31", "2025-05-31"]),
+            (datetime(2023, 7, 1, tzinfo=UTC), ["2024-05-31", "2025-05-31"]),
+            (datetime(2025, 5, 31, tzinfo=UTC), ["2024-05-31", "2025-05-31"]),
+        ],
+    )
+    def test_an_annual_one_that_is_not_whole_years_is_answered_with_the_right_days(
+        self, ends_at: datetime, days: list[str]
+    ) -> None:
+        error = refusal(subscriptions.period_end, Term.ANNUAL, shop.START, periods=None, ends_at=ends_at)
+
+        assert (ReasonCode.INVALID_INPUT, days) == (error.code, error.details["ends"])
+
+    def test_an_end_before_the_start_is_refused(self) -> None:
+        error = refusal(subscriptions.period_end, Term.MONTHLY, shop.START, periods=None, ends_at=shop.START)
+
+        assert ReasonCode.INVALID_INPUT is error.code
+
+    def test_a_length_and_an_end_together_are_refused(self) -> None:
+        error = refusal(subscriptions.period_end, Term.ANNUAL, shop.START, periods=1, ends_at=shop.END)
+
+        assert ReasonCode.INVALID_INPUT is error.code
+
+    def test_a_period_beyond_the_calendar_is_refused(self) -> None:
+        start = datetime(9999, 12, 1, tzinfo=UTC)
+
+        for term in (Term.ANNUAL, Term.MONTHLY):
+            error = refusal(subscriptions.period_end, term, start, periods=10, ends_at=None)
+            assert ReasonCode.INVALID_INPUT is error.code
+
+
+class TestSubscribing:
+    @pytest.fixture
+    def customer(self, ledger: Ledger) -> Organization:
+        """An organisation that bought nothing."""
+        return shop.organization()
+
+    @pytest.mark.parametrize("quota", [0, -1, 1_000_001])
+    def test_a_quota_out_of_range_is_refused(self, customer: Organization, quota: int) -> None:
+        assert ReasonCode.INVALID_INPUT is refusal(shop.subscribe, customer, {"KSE": quota}).code
+
+    def test_a_product_that_is_not_in_the_catalogue_is_refused_and_nothing_is_added(
+        self, customer: Organization
+    ) -> None:
+        error = refusal(shop.subscribe, customer, {"KSE": 1, "KSF": 1})
+
+        assert ReasonCode.NOT_FOUND is error.code
+        assert [] == subscriptions.list_subscriptions(customer, shop.NOW)
+
+    def test_no_product_at_all_is_refused(self, customer: Organization) -> None:
+        assert ReasonCode.INVALID_INPUT is refusal(shop.subscribe, customer, {}).code
+
+    def test_a_pool_remembers_whether_its_seats_are_named(self, customer: Organization) -> None:
+        pools = shop.subscribe(customer, {"KSE": 1, "KRE": 1})
+
+        assert ("named", "floating") == (pools["KSE"].seats, pools["KRE"].seats)
+
+    def test_states_change_at_the_first_and_at_the_last_instant(self, customer: Organization) -> None:
+        shop.subscribe(customer, {"KSE": 1}, starts_at=shop.START, ends_at=shop.END)
+
+        states = [
+            subscriptions.list_subscriptions(customer, instant)[0].state
+            for instant in (shop.START.replace(month=5), shop.START, shop.END.replace(month=5), shop.END)
+        ]
+
+        assert ["upcoming", "active", "active", "ended"] == states
