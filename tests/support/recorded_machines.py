@@ -5,6 +5,7 @@ and, where tools or the registry are asked, their output as files in the shape t
 """
 
 import copy
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,10 +149,15 @@ class RecordedMachine(Source):
         return self.disks
 
 
+@functools.cache
+def _recording(file: Path) -> dict:
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def load(name: str) -> RecordedMachine:
     """Load a recording by the name of its folder."""
     folder = TREES / name
-    recording = json.loads((folder / "machine.json").read_text(encoding="utf-8"))
+    recording = _recording(folder / "machine.json")
     machine = RecordedMachine(recording)
     for command, file in recording["tools"].items():
         machine.outputs[command] = (folder / file).read_bytes()
