@@ -1,0 +1,80 @@
+"""Liveness, readiness and figures: for the operator's probes, not for clients."""
+
+import ipaddress
+
+from django.db.models import Sum
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel
+
+from keyseat_issuer.api.calls import CLIENT, find_header
+from keyseat_issuer.api.metrics import CONTENT_TYPE
+from keyseat_issuer.api.routing import ServiceDep, problems
+from keyseat_issuer.database import require_ready
+from keyseat_issuer.ledger.models import Pool
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+router = APIRouter(tags=["operation"])
+
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
+
+
+class Health(BaseModel):
+    """The answer of a probe."""
+
+    status: str
+
+
+@router.get("/healthz", operation_id="healthz", summary="The process runs")
+async def healthz() -> Health:
+    """Answer as long as the event loop turns. Needs no token."""
+    return Health(status="ok")
+
+
+@router.get("/readyz", operation_id="readyz", summary="The service can do its work", responses=problems(503))
+async def readyz(service: ServiceDep) -> Health:
+    """Answer 200 where the ledger is reachable and migrated and a lease key is open. Needs no token."""
+    await service.threads.run(require_ready)
+    await service.threads.run(service.trust.authority, service.clock())
+    return Health(status="ready")
+
+
+@router.get(
+    "/metrics",
+    operation_id="metrics",
+    summary="Figures for Prometheus",
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE: {"schema": {"type": "string"}}}}, **problems(403, 503)},
+)
+async def metrics(request: Request, service: ServiceDep) -> Response:
+    """Return the figures of this process, to callers on this machine only: they tell how many seats are sold."""
+    if not _is_local(request):
+        raise KeyseatError(
+            ReasonCode.NOT_ALLOWED,
+            "figures are given to this machine only",
+            next_step="Scrape /metrics over loopback, not through a proxy.",
+        )
+    seats = await service.threads.run(_seats, service)
+    text = service.metrics.exposition(turns=service.desk.turns, waiting=service.desk.waiting, seats=seats)
+    return Response(text, media_type=CONTENT_TYPE)
+
+
+def _seats(service: ServiceDep) -> list[tuple[str, int, int]]:
+    now = service.clock()
+    rows = (
+        Pool.objects.filter(subscription__starts_at__lte=now, subscription__ends_at__gt=now)
+        .values("product")
+        .annotate(sold=Sum("quota"), taken=Sum("used"))
+        .order_by("product")
+    )
+    return list(rows.values_list("product", "sold", "taken"))
+
+
+def _is_local(request: Request) -> bool:
+    """Tell whether a program on this machine asks: by the connection's peer, and without any proxy's mark."""
+    if any(find_header(request.scope["headers"], name) is not None for name in _FORWARDED):
+        return False
+    peer = request.scope.get("client")
+    if not peer or request.scope[CLIENT] == "unknown":
+        return False
+    return ipaddress.ip_address(peer[0]).is_loopback

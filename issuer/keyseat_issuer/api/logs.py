@@ -1,0 +1,41 @@
+"""Logs as one JSON object a line. Tokens, bodies and query strings never get here; paths only as route templates."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import TextIO
+
+LOGGER = "keyseat.service"
+
+_FIELDS = ("request_id", "route", "method", "status", "milliseconds", "client", "code", "holder")
+
+
+class JsonFormatter(logging.Formatter):
+    """Writes a record as JSON: time, level, logger, message, known extra fields, and a traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line.update({name: getattr(record, name) for name in _FIELDS if hasattr(record, name)})
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        # ASCII: what a caller put into a request id or path cannot move the cursor of whoever reads the log.
+        return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
+    """Send every log record of this process to ``stream`` (stderr) as JSON lines."""
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Below warnings, these repeat what the access log says, or name internals.
+    for name in ("uvicorn.access", "asyncio", "django.request", "httptools"):
+        logging.getLogger(name).setLevel(logging.WARNING)

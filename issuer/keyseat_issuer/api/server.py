@@ -1,0 +1,140 @@
+"""Running the service: one or several processes on one socket, ready before the first call, stopped gracefully."""
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+
+import uvicorn
+
+from keyseat_issuer.api.calls import App
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+_BACKLOG = 1024
+_GRACE = 10
+"""Seconds that calls under way get when the service stops."""
+
+
+def bind(address: str) -> socket.socket:
+    """Bind ``HOST:PORT`` (or ``[IPv6]:PORT``); port 0 takes any free one.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT``; ``UNREADABLE`` where the address is in use or not of this machine.
+    """
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT, f"{address!r} is not HOST:PORT", next_step="Write --bind 127.0.0.1:8000."
+        )
+    host = host.strip("[]") or "127.0.0.1"
+    try:
+        family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, int(port)))
+            # Listening from here on: a client that connects while the processes start waits instead of failing.
+            sock.listen(_BACKLOG)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        raise KeyseatError(
+            ReasonCode.UNREADABLE,
+            f"cannot listen on {address}: {error.strerror or error}",
+            next_step="Choose another address with --bind, or stop what listens there.",
+        ) from None
+    return sock
+
+
+def url_of(sock: socket.socket) -> str:
+    """Return the URL under which this machine reaches the service."""
+    host, port = sock.getsockname()[:2]
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 - compared, not bound
+        host = "localhost"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def serve(sock: socket.socket, make_app: Callable[[], App], *, workers: int = 1) -> int:
+    """Serve until SIGTERM or SIGINT; return an exit code. ``make_app`` is called in each process.
+
+    With several workers, this process starts them, passes signals on, and starts one again that died.
+    """
+    if workers == 1:
+        return _serve_here(sock, make_app)
+    return _Supervisor(sock, make_app, workers).run()
+
+
+def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
+    config = uvicorn.Config(
+        make_app(),
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # uvicorn would believe X-Forwarded-For from loopback; we count proxies ourselves.
+        proxy_headers=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=_GRACE,
+        backlog=_BACKLOG,
+    )
+    server = uvicorn.Server(config)
+    server.run(sockets=[sock])
+    return 0 if server.started else 1
+
+
+class _Supervisor:
+    """The parent of several workers. It has no threads and no database connection, so that forking is safe."""
+
+    def __init__(self, sock: socket.socket, make_app: Callable[[], App], workers: int) -> None:
+        self._sock = sock
+        self._make_app = make_app
+        self._workers = workers
+        self._children: set[int] = set()
+        self._stopping = False
+
+    def run(self) -> int:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop())
+        for _ in range(self._workers):
+            self._start()
+        failed = 0
+        while self._children:
+            pid, status = os.wait()
+            self._children.discard(pid)
+            if self._stopping:
+                continue
+            # One that cannot even start would be started again for ever.
+            failed += 1 if os.waitstatus_to_exitcode(status) == 1 else 0
+            if failed > self._workers:
+                self._stop()
+                return 1
+            self._start()
+        return 0
+
+    def _start(self) -> None:
+        pid = os.fork()
+        if pid:
+            self._children.add(pid)
+            return
+        code = 1
+        try:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            code = _serve_here(self._sock, self._make_app)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        for pid in self._children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)

@@ -1,0 +1,40 @@
+"""What one process of the service holds: trust and lease key, the session desk, threads, limits, figures."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from keyseat_issuer.api.auth import Authenticator, UserLookup
+from keyseat_issuer.api.metrics import Metrics
+from keyseat_issuer.api.threads import LedgerThreads
+from keyseat_issuer.api.throttle import Throttle
+from keyseat_issuer.api.trust_source import TrustSource
+from keyseat_issuer.ledger.services.session_desk import SessionDesk
+from keyseat_shared.instants import now_utc
+
+
+class Service:
+    """The parts that routes share. Make one per process, on the event loop's thread."""
+
+    def __init__(
+        self,
+        trust: TrustSource,
+        *,
+        clock: Callable[[], datetime] = now_utc,
+        throttle: Throttle | None = None,
+        find_user: UserLookup | None = None,
+        trusted_proxies: int = 0,
+    ) -> None:
+        """``clock`` gives the present instant in whole seconds; ``find_user`` looks up user tokens."""
+        self.trust = trust
+        self.clock = clock
+        self.throttle = throttle or Throttle()
+        self.trusted_proxies = trusted_proxies
+        self.metrics = Metrics()
+        self.threads = LedgerThreads()
+        self.authenticator = Authenticator(self.threads, self.throttle, clock, find_user)
+        self.desk = SessionDesk(trust.authority, clock)
+
+    async def close(self) -> None:
+        """Answer what is under way, then end the threads and their connections."""
+        await self.desk.close()
+        self.threads.close()

@@ -1,0 +1,68 @@
+"""Making the application of a process: set Django up, check the ledger, unlock the lease key."""
+
+import os
+from collections.abc import Callable
+
+from keyseat_issuer.api.calls import App
+from keyseat_issuer.database import require_ready
+from keyseat_issuer.home import issuer_home, load_trust
+from keyseat_issuer.web import start
+from keyseat_issuer.web.public_url import trusted_proxies
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import now_utc
+
+RATE_VARIABLE = "KEYSEAT_RATE_LIMIT"
+
+
+def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) -> Callable[[], App]:
+    """Check that the service can run, and return what makes a process's application.
+
+    Everything that can be wrong is found here, before the socket is opened: environment, ledger, trust, key. The
+    database connection is closed again, so that the caller may fork.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``, ``KEY_UNAVAILABLE``, ``UNREADABLE``, ``INVALID_INPUT``.
+        TrustError: where there is no usable trust bundle.
+    """
+    home = issuer_home()
+    load_trust(home, allow_example_keys=allow_example_keys)
+    proxies = trusted_proxies()
+    start.setup()
+    require_ready()
+    from django.db import connections  # noqa: PLC0415 - Django is set up now
+
+    connections.close_all()
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - likewise
+
+    limit = os.environ.get(RATE_VARIABLE, "").strip()
+    try:
+        Throttle(**({"calls": limit} if limit else {}))
+    except ValueError:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT, f"{RATE_VARIABLE} is not like 6000/minute", details={"value": limit[:40]}
+        ) from None
+    trust = TrustSource(home, passphrase(), now_utc(), allow_example_keys=allow_example_keys)
+
+    def make() -> App:
+        from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - Django is set up now
+        from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
+        from keyseat_issuer.web.tokens import authenticate  # noqa: PLC0415 - likewise
+
+        service = Service(
+            trust,
+            throttle=Throttle(**({"calls": limit} if limit else {})),
+            find_user=authenticate,
+            trusted_proxies=proxies,
+        )
+        return create_app(service, web=_web)
+
+    return make
+
+
+def _web() -> App:
+    from django.core.asgi import get_asgi_application  # noqa: PLC0415 - when the first page is asked for
+
+    app: App = get_asgi_application()
+    return app

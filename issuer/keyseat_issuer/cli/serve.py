@@ -1,0 +1,42 @@
+"""`keyseat-issuer serve`: checks that everything is there, then runs the activation service and the web pages."""
+
+import click
+
+from keyseat_issuer.cli.output import Output, pass_output
+from keyseat_issuer.cli.passphrase import passphrase_option, read_passphrase
+
+
+@click.command()
+@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Where to listen.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes to run.")
+@click.option(
+    "--log-level",
+    default="info",
+    show_default=True,
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    help="How much to log, as JSON lines on stderr.",
+)
+@click.option("--allow-example-keys", is_flag=True, help="Serve with keys.example: for trying things out only.")
+@passphrase_option
+@pass_output
+def serve(
+    output: Output, bind: str, workers: int, log_level: str, passphrase_file: str | None, *, allow_example_keys: bool
+) -> None:
+    """Run the activation service and the console until stopped.
+
+    It needs the lease key, not the licence keys. Behind a proxy that ends TLS, set KEYSEAT_TRUSTED_PROXIES to the
+    number of proxies and KEYSEAT_PUBLIC_URL to the address that people use. KEYSEAT_RATE_LIMIT changes how often one
+    token may call (default 6000/minute).
+    """
+    from keyseat_issuer.api import server
+    from keyseat_issuer.api.start import prepare
+
+    make_app = prepare(lambda: read_passphrase(output, passphrase_file), allow_example_keys=allow_example_keys)
+    sock = server.bind(bind)
+    output.stopped_note = "The service has stopped."
+    output.say(f"Serving on {server.url_of(sock)} (Ctrl-C stops)")
+
+    from keyseat_issuer.api.logs import configure_logging
+
+    configure_logging(log_level)
+    raise SystemExit(server.serve(sock, make_app, workers=workers))
