@@ -49,3 +49,8 @@ def move_seats(number: int, organization: str, product: str) -> str:
             if error.code.value in {"LEDGER_UNAVAILABLE", "CLOCK_ROLLED_BACK"}:
                 raise
     return "done"
+
+
+def add_organization(number: int) -> str:
+    """Add an organisation."""
+    return organizations.add_organization(f"Organisation {number}", actor=shop.ACTOR, now=shop.NOW).name
