@@ -7,7 +7,7 @@ from uuid import UUID
 
 from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense, Organization
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services import audit, organizations
 from keyseat_issuer.ledger.services.conversion import ACTION, EXPORTED, convert
 from keyseat_issuer.ledger.services.naming import shorten
 from keyseat_issuer.ledger.services.offline_rules import Decision, OfflineRequest
@@ -253,13 +253,12 @@ def history(row: OfflineLicense) -> Sequence[AuditEvent]:
 
 def _record_refusal(error: KeyseatError, request: OfflineRequest, terms: Terms) -> None:
     with ledger_errors():
+        try:
+            organization = organizations.find(request.organization)
+        except KeyseatError:
+            organization = None
         audit.refused(
-            error,
-            actor=terms.actor,
-            action=ACTION,
-            organization=None,
-            subject=request.subject,
-            now=terms.now,
+            error, actor=terms.actor, action=ACTION, organization=organization, subject=request.subject, now=terms.now
         )
 
 
