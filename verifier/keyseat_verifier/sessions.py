@@ -24,6 +24,10 @@ if sys.platform == "win32":
             return False
         return True
 
+    def _unlock(descriptor: int) -> None:
+        os.lseek(descriptor, _AT, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_UNLCK, 1)
+
 else:
     import fcntl
 
@@ -34,6 +38,9 @@ else:
         except BlockingIOError:
             return False
         return True
+
+    def _unlock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
 _FLAGS = (
@@ -64,13 +71,14 @@ class SlotLock:
     in place.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "license_id", "number")
+    __slots__ = ("__weakref__", "_descriptor", "_owner", "license_id", "number")
 
     def __init__(self, license_id: str, number: int, descriptor: int) -> None:
         """Keep an open, locked file."""
         self.license_id = license_id
         self.number = number
         self._descriptor = descriptor
+        self._owner = os.getpid()
         _HELD.add(self)
 
     @property
@@ -81,9 +89,13 @@ class SlotLock:
     def release(self) -> None:
         """Give the slot back; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            # Closing is enough: a forked child has closed its copy, and a started program never had one (O_CLOEXEC).
-            os.close(descriptor)
+        if descriptor < 0:
+            return
+        # Parent and child share the lock until the child has closed its copy: the owner unlocks for both, at once,
+        # and the child must not unlock what its parent still holds.
+        if os.getpid() == self._owner:
+            _unlock(descriptor)
+        os.close(descriptor)
 
     def __del__(self) -> None:
         self.release()
