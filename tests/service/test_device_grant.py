@@ -6,15 +6,12 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from allauth.account.models import EmailAddress
 
 from databases import Ledger
-from keyseat_issuer.web.models import User
 from keyseat_issuer.web.tokens import authenticate
-from web_server import Answer, Http, serve
+from web_server import PASSWORD, Answer, Http, make_account, serve
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-PASSWORD = "correct horse battery staple"
 ADA = "ada@example.com"
 
 
@@ -23,11 +20,6 @@ def site(ledger: Ledger, tmp_path: Path) -> Iterator[str]:
     make_account(ADA)
     with serve(ledger.env, tmp_path / "server.log") as origin:
         yield origin
-
-
-def make_account(email: str) -> None:
-    user = User.objects.create_user(email, PASSWORD, name="Ada")
-    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
 
 
 def ask(site: str, **extra: str) -> dict[str, object]:

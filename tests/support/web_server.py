@@ -16,6 +16,8 @@ from email.message import Message
 from http.cookiejar import CookieJar
 from pathlib import Path
 
+PASSWORD = "correct horse battery staple"
+
 _START = 60.0
 """Seconds in which a server must answer, on a busy machine."""
 
@@ -24,6 +26,16 @@ import sys, uvicorn
 from keyseat_issuer.web import asgi
 uvicorn.run(asgi.build(), fd=int(sys.argv[1]), log_level="warning", lifespan="off", proxy_headers=False)
 """
+
+
+def make_account(email: str, name: str = "Ada") -> None:
+    """Make an account that can sign in with ``PASSWORD``."""
+    from allauth.account.models import EmailAddress  # noqa: PLC0415 - this module is imported without Django, too
+
+    from keyseat_issuer.web.models import User  # noqa: PLC0415 - likewise
+
+    user = User.objects.create_user(email, PASSWORD, name=name)
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
 
 
 @dataclass(frozen=True)

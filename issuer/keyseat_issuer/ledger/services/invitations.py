@@ -78,8 +78,8 @@ def waiting(organization: Organization, now: datetime) -> list[Invitation]:
     )
 
 
-def withdraw(organization: Organization, email: str, *, actor: str, now: datetime) -> None:
-    """Take back the invitation of an address: its link stops working at once.
+def withdraw(organization: Organization, email: str, *, actor: str, now: datetime) -> str:
+    """Take back the invitation of an address, and return the address: its link stops working at once.
 
     Raises:
         KeyseatError: ``INVALID_INPUT``; ``NOT_FOUND`` where none waits.
@@ -103,6 +103,7 @@ def withdraw(organization: Organization, email: str, *, actor: str, now: datetim
             details={},
             now=at,
         )
+    return wanted
 
 
 def look_up(token: str, now: datetime) -> Invitation:
