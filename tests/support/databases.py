@@ -72,7 +72,8 @@ class Postgres:
     @contextlib.contextmanager
     def database(self, name: str, template: str = "template0") -> Iterator[str]:
         """Make a database, yield its URL, drop it whoever is still connected."""
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+        # Copying files is the faster way where nothing is synced to the disk.
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
         try:
             yield self.url(name)
         finally:
