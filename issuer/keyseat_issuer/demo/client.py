@@ -1,0 +1,27 @@
+"""The demo's customer program: what embedding the client takes. Run as a process of its own; prints one JSON object.
+
+Usage: python -m keyseat_issuer.demo.client PRODUCT TRUST_FILE NOW
+"""
+
+import json
+import sys
+from datetime import datetime
+
+from keyseat_verifier import KeyseatError, LicenseClient, TrustBundle
+
+
+def main(product: str, trust_file: str, now: str) -> None:
+    """Ask the client whether the program may run at ``now``; files, clock state and machine are the real ones."""
+    client = LicenseClient(product, TrustBundle.load(trust_file))
+    try:
+        entitlement = client.check(datetime.fromisoformat(now))
+    except KeyseatError as error:
+        answer = error.to_dict()
+    else:
+        until = entitlement.expires_at.date().isoformat()
+        answer = {"code": "OK", "message": f"{entitlement.source} licence of {entitlement.organization}", "next": until}
+    sys.stdout.write(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,83 @@
+"""`keyseat-issuer demo`: plays the acts, tells them, and ends with 0 only if each ended as told."""
+
+import textwrap
+import time
+
+import click
+
+from keyseat_issuer.cli.output import Output, json_option, pass_output
+from keyseat_issuer.demo.acts import ACTS, Act, Played, play
+from keyseat_issuer.demo.stage import stage
+from keyseat_shared.codes import ReasonCode
+
+_WIDTH = 110
+_INDENT = " " * 5
+
+
+@click.command()
+@json_option
+@click.pass_context
+@pass_output
+def demo(output: Output, context: click.Context) -> None:
+    """See the whole thing work on this computer, without set-up.
+
+    A throwaway vendor issues a licence for this computer's real machine ID; the client verifies it in its own
+    process; then everything that must be refused is tried. Takes some seconds, and leaves nothing behind.
+    """
+    output.stopped_note = "The demo's folder is gone; nothing else was touched."
+    began = time.monotonic()
+    told: list[dict[str, object]] = []
+    if not output.json:
+        output.print("A vendor, a customer and this computer, in a folder that is deleted at the end.", "bold")
+    with stage() as scene:
+        for number, act in enumerate(ACTS, 1):
+            if not output.json:
+                output.print(f"\n{number:>3}  {act.title}", "bold")
+                output.print(f"{_INDENT}$ {act.command}", "cyan")
+            end = play(act, scene)
+            told.append(_as_dict(number, act, end))
+            if not output.json:
+                _tell(output, act, end)
+            if not told[-1]["ok"] and act.expected is ReasonCode.OK:
+                output.warn("the acts after this one need it; they are not played")
+                break
+    good = sum(bool(act["ok"]) for act in told)
+    done = len(told) == len(ACTS) and good == len(ACTS)
+    if output.json:
+        output.emit_json({"ok": done, "acts": told})
+    else:
+        seconds = time.monotonic() - began
+        output.print(f"\n{good} of {len(ACTS)} acts ended as told, in {seconds:.0f} s.", "green" if done else "red")
+        if done:
+            output.print("Next: `keyseat-issuer init` makes an issuer of your own; add --no-sunset to issue today.")
+    context.exit(0 if done else 1)
+
+
+def _as_dict(number: int, act: Act, end: Played) -> dict[str, object]:
+    return {
+        "number": number,
+        "title": act.title,
+        "command": act.command,
+        "expected": str(act.expected),
+        "code": str(end.code),
+        "ok": end.code is act.expected,
+        "what": end.what,
+        "why": act.why,
+        "next": end.next,
+    }
+
+
+def _tell(output: Output, act: Act, end: Played) -> None:
+    right = end.code is act.expected
+    mark = "✓" if right else "✗"
+    allowed = "yes" if end.code is ReasonCode.OK else "no"
+    output.print(f"{_INDENT}{mark} {end.code} ({allowed})", "green" if right else "red")
+    if not right:
+        output.print(f"{_INDENT}  expected: {act.expected}", "red")
+    for label, text in (("what", end.what), ("why", act.why), ("next", end.next)):
+        if text:
+            output.print(
+                textwrap.fill(
+                    text, _WIDTH, initial_indent=f"{_INDENT}{label + ':':<6}", subsequent_indent=f"{_INDENT}      "
+                )
+            )

@@ -1,0 +1,58 @@
+"""`keyseat-issuer demo`: plays through on this machine, touches nothing else, and fails loudly where an act does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+RUN = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
+BROKEN = (
+    "from keyseat_issuer.demo import acts, command; from keyseat_shared.codes import ReasonCode\n"
+    "command.ACTS = (acts.ACTS[0]._replace(expected=ReasonCode.EXPIRED),)\n"
+)
+
+
+def demo(tmp_path: Path, *args: str, before: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the demo where a real issuer, a database and a passphrase file are named in the environment."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    env = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"} | {
+        "KEYSEAT_ISSUER_HOME": str(tmp_path / "real"),
+        "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        "KEYSEAT_PASSPHRASE_FILE": str(tmp_path / "none"),
+        "TMPDIR": str(scratch),
+    }
+    return subprocess.run(
+        [sys.executable, "-c", before + RUN, "demo", *args], capture_output=True, check=False, env=env, text=True
+    )
+
+
+def test_every_act_ends_as_told_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    done = demo(tmp_path, "--json")
+    answer = json.loads(done.stdout)
+    assert [] == [act for act in answer["acts"] if not act["ok"]]
+    assert (0, True, "") == (done.returncode, answer["ok"], done.stderr)
+    codes = {act["code"] for act in answer["acts"]}
+    assert codes >= {
+        "OK", "BAD_SIGNATURE", "MACHINE_MISMATCH", "USER_MISMATCH", "NOT_ANNUAL", "EXPIRY_AFTER_SUBSCRIPTION",
+        "EXPIRY_IN_PAST", "ALREADY_BOUND", "QUOTA_EXCEEDED", "ISSUED_AFTER_SUNSET", "CLOCK_ROLLED_BACK", "EXPIRED",
+    }  # fmt: skip
+    assert ["scratch"] == [path.name for path in tmp_path.iterdir()]
+    assert [] == list((tmp_path / "scratch").iterdir())
+
+
+def test_people_read_what_happened_why_and_what_next(tmp_path: Path) -> None:
+    done = demo(tmp_path)
+    assert 0 == done.returncode
+    assert all(f"\n{number:>3}  " in done.stdout for number in range(1, 24))
+    assert min(done.stdout.count(f"     {label}") for label in ("what:", "why:", "next:")) > 10
+    assert "\x1b" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 120
+
+
+def test_an_act_that_ends_otherwise_fails_the_demo(tmp_path: Path) -> None:
+    done = demo(tmp_path, before=BROKEN)
+    assert 1 == done.returncode
+    assert "expected: EXPIRED" in done.stdout
+    assert "0 of 1 acts ended as told" in done.stdout
