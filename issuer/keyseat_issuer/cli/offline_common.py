@@ -55,9 +55,14 @@ def open_terms() -> "Terms":
     Raises:
         KeyseatError: ``UNREADABLE``, ``TRUST_INVALID``, ``LEDGER_UNAVAILABLE``.
     """
-    trust = load_trust()
+    home = issuer_home()
+    load_trust(home)
     actor, now = open_ledger()
     from keyseat_issuer.ledger.services.offline_values import Terms
+    from keyseat_issuer.trust_history import current_trust
+
+    # Nothing irreversible under rules that a change, cut short by a crash, has already replaced on record.
+    trust = current_trust(home)
 
     return Terms(trust, actor, now)
 
