@@ -1,16 +1,15 @@
 """`org`, `member`, `subscription`, `seat`, `audit` and `migrate` as Customer Success types them, on both databases."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from django.db import connection
-from freezegun import freeze_time
 
 import databases
+from clock import stop_clock
 from databases import Ledger
 from keyseat_issuer.cli import main
 from vendor import Vendor
@@ -21,11 +20,11 @@ ADA, BOB = "ada@example.com", "bob@example.com"
 
 
 @pytest.fixture
-def issuer(ledger: Ledger) -> Iterator[Ledger]:
+def issuer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
     """An issuer with a trust bundle and an empty ledger, on 15 June 2023."""
     (ledger.home / "trust.json").write_bytes(Vendor().bundle_bytes())
-    with freeze_time("2023-06-15T09:30:00Z"):
-        yield ledger
+    stop_clock(monkeypatch, "2023-06-15T09:30:00Z")
+    return ledger
 
 
 @pytest.fixture
@@ -244,9 +243,10 @@ class TestAudit:
 
 
 class TestClock:
-    def test_a_clock_set_back_is_refused_and_named(self, customer: Ledger) -> None:
-        with freeze_time("2023-06-15T09:24:00Z"):
-            found = answer("org", "add", "Late", code=1)
+    def test_a_clock_set_back_is_refused_and_named(self, customer: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+        stop_clock(monkeypatch, "2023-06-15T09:24:00Z")
+
+        found = answer("org", "add", "Late", code=1)
 
         assert ("CLOCK_ROLLED_BACK", "2023-06-15T09:30:00Z") == (found["code"], found["details"]["at"])
 
