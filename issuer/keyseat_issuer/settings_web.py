@@ -111,6 +111,7 @@ SESSION_COOKIE_NAME = "__Host-keyseat-session" if _HTTPS else "keyseat-session"
 CSRF_COOKIE_NAME = "__Host-keyseat-csrf" if _HTTPS else "keyseat-csrf"
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_COOKIE_AGE = 12 * 60 * 60
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"

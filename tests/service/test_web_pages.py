@@ -1,0 +1,266 @@
+"""The pages: who gets in, what is shown to whom, and what a browser is told to forbid."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.core.management import call_command
+from django.test import Client
+from django.urls import get_resolver, reverse
+from freezegun import freeze_time
+
+import shop
+from databases import Ledger
+from keyseat_issuer.ledger.models import Role
+from keyseat_issuer.ledger.services import members
+from keyseat_issuer.web import device, tokens
+from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
+from web_server import PASSWORD, make_account
+
+pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ADA = "ada@example.com"
+CSRF = re.compile(r'name="csrfmiddlewaretoken" value="([^"]+)"')
+
+
+@pytest.fixture(autouse=True)
+def frozen() -> Iterator[None]:
+    with freeze_time(NOW):
+        yield
+
+
+@pytest.fixture
+def browser(ledger: Ledger) -> Client:
+    return Client(enforce_csrf_checks=True)
+
+
+@pytest.fixture
+def ada(ledger: Ledger) -> User:
+    make_account(ADA)
+    return User.objects.get(email=ADA)
+
+
+def post(browser: Client, path: str, form: dict[str, str], **extra: str) -> "tuple[int, str, str]":
+    """Post a page's form as a person does; returns status, address led to, and text."""
+    token = CSRF.findall(browser.get(path).content.decode())[-1]
+    answer = browser.post(path, {**form, "csrfmiddlewaretoken": token}, **extra)
+    return answer.status_code, answer.headers.get("Location", ""), answer.content.decode()
+
+
+def sign_in(browser: Client, email: str = ADA, password: str = PASSWORD, **extra: str) -> "tuple[int, str, str]":
+    return post(browser, "/sign-in", {"login": email, "password": password}, **extra)
+
+
+class TestSigningIn:
+    def test_works_however_the_address_is_capitalised(self, browser: Client, ada: User) -> None:
+        assert (302, "/") == sign_in(browser, "Ada@Example.COM")[:2]
+        assert f"Signed in as <strong>{ADA}</strong>" in browser.get("/").content.decode()
+
+    def test_says_the_same_for_a_wrong_password_and_an_unknown_address(self, browser: Client, ada: User) -> None:
+        wrong, unknown = sign_in(browser, password="wrong"), sign_in(browser, "eve@example.com")
+
+        message = "The email address and/or password you specified are not correct."
+        assert (200, True, True) == (wrong[0], message in wrong[2], message in unknown[2])
+
+    def test_is_refused_after_five_wrong_passwords_even_with_the_right_one(self, browser: Client, ada: User) -> None:
+        for _ in range(5):
+            sign_in(browser, password="wrong")
+
+        assert "Too many failed login attempts" in sign_in(browser)[2]
+
+    def test_cannot_be_guessed_by_pretending_to_be_many_networks(self, browser: Client, ada: User) -> None:
+        texts = [
+            sign_in(browser, f"u{number}@example.com", HTTP_X_FORWARDED_FOR=f"203.0.113.{number}")[2]
+            for number in range(11)
+        ]
+
+        assert [False] * 10 + [True] == ["Too many failed login attempts" in text for text in texts]
+
+    def test_is_impossible_for_a_deactivated_account(self, browser: Client, ada: User) -> None:
+        User.objects.update(is_active=False)
+
+        assert "not correct" in sign_in(browser)[2] or "/account/inactive" in sign_in(browser)[1]
+        assert browser.get("/").status_code == 302
+
+    def test_leads_nowhere_else(self, browser: Client, ada: User) -> None:
+        form = {"login": ADA, "password": PASSWORD, "next": "https://evil.example/"}
+
+        assert (302, "/") == post(browser, "/sign-in", form)[:2]
+
+    def test_needs_the_second_factor_where_there_is_one(self, browser: Client, ada: User) -> None:
+        with freeze_time(NOW):
+            sign_in(browser)
+            activate = "/account/second-factor/totp/activate/"
+            assert 302 == browser.get(activate).status_code  # a password typed just now is asked for again
+            confirmed = post(browser, f"/account/confirm?next={activate}", {"password": PASSWORD, "next": activate})
+            assert (302, activate) == confirmed[:2]
+            page = browser.get(activate).content.decode()
+            secret = re.findall(r'id="authenticator_secret"[^>]*value="([A-Z2-7]+)"', page)[0]
+            # Each visit makes a new secret: the form of this page is the one that counts.
+            form = {"code": totp(secret), "csrfmiddlewaretoken": CSRF.findall(page)[-1]}
+            assert 302 == browser.post(activate, form).status_code
+        assert secret not in str([*Authenticator.objects.values()])
+
+        later = NOW + timedelta(minutes=5)
+        with freeze_time(later):
+            fresh = Client(enforce_csrf_checks=True)
+            assert "/account/second-factor/authenticate/" == sign_in(fresh)[1]
+            assert fresh.get("/").status_code == 302
+            assert "Incorrect code" in post(fresh, "/account/second-factor/authenticate/", {"code": "000000"})[2]
+            done = post(fresh, "/account/second-factor/authenticate/", {"code": totp(secret)})
+            assert (302, "/") == done[:2]
+            assert fresh.get("/").status_code == 200
+
+    def test_clears_out_what_has_expired(self, browser: Client, ada: User) -> None:
+        device.start(client_id="keyseat", scopes=(), device_name="", address=None, now=NOW)
+        tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name="", now=NOW)
+        RateWindow.objects.create(key="old", ends_at=NOW)
+        with freeze_time(NOW + timedelta(days=61)):
+            sign_in(browser)
+
+        assert [0, 0, 0] == [table.objects.count() for table in (DeviceAuthorization, UserToken, RateWindow)]
+
+
+def totp(secret: str) -> str:
+    return format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
+
+
+class TestNobody:
+    def test_signs_up_by_themselves(self, browser: Client) -> None:
+        named = {name for name in get_resolver().reverse_dict if isinstance(name, str)}
+
+        assert not {name for name in named if "signup" in name or name == "account_email"}
+        assert [404, 404] == [browser.get(path).status_code for path in ("/signup", "/accounts/signup/")]
+
+    def test_sees_a_page_without_signing_in_but_the_few_that_must_be_open(self, browser: Client) -> None:
+        open_to_all = {
+            "account_login",
+            "account_inactive",
+            "account_reset_password",
+            "account_reset_password_done",
+            "account_reset_password_from_key_done",
+            "invitation_link",
+            "invitation",
+            "oauth_device",
+            "oauth_token",
+            "oauth_revoke",
+        }
+        found = set()
+        for name in get_resolver().reverse_dict:
+            arguments = {
+                "end_client": ["0190b6a0-0000-7000-8000-000000000000"],
+                "account_reset_password_from_key": ["1", "x"],
+            }
+            if isinstance(name, str):
+                answer = browser.get(reverse(name, args=arguments.get(name, [])))
+                if not (answer.status_code == 302 and answer.headers["Location"].startswith("/sign-in")):
+                    found.add(name)
+
+        assert found - {"account_reset_password_from_key"} == open_to_all
+
+
+class TestAPersonsHome:
+    def test_shows_their_organisations_and_nobody_elses(self, browser: Client, ada: User) -> None:
+        org = shop.organization("Example Organisation", ADA, now=NOW)
+        shop.organization("Secret Organisation", now=NOW)
+        shop.subscribe(org, {"KSE": 2}, starts_at=NOW, ends_at=NOW.replace(year=2027), now=NOW)
+        shop.assign(org, "KSE", ADA, now=NOW)
+        with freeze_time(NOW):
+            sign_in(browser)
+            page = browser.get("/").content.decode()
+
+        assert "Example Organisation" in page
+        assert "KSE: assigned to you" in page
+        assert "Secret" not in page
+
+    def test_escapes_names(self, browser: Client, ada: User) -> None:
+        org = shop.organization("<script>alert(1)</script>", now=NOW)
+        members.add_members(org, [ADA], Role.MEMBER, actor="test", now=NOW)
+        sign_in(browser)
+
+        assert "<script>alert" not in browser.get("/").content.decode()
+
+    def test_signs_a_program_out(self, browser: Client, ada: User) -> None:
+        pair = tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name="build-7", now=NOW)
+        sign_in(browser)
+        page = browser.get("/").content.decode()
+        assert "build-7" in page
+        [path] = re.findall(r'action="(/clients/[^"]+)"', page)
+        token = CSRF.findall(page)[-1]
+
+        assert 302 == browser.post(path, {"csrfmiddlewaretoken": token}).status_code
+        assert tokens.authenticate(pair.access_token, NOW) is None
+
+    def test_signs_no_other_persons_program_out(self, browser: Client, ada: User) -> None:
+        make_account("eve@example.com")
+        pair = tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name="", now=NOW)
+        sign_in(browser, "eve@example.com")
+        token = CSRF.findall(browser.get("/").content.decode())[-1]
+        path = reverse("end_client", args=[ada.client_sign_ins.get().pk])
+
+        assert 404 == browser.post(path, {"csrfmiddlewaretoken": token}).status_code
+        assert tokens.authenticate(pair.access_token, NOW) is not None
+
+    def test_changing_the_password_signs_programs_out(self, browser: Client, ada: User) -> None:
+        pair = tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name="", now=NOW)
+        sign_in(browser)
+        new = "an even better horse"
+        form = {"oldpassword": PASSWORD, "password1": new, "password2": new}
+
+        assert 302 == post(browser, "/account/password", form)[0]
+        assert tokens.authenticate(pair.access_token, NOW) is None
+        assert browser.get("/").status_code == 200
+
+
+class TestABrowser:
+    def test_is_told_to_load_nothing_from_elsewhere_and_to_keep_nothing(self, browser: Client) -> None:
+        headers = browser.get("/sign-in").headers
+
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        expected = {
+            "X-Content-Type-Options": "nosniff",
+            "X-Frame-Options": "DENY",
+            "Referrer-Policy": "same-origin",
+            "Cross-Origin-Opener-Policy": "same-origin",
+        }
+        assert expected == {name: headers[name] for name in expected}
+        assert "no-store" in headers["Cache-Control"]
+
+    def test_gets_cookies_that_scripts_cannot_read(self, browser: Client, ada: User) -> None:
+        sign_in(browser)
+
+        assert {"keyseat-session", "keyseat-csrf"} == set(browser.cookies)
+        assert all(cookie["httponly"] and cookie["samesite"] == "Lax" for cookie in browser.cookies.values())
+
+    def test_under_a_foreign_host_name_gets_nothing(self, browser: Client) -> None:
+        assert 400 == browser.get("/sign-in", HTTP_HOST="evil.example").status_code
+
+
+def test_djangos_own_deployment_checks_have_nothing_to_say_about_an_https_server(ledger: Ledger) -> None:
+    program = (
+        "from keyseat_issuer.web import start; start.setup(); from django.core.management import call_command;"
+        "call_command('check', deploy=True, fail_level='WARNING')"
+    )
+    env = {
+        **os.environ,
+        **ledger.env,
+        "KEYSEAT_PUBLIC_URL": "https://license.example.com",
+        "KEYSEAT_TRUSTED_PROXIES": "1",
+        "KEYSEAT_SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz-0123456789abcdefghijklmnopqrstuvwxyz",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_the_migrations_hold_what_the_models_say(ledger: Ledger) -> None:
+    call_command("makemigrations", "web", "--check", "--dry-run", verbosity=0)
