@@ -47,13 +47,18 @@ def customer(*, kse: int = 3, kre: int = 3, name: str = NAME) -> Organization:
     return made
 
 
-def request(product: str = "KSE", **changes: Any) -> OfflineRequest:
+def request(product: str = "KSE", **changes: Any) -> OfflineRequest:  # noqa: ANN401 - any field of the request
     """Return a request for Ada's laptop (or for a KRE session on it)."""
     given: dict[str, Any] = {"machine_id": str(MACHINE), "user": ADA if product == "KSE" else None} | changes
     return OfflineRequest(given.pop("organization", NAME), product, **given)
 
 
-def issue(product: str = "KSE", now: datetime = shop.NOW, vendor: Vendor = VENDOR, **changes: Any) -> IssuedLicense:
+def issue(
+    product: str = "KSE",
+    now: datetime = shop.NOW,
+    vendor: Vendor = VENDOR,
+    **changes: Any,  # noqa: ANN401 - any field of the request
+) -> IssuedLicense:
     """Issue a licence."""
     return offline.issue(request(product, **changes), terms(now, vendor))
 
