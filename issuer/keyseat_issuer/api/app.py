@@ -108,11 +108,11 @@ def respond(error: KeyseatError, request: Request) -> Response:
     return Response(body, status, headers_of(error, status), MEDIA_TYPE)
 
 
-def _on_refusal(request: Request, error: Exception) -> Response:
+async def _on_refusal(request: Request, error: Exception) -> Response:
     return respond(_as(KeyseatError, error), request)
 
 
-def _on_http(request: Request, error: Exception) -> Response:
+async def _on_http(request: Request, error: Exception) -> Response:
     """Answer what the framework refuses: unknown paths, wrong methods, bodies it cannot read."""
     failure = _as(HTTPException, error)
     if failure.status_code == HTTPStatus.NOT_FOUND:
@@ -129,7 +129,7 @@ def _on_http(request: Request, error: Exception) -> Response:
     return respond(refusal, request)
 
 
-def _on_invalid(request: Request, error: Exception) -> Response:
+async def _on_invalid(request: Request, error: Exception) -> Response:
     """Answer a request whose fields are wrong; the values stay out, they may be secrets."""
     failure = _as(RequestValidationError, error)
     wrong = [
@@ -150,7 +150,7 @@ def _on_invalid(request: Request, error: Exception) -> Response:
     return respond(refusal, request)
 
 
-def _on_bug(request: Request, _error: Exception) -> Response:
+async def _on_bug(request: Request, _error: Exception) -> Response:
     return respond(internal_error(), request)
 
 

@@ -85,6 +85,9 @@ def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
         backlog=_BACKLOG,
     )
     server = uvicorn.Server(config)
+    # uvicorn raises the signal that stopped it once more at the end; being asked to stop is no failure.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
     server.run(sockets=[sock])
     return 0 if server.started else 1
 
@@ -125,8 +128,6 @@ class _Supervisor:
             return
         code = 1
         try:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
             code = _serve_here(self._sock, self._make_app)
         finally:
             sys.stdout.flush()

@@ -7,8 +7,8 @@ from uuid import UUID
 from keyseat_issuer.api.auth import Authenticator, Caller
 from keyseat_issuer.api.calls import JSON_TYPE, Answer, Call, invalid
 from keyseat_issuer.api.frame import Lane
-from keyseat_issuer.ledger.services.session_desk import Ended, Reply, SessionDesk, Signed, parse_session_id
-from keyseat_issuer.ledger.services.session_values import Acquire, Release, ReleasePrevious, Renew
+from keyseat_issuer.ledger.services.session_desk import Reply, SessionDesk, Signed, parse_session_id
+from keyseat_issuer.ledger.services.session_values import Acquire, Ended, Release, ReleasePrevious, Renew
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -86,7 +86,7 @@ class SessionRoutes:
         caller = await self._caller(call)
         body = loads_object(call.body)
         reply = await self._desk.ask(ReleasePrevious(caller.holder, _product(body), _machine_id(body)))
-        return Answer.of({"released": reply.count if isinstance(reply, Ended) else 0})
+        return Answer.of({"released": reply.sessions if isinstance(reply, Ended) else 0})
 
     async def _caller(self, call: Call) -> Caller:
         caller = await self._authenticator.caller(call.token, call.client)

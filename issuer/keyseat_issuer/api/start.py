@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable
+from typing import cast
 
 from keyseat_issuer.api.calls import App
-from keyseat_issuer.database import require_ready
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_issuer.web import start
 from keyseat_issuer.web.public_url import trusted_proxies
+from keyseat_issuer.web.secret import ensure_secret
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
@@ -28,8 +29,8 @@ def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) 
     home = issuer_home()
     load_trust(home, allow_example_keys=allow_example_keys)
     proxies = trusted_proxies()
-    start.setup()
-    require_ready()
+    ensure_secret()
+    start.require_ready()
     from django.db import connections  # noqa: PLC0415 - Django is set up now
 
     connections.close_all()
@@ -62,7 +63,6 @@ def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) 
 
 
 def _web() -> App:
-    from django.core.asgi import get_asgi_application  # noqa: PLC0415 - when the first page is asked for
+    from keyseat_issuer.web import asgi  # noqa: PLC0415 - when the first page is asked for
 
-    app: App = get_asgi_application()
-    return app
+    return cast("App", asgi.build())

@@ -136,6 +136,13 @@ def list_keys(organization: Organization | None) -> list[ApiKey]:
     return list(rows if organization is None else rows.filter(organization=organization))
 
 
+def state(row: ApiKey, now: datetime) -> str:
+    """Return ``active``, ``expired`` or ``revoked``."""
+    if row.revoked_at is not None:
+        return "revoked"
+    return "expired" if row.expires_at is not None and now >= row.expires_at else "active"
+
+
 def revoke_key(organization: Organization | None, prefix: str, *, actor: str, now: datetime) -> ApiKey:
     """Revoke a key, named by its prefix (or by the whole text); its sessions run until their leases end.
 

@@ -27,6 +27,7 @@ from keyseat_issuer.ledger.services.offline_values import (
     Terms,
     no_progress,
 )
+from keyseat_issuer.ledger.services.sessions import end_converted
 from keyseat_shared.envelope import LICENSE_TYPE
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade
@@ -207,6 +208,7 @@ class _Run:
             Allocation.objects.filter(pk__in=seats[start : start + _CHUNK]).update(
                 released_at=self.at, ending=Ending.CONVERTED
             )
+            end_converted(seats[start : start + _CHUNK], self.at)
 
     def refusals(self, outcomes: Sequence[Outcome]) -> list[audit.NewEvent]:
         """Return the audit events of the requests that were refused."""

@@ -97,9 +97,9 @@ def candidates(wanted: Collection[tuple[UUID, str]], now: datetime) -> dict[tupl
         )
     )
     found: dict[tuple[UUID, str], list[Candidate]] = {}
-    for product, *rest in rows:
-        candidate = Candidate(*rest)
-        found.setdefault((candidate.organization_id, product), []).append(candidate)
+    for product, pool_id, seats, ends_at, organization_id, name in rows:
+        candidate = Candidate(pool_id, seats, ends_at, organization_id, name)
+        found.setdefault((organization_id, product), []).append(candidate)
     return found
 
 

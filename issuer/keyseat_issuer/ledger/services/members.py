@@ -16,11 +16,13 @@ from keyseat_issuer.ledger.models import (
     OfflineLicense,
     Organization,
     Role,
+    SessionEnding,
 )
 from keyseat_issuer.ledger.models.organizations import MAX_EMAIL
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.naming import shorten, unknown
 from keyseat_issuer.ledger.services.organizations import lock_organization
+from keyseat_issuer.ledger.services.sessions import end_for, pools_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -187,13 +189,14 @@ def _free_seats(organization: Organization, email: str, now: datetime) -> int:
         kind=AllocationKind.NAMED,
         released_at__isnull=True,
     )
-    locked = pools.lock_pools(list(held.values_list("pool_id", flat=True)))
+    locked = pools.lock_pools({*held.values_list("pool_id", flat=True), *pools_of(organization, now)})
     by_id = {pool.pk: pool for pool in locked}
     freed = 0
     # Read again: under the locks nobody moves these seats any more.
     for allocation in held.filter(pool_id__in=by_id):
         pools.give_back(by_id[allocation.pool_id], allocation, now, Ending.MEMBER_REMOVED)
         freed += 1
+    end_for(organization, SessionEnding.MEMBER_REMOVED, locked, now, emails=[email])
     return freed
 
 

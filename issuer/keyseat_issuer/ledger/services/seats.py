@@ -13,12 +13,14 @@ from keyseat_issuer.ledger.models import (
     Organization,
     Pool,
     SeatKind,
+    SessionEnding,
     Term,
 )
 from keyseat_issuer.ledger.models.seats import MAX_QUOTA
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.organizations import lock_organization
+from keyseat_issuer.ledger.services.sessions import end_for
 from keyseat_issuer.ledger.services.subscriptions import active_pools
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -109,6 +111,7 @@ def unassign(
         for email in wanted:
             allocation = held[email]
             pools.give_back(locked[allocation.pool_id], allocation, at, Ending.UNASSIGNED)
+        end_for(organization, SessionEnding.UNASSIGNED, locked.values(), at, product=product, emails=wanted)
         audit.append_many(
             [
                 audit.NewEvent(
@@ -151,6 +154,7 @@ def transfer(
         pool = locked[given.pool_id]
         pools.give_back(pool, given, at, Ending.TRANSFERRED)
         taken = pools.take(pool, AllocationKind.NAMED, receiver, expires_at=None, now=at, limit_assigned=False)
+        end_for(organization, SessionEnding.SEAT_MOVED, locked.values(), at, product=product, emails=[giver])
         audit.append(
             actor=actor,
             action="seat.transferred",

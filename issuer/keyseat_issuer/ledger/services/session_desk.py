@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
+from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
 from keyseat_issuer.database import explain, unavailable
 from keyseat_issuer.ledger.services.leases import process
@@ -98,7 +98,7 @@ class SessionDesk:
         if self._busy:
             self._idle.clear()
             await self._idle.wait()
-        await asyncio.get_running_loop().run_in_executor(self._thread, connection.close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, connections.close_all)
         self._thread.shutdown(wait=False)
 
     def _begin(self) -> None:

@@ -78,7 +78,7 @@ class Grant(NamedTuple):
 class Ended(NamedTuple):
     """How many sessions a release ended."""
 
-    count: int
+    sessions: int
 
 
 Outcome = Grant | Ended | KeyseatError

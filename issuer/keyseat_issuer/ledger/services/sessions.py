@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 
-from keyseat_issuer.ledger.models import Lease, Organization, Pool, SessionEnding
+from keyseat_issuer.ledger.models import Allocation, Lease, Organization, Pool, SessionEnding
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -124,3 +124,22 @@ def end_for(
     for pool_id in {row.pool_id for row in ended if row.seats}:
         by_id[pool_id].save(update_fields=("used",))
     return [row for row in ended if row.ending == ending]
+
+
+def end_converted(allocations: Iterable[UUID], now: datetime) -> int:
+    """End the sessions of users whose assigned seats (allocations) become offline licences; return how many.
+
+    They hold no seat of their own, so no counter changes. Call under the pools' locks.
+    """
+    converted = Allocation.objects.filter(pk__in=list(allocations), pool=OuterRef("pool"), holder=OuterRef("holder"))
+    running = Lease.objects.filter(Exists(converted), seats=0, ended_at__isnull=True, expires_at__gt=now)
+    return running.update(ended_at=now, ending=SessionEnding.CONVERTED)
+
+
+def pools_of(organization: Organization, now: datetime) -> list[UUID]:
+    """Return the pools in which sessions of an organisation can run, to be locked before a member's sessions end.
+
+    All of them: one that starts while we wait for the locks may be in any.
+    """
+    pools = Pool.objects.filter(subscription__organization=organization, subscription__ends_at__gt=now)
+    return list(pools.values_list("pk", flat=True))

@@ -1,0 +1,55 @@
+"""Sessions as an administrator sees them: the list of live ones, and ending some by force."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from keyseat_issuer.ledger.models import Lease, Organization, SessionEnding
+from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services.sessions import end_for
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+
+def list_sessions(
+    organization: Organization, now: datetime, *, product: str | None = None, most: int = 1000
+) -> list[Lease]:
+    """Return live sessions, the one that started last first."""
+    rows = Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
+    if product is not None:
+        rows = rows.filter(product=product)
+    return list(rows.order_by("-started_at", "pk")[:most])
+
+
+def force_release(organization: Organization, session_ids: Sequence[UUID], *, actor: str, now: datetime) -> list[Lease]:
+    """End sessions at once, whoever holds them; all of them or none.
+
+    The seats are free when this returns. A client learns it at its next renewal; until its lease runs out it may go on.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` where one is not a session of this organisation. Sessions that are over stay so.
+    """
+    wanted = sorted(set(session_ids))
+    subject = ", ".join(str(pk) for pk in wanted)
+    with audit.act("session.ended", actor=actor, organization=organization, subject=subject, now=now) as at:
+        rows = Lease.objects.filter(organization=organization, pk__in=wanted)
+        pool_ids = list(rows.values_list("pool_id", flat=True))
+        if len(pool_ids) != len(wanted):
+            raise KeyseatError(ReasonCode.NOT_FOUND, "there is no such session in this organisation")
+        ended = end_for(organization, SessionEnding.FORCED, pools.lock_pools(set(pool_ids)), at, session_ids=wanted)
+        audit.append_many(
+            [ended_event(row) for row in ended],
+            actor=actor,
+            now=at,
+        )
+    return ended
+
+
+def ended_event(row: Lease) -> audit.NewEvent:
+    """Return the audit event of a session that ended."""
+    return audit.NewEvent(
+        "session.ended",
+        str(row.pk),
+        {"product": row.product, "holder": row.holder, "reason": row.ending},
+        row.organization_id,
+    )
