@@ -206,6 +206,12 @@ class TestSeats:
         assert (2, 1, 1) == tuple(found["pools"][0][name] for name in ("quota", "used", "available"))
         assert [(ADA, "named")] == [(seat["holder"], seat["kind"]) for seat in found["seats"]]
 
+    def test_bytes_that_are_no_text_are_refused_and_recorded(self, customer: Ledger) -> None:
+        found = answer("seat", "assign", ORG, "KSE", "\udcff\x1b[31m@example.com", code=2)
+
+        assert "INVALID_INPUT" == found["code"]
+        assert "seat.assigned.refused" == answer("audit", "list", "--limit", "1")["events"][0]["action"]
+
     def test_no_address_on_standard_input_is_wrong_usage(self, customer: Ledger) -> None:
         assert "INVALID_INPUT" in told("seat", "assign", ORG, "KSE", "-", stdin="\n", code=2)
 

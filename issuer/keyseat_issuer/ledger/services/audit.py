@@ -6,6 +6,7 @@ row cannot be changed, removed, added or moved without breaking the chain at tha
 
 import contextlib
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -132,7 +133,7 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
             action=event.action,
             organization_id=event.organization_id,
             subject=clean(event.subject, _MAX_SUBJECT),
-            details=dumps_compact(event.details).decode(),
+            details=_as_text(event.details),
             previous=digest,
         )
         row.digest = digest = row_digest(row)
@@ -183,6 +184,12 @@ def row_digest(row: AuditEvent) -> str:
         ]
     )
     return hashlib.sha256(row.previous.encode() + content).hexdigest()
+
+
+def _as_text(details: Mapping[str, object]) -> str:
+    """Write details as JSON; bytes of a command line that are no text are kept as ``?``."""
+    written = json.dumps(details, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return written.encode("utf-8", "replace").decode()
 
 
 def clean(text: str, most: int) -> str:

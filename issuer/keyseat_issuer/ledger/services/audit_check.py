@@ -222,7 +222,7 @@ def _license_faults(row: OfflineLicense, issued: str | None) -> Iterator[str]:
         "subscription": (str(row.pool.subscription_id), payload.subscription_id),
         "user": (row.user or None, payload.user),
         "machine ID": (row.machine_id, payload.machine_id),
-        "sessions": (row.sessions, payload.sessions),
+        "number of sessions": (row.sessions, payload.sessions),
         "time of issue": (row.issued_at, payload.issued_at),
         "expiry": (row.expires_at, payload.expires_at),
     }
