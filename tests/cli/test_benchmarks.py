@@ -1,0 +1,52 @@
+"""The benchmarks run and say what they measured; how fast anything is, is nothing a test could tell."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "run.py"
+
+
+def run(*options: str) -> str:
+    done = subprocess.run(
+        [sys.executable, SCRIPT, "--quick", *options], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def report() -> dict[str, Any]:
+    return json.loads(run("--json"))
+
+
+def test_each_row_of_the_design_is_measured_against_its_baseline(report: dict[str, Any]) -> None:
+    expected = [
+        ("verify in process", "bare Ed25519 verify", 1.25, {"PyJWT decode"}),
+        ("repeated client.check()", "bare Ed25519 verify", 0.1, set()),
+        ("launch → verdict of keyseat verify", "bare python", 4.6, {"PyJWT script, no probe"}),
+        ("keyseat machine-id", "bare python", 2.6, {"py-machineid"}),
+        ("batch issue of 20, per licence", "bare Ed25519 sign", 10, {"PyJWT encode, nothing stored"}),
+    ]
+    found = [(row["what"], row["baseline"], row["limit"], set(row["peers"])) for row in report["rows"]]
+    assert expected == found
+
+
+def test_each_ratio_lies_between_its_extremes_and_is_judged_by_the_limit(report: dict[str, Any]) -> None:
+    for row in report["rows"]:
+        for ratio in (row["ours"], *row["peers"].values()):
+            assert 0 < ratio["low"] <= ratio["high"]
+            assert ratio["median"] > 0
+        assert row["passes"] == (row["ours"]["median"] <= row["limit"])
+        assert row["baseline_seconds"] > 0
+
+
+def test_one_row_can_be_asked_for_and_is_printed_as_a_table() -> None:
+    printed = run("--only", "verify")
+    assert "verify in process" in printed
+    assert "PyJWT decode" in printed
+    assert "machine-id" not in printed
