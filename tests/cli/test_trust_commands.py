@@ -19,8 +19,9 @@ from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer import creation
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
-from keyseat_shared.instants import now_utc
+from keyseat_shared.instants import format_instant, now_utc
 from keyseat_shared.trust import COMPROMISED, RETIRED, TrustBundle
+from vendor import MACHINE
 
 MODULE = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 
@@ -293,3 +294,28 @@ class TestPolicy:
         assert 2 == result.exit_code
         assert message in result.stderr
         assert 1 == load_trust(made).version
+
+    def test_rules_that_would_end_licences_in_use_need_a_confirmation(self, made: Path) -> None:
+        answer("policy", "set", "--no-sunset")
+        now = now_utc()
+        start = now.replace(month=1, day=1, hour=0, minute=0, second=0)
+        answer("org", "add", "Acme")
+        answer("member", "add", "Acme", "ada@example.com", "--role", "member")
+        answer(
+            "subscription", "add", "Acme", "--term", "annual", "--starts", format_instant(start), "--product", "KSE=2"
+        )
+        issue = ("offline", "issue", "Acme", "KSE", "--user", "ada@example.com", "--machine-id", str(MACHINE))
+        answer(*issue, "--out", str(made.parent), "--yes")
+        sunset = format_instant(start)
+        for harsh in (
+            ("--sunset", sunset),
+            ("--eligible-term", "monthly"),
+        ):
+            result = run("policy", "set", *harsh)
+            assert 1 == result.exit_code
+            assert "refuse 1 offline licence" in result.stderr
+            assert 2 == load_trust(made).version
+        answer("policy", "set", "--lease-ttl", "7200")
+        assert 4 == answer("policy", "set", "--sunset", sunset, "--yes")["trust_version"]
+        # What has ended already is no reason to ask again.
+        assert 5 == answer("policy", "set", "--lease-ttl", "7300")["trust_version"]

@@ -16,6 +16,7 @@ from keyseat_issuer.cli.trust_options import (
 from keyseat_issuer.home import load_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import now_utc
 from keyseat_shared.keys import ED25519, ML_DSA_65
 from keyseat_shared.policy import EVIDENCE_KINDS, Policy, Product
 
@@ -85,6 +86,7 @@ def show(output: Output) -> None:
     multiple=True,
     help="Signatures that every licence and lease must carry. Repeatable; replaces the list.",
 )
+@click.option("--yes", is_flag=True, help="Do not ask, even where licences in use would be refused.")
 @admin_options
 @pass_output
 def set_policy(
@@ -98,12 +100,13 @@ def set_policy(
     forbidden: tuple[str, ...],
     products: tuple[str, ...],
     signatures: tuple[str, ...],
+    yes: bool,
     passphrase_file: str | None,
     root_folder: Path | None,
 ) -> None:
     """Change rules, in a new version of the trust bundle. What is not named stays as it is.
 
-    Licences issued before stay valid until their own expiry as long as they keep to the new rules.
+    Clients apply the new rules to licences issued before as well: where that would end some, you are asked first.
     """
     before = load_trust()
     old = before.policy
@@ -121,7 +124,9 @@ def set_policy(
     changes = _changes(old, new)
     if required != before.signatures_required:
         changes["signatures"] = (", ".join(before.signatures_required), ", ".join(required))
-    trust = open_admin(output, passphrase_file, root_folder).set_policy(new, required)
+    admin = open_admin(output, passphrase_file, root_folder)
+    _confirm(output, old, new, stricter=set(required) > set(before.signatures_required), yes=yes)
+    trust = admin.set_policy(new, required)
 
     def human() -> None:
         output.print(f"The trust bundle is version {trust.version} now. What changed:")
@@ -130,8 +135,22 @@ def set_policy(
         output.say("Next: `keyseat-issuer trust export FILE` writes the version that clients should get.")
 
     output.emit({"trust_version": trust.version, "policy": new.to_dict(), "digest": new.digest()}, human)
-    if set(required) - set(before.signatures_required):
-        output.warn("clients that have this version refuse earlier licences that lack the new signature")
+
+
+def _confirm(output: Output, old: Policy, new: Policy, *, stricter: bool, yes: bool) -> None:
+    """Ask before a change that ends licences in use."""
+    from keyseat_issuer.policy_effects import count_active, count_ended
+
+    now = now_utc()
+    # A signature that earlier licences do not carry.
+    ended = count_active(now) if stricter else count_ended(old, new, now)
+    if ended:
+        output.confirm(
+            "Go on?",
+            "refuse",
+            yes=yes,
+            consequence=f"Clients that get this version will refuse {ended} offline licence(s) that hold today.",
+        )
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
