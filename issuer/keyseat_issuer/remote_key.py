@@ -1,5 +1,7 @@
 """Keys in an HSM, a cloud KMS or a vault, through securesystemslib's `Signer` and its private key URIs."""
 
+from importlib.metadata import entry_points
+
 from securesystemslib.exceptions import Error as SecureSystemsError
 from securesystemslib.signer import (  # type: ignore[attr-defined]  # its public names, but it has no __all__
     SIGNER_FOR_URI_SCHEME,
@@ -11,6 +13,9 @@ from keyseat_issuer.keystore import Passphrase, ask
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.keys import ED25519, SIGNATURE_SIZE, PublicKey
+
+ENTRY_POINTS = "keyseat.signers"
+"""Entry point group in which an installed package offers a ``Signer`` class under the name of its URI scheme."""
 
 _NEXT = "Check the URI, that the device or service is reachable, and its credentials."
 
@@ -48,7 +53,7 @@ class RemoteKey:
 
 
 def open_remote_key(uri: str, public: PublicKey, passphrase: Passphrase) -> RemoteKey:
-    """Open the key a URI names (``hv:``, ``gcpkms:``, or a scheme registered with securesystemslib).
+    """Open the key a URI names (``hv:`` of securesystemslib, or the scheme of an installed package).
 
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE``, or ``INVALID_INPUT`` for an unknown scheme or a key that is not Ed25519.
@@ -56,14 +61,8 @@ def open_remote_key(uri: str, public: PublicKey, passphrase: Passphrase) -> Remo
     scheme = uri.partition(":")[0]
     if public.algorithm != ED25519:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "a key outside this machine must be an Ed25519 key")
-    if scheme not in SIGNER_FOR_URI_SCHEME:
-        raise KeyseatError(
-            ReasonCode.INVALID_INPUT,
-            f"there is no signer for {scheme!r} URIs",
-            details={"known": sorted(SIGNER_FOR_URI_SCHEME)},
-        )
     try:
-        signer = Signer.from_priv_key_uri(uri, as_sslib_key(public), lambda _name: ask(passphrase))
+        signer = _signer_class(scheme).from_priv_key_uri(uri, as_sslib_key(public), lambda _name: ask(passphrase))
     except (SecureSystemsError, OSError, ValueError, RuntimeError, ImportError) as error:
         raise KeyseatError(
             ReasonCode.KEY_UNAVAILABLE,
@@ -71,6 +70,23 @@ def open_remote_key(uri: str, public: PublicKey, passphrase: Passphrase) -> Remo
             next_step=_NEXT,
         ) from None
     return RemoteKey(public, signer)
+
+
+def _signer_class(scheme: str) -> type[Signer]:
+    """Return the class for a URI scheme: securesystemslib's, or one that an installed package offers."""
+    found: type[Signer] | None = SIGNER_FOR_URI_SCHEME.get(scheme)
+    if found is not None:
+        return found
+    offered = {entry.name: entry for entry in entry_points(group=ENTRY_POINTS)}
+    if scheme not in offered:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"there is no signer for {scheme!r} URIs",
+            details={"known": sorted({*SIGNER_FOR_URI_SCHEME, *offered})},
+            next_step=f"Install the package that brings it (entry point group {ENTRY_POINTS!r}).",
+        )
+    found = offered[scheme].load()
+    return found
 
 
 def as_sslib_key(public: PublicKey) -> SSlibKey:

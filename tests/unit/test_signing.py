@@ -1,6 +1,7 @@
 """Envelopes as the issuer signs them: read by others, signed by the right keys, also by keys elsewhere."""
 
 import json
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -168,6 +169,18 @@ class TestKeysElsewhere:
         with pytest.raises(KeyseatError, match="cannot open the key") as caught:
             store.open(KEY.public, "wrong")
         assert bytes(range(32)).hex() not in str(caught.value)
+
+    def test_an_installed_package_can_bring_a_scheme(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        site = tmp_path / "site"
+        (site / "box-1.0.dist-info").mkdir(parents=True)
+        (site / "box-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: box\nVersion: 1.0\n")
+        (site / "box-1.0.dist-info" / "entry_points.txt").write_text("[keyseat.signers]\nbox = box:Box\n")
+        (site / "box.py").write_text("from test_signing import Vault as Box\n")
+        monkeypatch.syspath_prepend(site)
+        monkeypatch.setitem(sys.modules, "test_signing", sys.modules[__name__])
+        store = KeyStore(tmp_path)
+        store.save_uri("license", KEY.public, "box:" + bytes(range(32)).hex())
+        assert KEY.sign(b"message") == store.open(KEY.public, PASSPHRASE).sign(b"message")
 
     def test_an_unknown_scheme_lists_the_known_ones(self, tmp_path: Path) -> None:
         store = KeyStore(tmp_path)
