@@ -12,8 +12,10 @@ TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interprete
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_IMAGE_FILESYSTEMS = ("overlay", "fuse-overlayfs", "fuse.fuse-overlayfs", "aufs", "9p-gvisor")
-_CGROUP_WORDS = ("docker", "kubepods", "libpod", "containerd", "lxc", "crio", "garden", "buildkit")
+# Layers of an image, and folders that a host shares into a microVM (Kata, gVisor).
+_IMAGE_FILESYSTEMS = ("overlay", "fuse-overlayfs", "fuse.fuse-overlayfs", "aufs", "virtiofs", "9p")
+_HEX = frozenset("0123456789abcdef")
+_CONTAINER_ID = 64  # hexadecimal digits, in Docker, Podman, containerd and CRI-O alike
 
 # Vendor and product names of DMI, lower case, that hypervisors and clouds give (as systemd-detect-virt(1) knows them).
 _VIRTUAL_WORDS = (
@@ -43,9 +45,22 @@ def container_signals(source: Source, mounts: "list[Mount]") -> "tuple[str, ...]
     engine = _read(source, "/run/systemd/container") or _from_first_process(source)
     if engine:
         signals.append(f"container={engine}")
-    groups = _read(source, "/proc/self/cgroup")
-    signals += [f"cgroup {word}" for word in _CGROUP_WORDS if f"/{word}" in groups or f"{word}-" in groups][:1]
+    if _is_container_cgroup(_read(source, "/proc/self/cgroup")):
+        signals.append("cgroup")
     return tuple(signals)
+
+
+def _is_container_cgroup(groups: str) -> bool:
+    """Say whether control groups are a container's; a service of the host that is merely called docker is none."""
+    for line in groups.splitlines():
+        parts = line.split("/")
+        for before, part in zip(parts, parts[1:], strict=False):  # noqa: RUF007 - itertools is not loaded here
+            tail = part.removesuffix(".scope").rpartition("-")[2].rpartition(":")[2]
+            if len(tail) == _CONTAINER_ID and _HEX.issuperset(tail):
+                return True
+            if before == "lxc" or part.startswith(("kubepods", "lxc.payload")):
+                return True
+    return False
 
 
 def _read(source: Source, path: str) -> str:

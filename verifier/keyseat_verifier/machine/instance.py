@@ -165,8 +165,9 @@ def _host_id(source: Source, findings: Findings, path: str) -> bool:
     A file that belongs to the image, or that the container could write, would say nothing about the host.
     """
     where = "host id file"
-    mount = mount_of(read_mounts(source), os.path.normpath(path))
-    if mount is None or mount.point == "/" or mount.filesystem.startswith(("overlay", "fuse-overlayfs", "tmpfs")):
+    mounts = read_mounts(source)
+    mount, root = mount_of(mounts, os.path.normpath(path)), mount_of(mounts, "/")
+    if mount is None or mount.point == "/" or mount.filesystem == "tmpfs" or (root and mount.device == root.device):
         findings.note("instance", where, REJECTED, "not a mount from the host")
         return False
     if "ro" not in mount.options:

@@ -25,6 +25,8 @@ _ASSIGNED_PERMANENTLY = "0"  # NET_ADDR_PERM of <linux/netdevice.h>
 # A container's own root is a layer of an image, but these files are bind mounts from the disk that holds its engine.
 _BOUND_FROM_HOST = ("/etc/hostname", "/etc/resolv.conf", "/etc/hosts")
 _MAX_DEPTH = 8
+_ADDRESS_DIGITS = 12
+_HEX = frozenset("0123456789abcdef")
 
 
 def probe_linux(source: Source, findings: Findings) -> None:
@@ -71,11 +73,17 @@ def _adapters(source: Source, findings: Findings) -> None:
             continue
         reason = _why_no_adapter(source, name, wsl=wsl)
         if reason:
-            findings.note("nic", name, REJECTED, reason)
+            findings.note("nic", _shown(name), REJECTED, reason)
             continue
-        findings.attempt("nic", name, canonical.mac, _permanent_address, source, name)
+        findings.attempt("nic", _shown(name), canonical.mac, _permanent_address, source, name)
     if not any(note.kind == "nic" for note in findings.notes):
         findings.note("nic", "/sys/class/net", ABSENT, "no network adapter")
+
+
+def _shown(name: str) -> str:
+    """Return an interface's name for notes: names like enx9c2dcd314fa0 are the address itself (systemd.net-naming)."""
+    is_address = len(name) > _ADDRESS_DIGITS and set(name[-_ADDRESS_DIGITS:]) <= _HEX
+    return name[:-_ADDRESS_DIGITS] + "..." if is_address else name
 
 
 def _why_no_adapter(source: Source, name: str, *, wsl: bool) -> str:  # noqa: PLR0911 - a return for each reason
@@ -189,7 +197,8 @@ def _disks_under(source: Source, path: str, depth: int) -> "list[str]":
     except OSError:
         below = []
     if not below:
-        return [] if "/virtual/" in path else [path]
+        # Loop and RAM devices are no hardware; the head of an NVMe with several paths is, although it lives there too.
+        return [] if "/virtual/" in path and "/nvme-subsystem/" not in path else [path]
     return [
         disk for name in below for disk in _disks_under(source, _resolve(source, f"/sys/class/block/{name}"), depth + 1)
     ]
