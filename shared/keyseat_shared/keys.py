@@ -1,13 +1,13 @@
 """Public keys and the algorithms they are pinned to. The algorithm comes from the key, never from the file."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.curve import is_prime_order_point, is_small_order_or_not_canonical
 from keyseat_shared.errors import TrustError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ED25519 = "ed25519"
 ML_DSA_65 = "ml-dsa-65"
@@ -35,7 +35,7 @@ def key_id(algorithm: str, raw: bytes) -> str:
 class PublicKey:
     """A public key bound to one algorithm; ``raw`` is its 32 (Ed25519) or 1,952 (ML-DSA-65) bytes."""
 
-    __slots__ = ("_checked", "_handle", "algorithm", "keyid", "raw")
+    __slots__ = ("_checked", "_holds", "algorithm", "keyid", "raw")
 
     def __init__(self, algorithm: str, raw: bytes, keyid: str) -> None:
         """Keep a key after the cheap checks: known algorithm, size, canonical and not of small order.
@@ -52,7 +52,7 @@ class PublicKey:
         self.algorithm = algorithm
         self.raw = raw
         self.keyid = keyid
-        self._handle: Any = None
+        self._holds: Callable[[bytes, bytes], bool] | None = None
         self._checked = False
 
     def check(self) -> None:
@@ -72,21 +72,10 @@ class PublicKey:
         Raises:
             TrustError: ``TRUST_INVALID`` where the key itself cannot be used.
         """
-        if self._handle is None:
+        if self._holds is None:
             self.check()
-            self._handle = _load(self.algorithm, self.raw)
-        if len(signature) != SIGNATURE_SIZE[self.algorithm]:
-            return False
-        from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - after _load, so already imported
-
-        try:
-            if self.algorithm == ED25519:
-                self._handle.verify(signature, message)
-            else:
-                self._handle.verify(signature, message, ML_DSA_CONTEXT)
-        except InvalidSignature:
-            return False
-        return True
+            self._holds = _load(self.algorithm, self.raw)
+        return len(signature) == SIGNATURE_SIZE[self.algorithm] and self._holds(signature, message)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and (self.algorithm, self.raw) == (other.algorithm, other.raw)
@@ -98,11 +87,28 @@ class PublicKey:
         return f"PublicKey({self.algorithm}, {self.keyid})"
 
 
-def _load(algorithm: str, raw: bytes) -> Any:  # noqa: ANN401 - two unrelated classes with a like `verify`
+def _load(algorithm: str, raw: bytes) -> "Callable[[bytes, bytes], bool]":
+    """Return a function that tells whether a signature holds for a message; loads ``cryptography`` late."""
+    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
+
+    verify: Callable[[bytes, bytes], None]
     if algorithm == ED25519:
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
 
-        return Ed25519PublicKey.from_public_bytes(raw)
-    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey  # noqa: PLC0415 - rare
+        verify = Ed25519PublicKey.from_public_bytes(raw).verify
+    else:
+        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey  # noqa: PLC0415 - rare
 
-    return MLDSA65PublicKey.from_public_bytes(raw)
+        quantum = MLDSA65PublicKey.from_public_bytes(raw)
+
+        def verify(signature: bytes, message: bytes) -> None:
+            quantum.verify(signature, message, ML_DSA_CONTEXT)
+
+    def holds(signature: bytes, message: bytes) -> bool:
+        try:
+            verify(signature, message)
+        except InvalidSignature:
+            return False
+        return True
+
+    return holds

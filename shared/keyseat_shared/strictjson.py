@@ -5,6 +5,8 @@ readers of one signed file could then see two contents. Everything doubtful is `
 """
 
 import json
+from collections.abc import Callable
+from json.scanner import make_scanner
 from typing import NoReturn
 
 from keyseat_shared.codes import ReasonCode
@@ -32,7 +34,11 @@ def _number(_text: str) -> NoReturn:
 
 
 _QUOTE, _BACKSLASH = b'"\\'
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, parse_float=_number)
+# The reader below `JSONDecoder.decode`, whose two regular expressions cost as much as reading a licence.
+_scan: Callable[[str, int], tuple[object, int]] = make_scanner(
+    json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, parse_float=_number)  # type: ignore[arg-type] # typeshed knows the C class only by its own type
+)
+_WHITE_SPACE = " \t\n\r"
 
 
 def loads_object(data: bytes) -> dict[str, object]:
@@ -45,10 +51,13 @@ def loads_object(data: bytes) -> dict[str, object]:
     if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
         _refuse_deep_nesting(data)
     try:
-        value = _DECODER.decode(data.decode("utf-8"))
+        text = data.decode("utf-8").strip(_WHITE_SPACE)
+        value, end = _scan(text, 0)
     except UnicodeDecodeError:
         malformed("the file is not UTF-8 text")
-    except (ValueError, RecursionError):
+    except (ValueError, RecursionError, StopIteration):
+        malformed("the file is not JSON")
+    if end != len(text):
         malformed("the file is not JSON")
     if type(value) is not dict:
         malformed("the JSON is not an object")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
@@ -78,6 +79,20 @@ def test_a_few_bytes_of_white_space_may_change() -> None:
     spread = json.dumps(ENVELOPE, indent=2).encode()
     assert ends_well(spread)
     assert _content(spread) == _content(GENUINE)
+
+
+def _read(data: bytes, reader: Callable[[bytes], Envelope]) -> Envelope | str:
+    try:
+        return reader(data)
+    except VerificationError as error:
+        return str(error)
+
+
+@given(st.integers(0, len(GENUINE) - 1), st.binary(max_size=3), st.booleans())
+def test_the_usual_spelling_is_read_like_any_json(place: int, piece: bytes, *, genuine: bool) -> None:
+    data = GENUINE if genuine else GENUINE[:place] + piece + GENUINE[place + 1 :]
+    if data:
+        assert _read(data, Envelope.from_bytes) == _read(data, Envelope._from_any_json)
 
 
 @given(st.text(alphabet="mid1qpzry9x8gf2tvdw0s3jn54khce6ua7l- ", max_size=100))

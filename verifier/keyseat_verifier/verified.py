@@ -13,8 +13,8 @@ _TOKEN = object()  # known to the verifier only: a VerifiedLicense in hand means
 class _Verified:
     """The part that licence and test licence share: who signed, and that nobody else can make or change one."""
 
-    __slots__ = ("_payload", "signers")
-    signers: tuple[str, ...]
+    __slots__ = ("_payload", "_signers")
+    _signers: tuple[TrustedKey, ...]
 
     def __init__(self, token: object, payload: object, signers: tuple[TrustedKey, ...]) -> None:
         """Keep what the verifier found; see ``_verified``."""
@@ -22,7 +22,12 @@ class _Verified:
             msg = f"a {type(self).__name__} is made by verification only: call Verifier.verify"
             raise TypeError(msg)
         object.__setattr__(self, "_payload", payload)
-        object.__setattr__(self, "signers", tuple([trusted.key.keyid for trusted in signers]))
+        object.__setattr__(self, "_signers", signers)
+
+    @property
+    def signers(self) -> tuple[str, ...]:
+        """The ids of the keys whose signatures count."""
+        return tuple([trusted.key.keyid for trusted in self._signers])
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         msg = f"a {type(self).__name__} does not change: {name}"
