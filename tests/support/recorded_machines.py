@@ -74,7 +74,7 @@ class RecordedMachine(Source):
                     base = [] if target.startswith("/") else head.split("/")[:-1]
                     for part in target.split("/"):
                         if part == "..":
-                            base.pop()
+                            base = base[:-1]
                         elif part:
                             base.append(part)
                     path = "/" + "/".join([part for part in [*base, *parts[count:]] if part])

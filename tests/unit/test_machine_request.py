@@ -14,6 +14,8 @@ from keyseat_verifier.machine import MachineProbe, probe_machine
 from keyseat_verifier.machine.doctor import compare, diagnosis, enrolled_id
 from keyseat_verifier.machine.explain import to_request
 from recorded_machines import load, names
+from vendor import Vendor
+from vendor import machine as vendor_machine
 
 HOME = {"KEYSEAT_HOME": "/nonexistent"}
 WITHOUT_EVIDENCE = {"linux-microvm", "linux-docker-bare", "windows-damaged", "macos-no-tools"}
@@ -128,6 +130,13 @@ class TestDoctor:
             file = tmp_path / str(number)
             file.write_bytes(content)
             assert machine_id == enrolled_id(str(file))
+
+    def test_it_takes_licences_test_licences_and_leases(self, tmp_path: Path) -> None:
+        vendor = Vendor()
+        for number, content in enumerate([vendor.license(), vendor.test_license(), vendor.lease()]):
+            file = tmp_path / f"{number}.lic"
+            file.write_bytes(content)
+            assert vendor_machine() == enrolled_id(str(file))
 
     @pytest.mark.parametrize(
         ("content", "code"),

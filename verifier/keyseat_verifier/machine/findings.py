@@ -25,14 +25,6 @@ class Note:
     def __repr__(self) -> str:
         return f"Note({self.kind}, {self.where}, {self.state}, {self.reason})"
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Note):
-            return NotImplemented
-        return (self.kind, self.where, self.state, self.reason) == (other.kind, other.where, other.state, other.reason)
-
-    def __hash__(self) -> int:
-        return hash((self.kind, self.where, self.state, self.reason))
-
     def to_dict(self) -> "dict[str, str]":
         """Return the note as JSON-ready values."""
         return {"kind": self.kind, "where": self.where, "state": self.state, "reason": self.reason}
