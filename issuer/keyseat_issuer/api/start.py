@@ -63,6 +63,6 @@ def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) 
 
 
 def _web() -> App:
-    from keyseat_issuer.web import asgi  # noqa: PLC0415 - when the first page is asked for
+    from keyseat_issuer.web.asgi import build  # noqa: PLC0415 - when the first page is asked for
 
-    return cast("App", asgi.build())
+    return cast("App", build())

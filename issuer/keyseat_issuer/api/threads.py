@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import ParamSpec, TypeVar
 
-from django.db import connection
+from django.db import connection, connections
 
 from keyseat_issuer.database import ledger_errors
 from keyseat_shared.codes import ReasonCode
@@ -15,6 +16,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4
+_END = 10
+"""Seconds that a thread waits for the others to finish their calls."""
 
 
 class LedgerThreads:
@@ -22,7 +25,8 @@ class LedgerThreads:
 
     def __init__(self, threads: int = THREADS) -> None:
         """Make the threads; they start when used."""
-        self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="ledger")
+        self._started = 0
+        self._pool = ThreadPoolExecutor(threads, "ledger", self._count)
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Return ``function(*arguments, **options)``, called on one of the threads.
@@ -43,5 +47,17 @@ class LedgerThreads:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        """Let running calls end, and the threads with them."""
+        """Let running calls end, and the threads with them; each closes its own connection, as nobody else may."""
+        if self._started:
+            together = Barrier(self._started)
+
+            def end() -> None:
+                together.wait(_END)
+                connections.close_all()
+
+            for _ in range(self._started):
+                self._pool.submit(end)
         self._pool.shutdown(wait=True)
+
+    def _count(self) -> None:
+        self._started += 1

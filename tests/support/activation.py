@@ -1,0 +1,289 @@
+"""The activation service for tests: real HTTP on loopback, in a thread of the test or in a process of its own."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+import shop
+from databases import Ledger
+from keyseat_shared.envelope import LEASE_TYPE, Envelope
+from keyseat_shared.instants import format_instant, parse_instant
+from keyseat_shared.payloads import LeasePayload
+from keyseat_shared.policy import Policy
+from keyseat_shared.trust import TrustBundle
+from vendor import MACHINE, Vendor
+
+if TYPE_CHECKING:
+    from keyseat_issuer.api.throttle import Throttle
+    from keyseat_issuer.ledger.models import Organization
+
+NONCE = "n" * 22
+_START = 60.0
+"""Seconds in which a server process must answer, on a busy machine."""
+
+
+class Clock:
+    """A clock that tests set; the service asks it for the present instant."""
+
+    def __init__(self, now: datetime = shop.NOW) -> None:
+        """Start at ``now``."""
+        self.now = now
+
+    def __call__(self) -> datetime:
+        """Return the instant."""
+        return self.now
+
+    def advance(self, **parts: int) -> datetime:
+        """Let time pass: ``advance(minutes=5)``."""
+        self.now += timedelta(**parts)
+        return self.now
+
+
+class VendorTrust:
+    """The trust bundle and lease key of a test's vendor, in place of an issuer's home with encrypted key files."""
+
+    def __init__(self, vendor: Vendor) -> None:
+        """Take the vendor."""
+        self.vendor = vendor
+
+    def authority(self, _now: datetime) -> tuple[Policy, "VendorTrust"]:
+        """Return policy and signer."""
+        return self.vendor.policy, self
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Sign with the lease key."""
+        return Envelope(payload_type, payload, (self.vendor.lease_key.sign(payload_type, payload),)).to_bytes()
+
+    def bundle(self, _now: datetime) -> tuple[bytes, str]:
+        """Return the bundle and an ETag."""
+        return self.vendor.bundle_bytes(), '"bundle"'
+
+    def policy(self, _now: datetime) -> Policy:
+        """Return the policy."""
+        return self.vendor.policy
+
+
+@dataclass(frozen=True)
+class Person:
+    """A signed-in user."""
+
+    email: str
+    scopes: frozenset[str] = frozenset({"sessions"})
+
+
+@dataclass
+class Site:
+    """A running service, and calls to it."""
+
+    url: str
+    clock: Clock
+    vendor: Vendor
+    key: str = ""
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=30, trust_env=False))
+
+    def call(
+        self, method: str, path: str, body: object = None, *, key: str | None = None, **headers: str
+    ) -> httpx.Response:
+        """Send a request; ``key`` replaces the site's API key ("" sends none)."""
+        token = self.key if key is None else key
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token:
+            sent["Authorization"] = f"Bearer {token}"
+        content = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        return self.http.request(method, f"{self.url}{path}", content=content, headers=sent)
+
+    def acquire(
+        self, product: str = "KRE", *, machine: object = MACHINE, key: str | None = None, **more: object
+    ) -> httpx.Response:
+        """Ask for a session; ``idempotency`` names the request, other words join the body."""
+        idempotency = more.pop("idempotency", None) or os.urandom(8).hex()
+        body = {"product": product, "machine_id": str(machine), "nonce": NONCE, **more}
+        return self.call("POST", "/api/v1/sessions", body, key=key, Idempotency_Key=idempotency)
+
+    def renew(
+        self, session_id: str, *, machine: object = MACHINE, key: str | None = None, nonce: str = NONCE
+    ) -> httpx.Response:
+        """Ask for a new lease."""
+        body = {"machine_id": str(machine), "nonce": nonce}
+        return self.call("POST", f"/api/v1/sessions/{session_id}/renew", body, key=key)
+
+    def release(self, session_id: str, *, key: str | None = None) -> httpx.Response:
+        """End a session."""
+        return self.call("DELETE", f"/api/v1/sessions/{session_id}", key=key)
+
+
+def lease_of(answer: httpx.Response, trust: TrustBundle) -> LeasePayload:
+    """Return the lease in an answer, verified against the trust bundle as a client does."""
+    envelope = Envelope.from_bytes(json.dumps(answer.json()["lease"]).encode())
+    lease_keys = [trusted.key for trusted in trust.keys if trusted.purpose == "lease"]
+    assert LEASE_TYPE == envelope.payload_type
+    assert 1 == len(envelope.signers(lease_keys))
+    return LeasePayload.from_bytes(envelope.payload)
+
+
+def problem(answer: httpx.Response) -> tuple[int, str, object]:
+    """Return status, code and ``details.reason`` of a problem document."""
+    assert "application/problem+json" == answer.headers["content-type"], answer.text
+    body = answer.json()
+    assert answer.status_code == body["status"]
+    return answer.status_code, body["code"], body["details"].get("reason")
+
+
+def make_key(
+    organization: "Organization", *scopes: str, expires_at: datetime | None = None, now: datetime = shop.NOW
+) -> str:
+    """Make an API key and return its text."""
+    from keyseat_issuer.ledger.services import api_keys  # noqa: PLC0415 - Django is set up by a fixture
+
+    wanted = scopes or ("sessions",)
+    made = api_keys.create_key(organization, wanted, name="ci", expires_at=expires_at, actor="test", now=now)
+    return made.text
+
+
+@contextlib.contextmanager
+def serve_here(
+    *,
+    vendor: Vendor | None = None,
+    clock: Clock | None = None,
+    people: Mapping[str, Person] | None = None,
+    throttle: "Throttle | None" = None,
+    trusted_proxies: int = 0,
+) -> Iterator[Site]:
+    """Run the service in a thread of this process, on the ledger that Django is pointed at."""
+    import uvicorn  # noqa: PLC0415 - most tests serve nothing
+
+    from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
+    from keyseat_issuer.api.server import bind, url_of  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+
+    site = Site("", clock or Clock(), vendor or Vendor())
+    known = dict(people or {})
+    app = create_app(
+        Service(
+            VendorTrust(site.vendor),
+            clock=site.clock,
+            throttle=throttle or Throttle(calls="100000/minute", failures="100000/minute", open_calls="100000/minute"),
+            find_user=lambda token, _now: known.get(token),
+            trusted_proxies=trusted_proxies,
+        )
+    )
+    sock = bind("127.0.0.1:0")
+    site.url = url_of(sock)
+    config = uvicorn.Config(
+        app, http="httptools", loop="uvloop", ws="none", log_config=None, access_log=False, proxy_headers=False
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
+    thread.start()
+    try:
+        yield site
+    finally:
+        server.should_exit = True
+        site.http.close()
+        thread.join(30)
+        sock.close()
+        assert not thread.is_alive()
+
+
+class ServiceProcess:
+    """The service in a process of its own, whose clock is a file; it can be killed and started again on its port."""
+
+    def __init__(self, ledger: Ledger, folder: Path, *, workers: int = 1, now: datetime = shop.NOW) -> None:
+        """Prepare; ``start`` runs it."""
+        from keyseat_issuer.api.server import bind, url_of  # noqa: PLC0415 - Django is set up by a fixture
+
+        self.ledger = ledger
+        self.log = folder / "service.log"
+        self.clock_file = folder / "clock"
+        self.workers = workers
+        self.set_clock(now)
+        # The socket is ours and outlives the process: its port stays the same, and callers wait while it starts.
+        self._sock = bind("127.0.0.1:0")
+        self._sock.set_inheritable(True)
+        self.url = url_of(self._sock)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def set_clock(self, now: datetime) -> None:
+        """Set the service's clock."""
+        part = self.clock_file.with_suffix(".part")
+        part.write_text(format_instant(now))
+        part.replace(self.clock_file)
+
+    def start(self) -> None:
+        """Start the process and wait until it answers."""
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, __file__, str(self._sock.fileno()), str(self.clock_file), str(self.workers)],
+                env=self.ledger.env,
+                pass_fds=[self._sock.fileno()],
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        until = time.monotonic() + _START
+        while True:
+            try:
+                httpx.get(f"{self.url}/healthz", timeout=_START, trust_env=False)
+            except httpx.HTTPError:
+                assert self.process.poll() is None, self.log.read_text()[-3000:]
+                assert time.monotonic() < until
+            else:
+                return
+
+    def kill(self) -> None:
+        """End the process, and its workers, with SIGKILL."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, 9)
+            self.process.wait(30)
+            self.process = None
+
+    def close(self) -> None:
+        """Kill it and free the port."""
+        self.kill()
+        self._sock.close()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock that stands still until a test moves it."""
+    return Clock()
+
+
+def _main(descriptor: int, clock_file: str, workers: int) -> None:
+    import socket  # noqa: PLC0415 - only in the service's process
+
+    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - likewise
+
+    setup()
+    from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.server import serve  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+
+    def make() -> Callable[..., Any]:
+        service = Service(
+            VendorTrust(Vendor()),
+            clock=lambda: parse_instant(Path(clock_file).read_text()).astimezone(UTC),
+            throttle=Throttle(calls="1000000/minute", failures="1000000/minute"),
+        )
+        return create_app(service)
+
+    sys.exit(serve(socket.socket(fileno=descriptor), make, workers=workers))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
