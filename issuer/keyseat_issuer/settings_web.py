@@ -86,6 +86,8 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 # An address is proven by the invitation sent to it; no page adds another one.
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+# Else anybody could have us mail strangers, and invite them to sign up, which nobody can.
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_NOTIFICATIONS = sends_for_real()
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"

@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.test import Client
 from freezegun import freeze_time
@@ -69,11 +70,9 @@ class TestInviting:
         assert "billing" == invitations.look_up(second.token, NOW).role
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-    def test_sends_a_mail_with_link_role_and_end(
-        self, org: Organization, settings: object, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_sends_a_mail_with_link_role_and_end(self, org: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(mail, "outbox", [], raising=False)
-        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
         [made] = invite(org, ADA)
 
         assert [] == invitation_mail.send(org, [made])
@@ -83,9 +82,10 @@ class TestInviting:
             assert part in sent.body
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-    def test_tells_whose_mail_could_not_be_sent(self, org: Organization, settings: object) -> None:
-        settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
-        settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1  # nobody listens there
+    def test_tells_whose_mail_could_not_be_sent(self, org: Organization, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
+        monkeypatch.setattr(settings, "EMAIL_HOST", "127.0.0.1")
+        monkeypatch.setattr(settings, "EMAIL_PORT", 1)  # nobody listens there
         [made] = invite(org, ADA)
 
         assert [ADA] == invitation_mail.send(org, [made])

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.conf import settings
+from django.core import mail
 from django.core.management import call_command
 from django.test import Client
 from django.urls import get_resolver, reverse
@@ -126,6 +128,35 @@ class TestSigningIn:
             sign_in(browser)
 
         assert [0, 0, 0] == [table.objects.count() for table in (DeviceAuthorization, UserToken, RateWindow)]
+
+
+class TestAForgottenPassword:
+    def test_is_replaced_by_a_link_that_works_once(
+        self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(mail, "outbox", [], raising=False)
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
+        pair = tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name="", now=NOW)
+        assert (302, "/account/password/reset/sent") == post(browser, "/account/password/reset", {"email": ADA})[:2]
+        [sent] = mail.outbox
+        [link] = re.findall(r"http://testserver(/account/password/reset/key/\S+)", sent.body)
+        form = browser.get(link).headers["Location"]  # without the key, which is kept in the session
+        new = "an even better horse"
+        assert 302 == post(browser, form, {"password1": new, "password2": new})[0]
+
+        assert [ADA] == sent.to
+        assert "not correct" in sign_in(Client())[2]
+        assert 302 == sign_in(Client(), password=new)[0]
+        assert tokens.authenticate(pair.access_token, NOW) is None
+        assert "invalid" in Client().get(link).content.decode()
+
+    def test_does_not_tell_who_has_an_account(self, browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(mail, "outbox", [], raising=False)
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
+        answer = post(browser, "/account/password/reset", {"email": "nobody@example.com"})
+
+        assert (302, "/account/password/reset/sent") == answer[:2]
+        assert [] == mail.outbox
 
 
 def totp(secret: str) -> str:

@@ -37,6 +37,7 @@ COMMANDS: dict[str, _Entry] = {
     "org": _Entry("keyseat_issuer.cli.orgs", "org", "Add and list organisations."),
     "member": _Entry("keyseat_issuer.cli.members", "member", "Add, list and remove an organisation's members."),
     "invite": _Entry("keyseat_issuer.cli.invitations", "invite", "Invite people by links that work once, for a day."),
+    "account": _Entry("keyseat_issuer.cli.accounts", "account", "See and shut off the accounts that sign in."),
     "subscription": _Entry("keyseat_issuer.cli.subscriptions", "subscription", "Add and list subscriptions."),
     "seat": _Entry("keyseat_issuer.cli.seats", "seat", "Assign, take back, transfer and list seats."),
     "offline": _Entry("keyseat_issuer.cli.offline", "offline", "Issue, test, find and export offline licences."),

@@ -11,6 +11,8 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
+from keyseat_issuer.web.addresses import client_address
+
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore]
     """Accounts come from invitations, and addresses are written as the ledger writes them."""
@@ -18,6 +20,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002 - allauth's signature
         """Nobody signs up by themselves."""
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return what attempts are counted by; allauth's own fails where a proxy's header is short."""
+        return client_address(request) or "unknown"
 
     def clean_email(self, email: str) -> str:
         """Return the address in lower case."""

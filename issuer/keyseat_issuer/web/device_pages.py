@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from keyseat_issuer.web import device, limits
-from keyseat_issuer.web.addresses import client_address
+from keyseat_issuer.web.addresses import client_address, network
 from keyseat_issuer.web.forms import UserCodeForm
 from keyseat_issuer.web.models import DeviceAuthorization, User
 
@@ -54,7 +54,7 @@ def _look_up(request: HttpRequest, typed: str, now: datetime) -> DeviceAuthoriza
     """Return the request behind a code, None for a wrong one, or the limit that forbids to look."""
     counts = (
         (WRONG_CODES, str(request.user.pk)),
-        (WRONG_CODES_FROM, limits.network(client_address(request))),
+        (WRONG_CODES_FROM, network(client_address(request))),
     )
     for limit, subject in counts:
         spent = limits.spend(limit, subject, now)

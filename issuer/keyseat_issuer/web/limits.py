@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import ipaddress
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -53,17 +52,6 @@ def give_back(limit: Limit, subject: str) -> None:
         if row is not None and row.attempts > 0:
             row.attempts -= 1
             row.save(update_fields=("attempts",))
-
-
-def network(address: str) -> str:
-    """Return what counts as one sender: an IPv4 address, or the /64 that one IPv6 subscriber gets."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if parsed.version == 4:  # noqa: PLR2004 - the protocol's name
-        return str(parsed)
-    return str(ipaddress.ip_network(f"{parsed}/64", strict=False))
 
 
 def _key(limit: Limit, subject: str) -> str:

@@ -16,7 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from keyseat_issuer.web import device, limits, tokens
-from keyseat_issuer.web.addresses import client_address
+from keyseat_issuer.web.addresses import client_address, network
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 NEW_REQUESTS = limits.Limit("device-request", 30, timedelta(minutes=10))
@@ -38,7 +38,7 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
         return _error("invalid_scope", f"known scopes are: {' '.join(device.SCOPES)}")
     now = timezone.now()
     address = client_address(request)
-    spent = limits.spend(NEW_REQUESTS, limits.network(address), now)
+    spent = limits.spend(NEW_REQUESTS, network(address), now)
     if not spent.allowed:
         return _too_many(spent.retry_after)
     started = device.start(

@@ -1,0 +1,103 @@
+"""What an operator does to accounts: see them, shut one off, take a lost second factor away, name staff."""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from allauth.mfa.models import Authenticator
+from django.contrib.sessions.models import Session
+
+from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services.members import normalize_email
+from keyseat_issuer.ledger.services.naming import unknown
+from keyseat_issuer.web import tokens
+from keyseat_issuer.web.models import User
+
+
+def list_accounts() -> list[User]:
+    """Return all accounts by address."""
+    return list(User.objects.order_by("email"))
+
+
+def with_second_factor() -> set[str]:
+    """Return the addresses of the accounts that have a second factor."""
+    return set(Authenticator.objects.values_list("user__email", flat=True))
+
+
+def deactivate(email: str, *, actor: str, now: datetime) -> User:
+    """Shut an account off: no sign-in, and what it is signed in on ends at once. Seats stay as they are.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``.
+    """
+
+    def shut(user: User) -> None:
+        user.is_active = False
+        user.save(update_fields=("is_active",))
+        tokens.end_all(user, now)
+        _end_browser_sessions(user, now)
+
+    return _act("account.deactivated", email, shut, actor=actor, now=now)
+
+
+def activate(email: str, *, actor: str, now: datetime) -> User:
+    """Let an account that was shut off sign in again.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``.
+    """
+
+    def let_in(user: User) -> None:
+        user.is_active = True
+        user.save(update_fields=("is_active",))
+
+    return _act("account.activated", email, let_in, actor=actor, now=now)
+
+
+def forget_second_factor(email: str, *, actor: str, now: datetime) -> User:
+    """Remove the second factor and recovery codes of somebody who lost both; the password alone signs in then.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``.
+    """
+
+    def forget(user: User) -> None:
+        Authenticator.objects.filter(user=user).delete()
+        # Whoever is signed in may be the reason for the call.
+        tokens.end_all(user, now)
+        _end_browser_sessions(user, now)
+
+    return _act("account.second-factor-removed", email, forget, actor=actor, now=now)
+
+
+def set_staff(email: str, *, staff: bool, actor: str, now: datetime) -> User:
+    """Let an account into the vendor's staff pages, or no longer.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``.
+    """
+
+    def change(user: User) -> None:
+        user.is_staff = user.is_superuser = staff
+        user.save(update_fields=("is_staff", "is_superuser"))
+
+    return _act("account.staff-granted" if staff else "account.staff-ended", email, change, actor=actor, now=now)
+
+
+def _act(action: str, email: str, change: Callable[[User], None], *, actor: str, now: datetime) -> User:
+    wanted = normalize_email(email)
+    with audit.act(action, actor=actor, organization=None, subject=wanted, now=now) as at:
+        user = User.objects.select_for_update().filter(email=wanted).first()
+        if user is None:
+            known = User.objects.values_list("email", flat=True)
+            raise unknown("account", wanted, known, "`keyseat-issuer account list` shows all of them.")
+        change(user)
+        audit.append(actor=actor, action=action, organization=None, subject=wanted, details={}, now=at)
+    return user
+
+
+def _end_browser_sessions(user: User, now: datetime) -> None:
+    # Sessions are opaque to the database, so all live ones are opened: an act of an operator, and rare.
+    mine = str(user.pk)
+    live = Session.objects.filter(expire_date__gt=now)
+    ended = [row.pk for row in live.iterator() if row.get_decoded().get("_auth_user_id") == mine]
+    Session.objects.filter(pk__in=ended).delete()
