@@ -1,7 +1,8 @@
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 import shop
 from databases import Ledger
@@ -9,8 +10,10 @@ from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
+    ApiKey,
     AuditEvent,
     Ending,
+    Lease,
     OfflineLicense,
     Organization,
     Pool,
@@ -269,6 +272,53 @@ class TestListing:
 
         assert [] == seats.list_seats(customer, shop.END)
         assert 0 == pools.availability(pool(customer), shop.END).used
+
+    def test_live_online_sessions_are_listed_last_and_ended_ones_are_not(self, customer: Organization) -> None:
+        shop.assign(customer, "KSE", BOB)
+        key = ApiKey.objects.create(
+            id=new_id(shop.NOW),
+            organization=customer,
+            prefix="abc",
+            key_sha256="0" * 64,
+            name="CI",
+            scopes="sessions",
+            created_at=shop.NOW,
+            created_by="owner@example.com",
+        )
+        for ended_at, ending in ((None, ""), (shop.NOW, "RELEASED")):
+            Lease.objects.create(
+                id=new_id(shop.NOW),
+                pool=pool(customer, "KRE"),
+                organization=customer,
+                api_key=key,
+                product="KRE",
+                holder="key:abc",
+                machine_id="mid1test",
+                seats=1,
+                started_at=shop.NOW,
+                renewed_at=shop.NOW,
+                expires_at=shop.NOW + timedelta(hours=1),
+                ended_at=ended_at,
+                ending=ending,
+            )
+
+        listed = seats.list_seats(customer, shop.NOW)
+
+        assert [(BOB, "named", 1), ("key:abc", "online", 1)] == [(s.holder, s.kind, s.seats) for s in listed]
+        assert [(BOB, "named")] == [
+            (s.holder, s.kind) for s in seats.list_seats(customer, shop.NOW + timedelta(hours=1))
+        ]
+
+    def test_figures_of_many_subscriptions_take_as_many_statements_as_of_one(self, customer: Organization) -> None:
+        counts = []
+        for _ in range(2):
+            with CaptureQueriesContext(connection) as captured:
+                subscriptions.list_subscriptions(None, shop.NOW)
+            counts.append(len(captured))
+            for _ in range(5):
+                shop.subscribe(customer, {"KSE": 2, "KRE": 1})
+
+        assert counts[0] == counts[1]
 
     def test_members_without_a_paid_seat_are_told(self, customer: Organization) -> None:
         shop.assign(customer, "KSE", BOB)

@@ -5,10 +5,13 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
+
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
     Ending,
+    Lease,
     OfflineLicense,
     Organization,
     Pool,
@@ -30,6 +33,7 @@ from keyseat_shared.policy import Policy
 ASSIGNED = "assigned"
 ALREADY = "already assigned"
 UNASSIGNED = "unassigned"
+ONLINE = "online"
 
 
 class Line(NamedTuple):
@@ -42,7 +46,7 @@ class Line(NamedTuple):
 
 
 class Seat(NamedTuple):
-    """A seat that somebody holds. ``kind``: ``named``, ``lease`` or ``offline``; ``until`` is empty for named ones."""
+    """What somebody holds. ``kind``: ``named``, ``offline`` or ``online`` (a session, which takes ``seats`` 0 or 1)."""
 
     product: str
     holder: str
@@ -167,11 +171,20 @@ def transfer(
 
 
 def list_seats(organization: Organization, now: datetime, product: str | None = None) -> list[Seat]:
-    """Return the seats held at ``now``: assignments, live leases, active offline licences."""
-    live = Allocation.objects.filter(pool__subscription__organization=organization, released_at__isnull=True)
-    if product is not None:
-        live = live.filter(pool__product=product)
-    rows = live.exclude(expires_at__lte=now).select_related("pool", "offline_license").defer("offline_license__file")
+    """Return what is held at ``now``: assignments, active offline licences, then live online sessions."""
+    held = Q() if product is None else Q(pool__product=product)
+    rows = (
+        Allocation.objects.filter(held, pool__subscription__organization=organization, released_at__isnull=True)
+        .exclude(expires_at__lte=now)
+        .select_related("pool", "offline_license")
+        .defer("offline_license__file")
+        .order_by("pool__product", "kind", "holder")
+    )
+    sessions = (
+        Lease.objects.filter(held, organization=organization, ended_at__isnull=True, expires_at__gt=now)
+        .select_related("pool")
+        .order_by("pool__product", "holder", "pk")
+    )
     return [
         Seat(
             row.pool.product,
@@ -183,8 +196,11 @@ def list_seats(organization: Organization, now: datetime, product: str | None = 
             None if made is None else made.license_id,
             "" if made is None else made.machine_id,
         )
-        for row in rows.order_by("pool__product", "kind", "holder")
+        for row in rows
         for made in (getattr(row, "offline_license", None),)
+    ] + [
+        Seat(row.pool.product, row.holder, ONLINE, row.seats, row.started_at, row.expires_at, None, row.machine_id)
+        for row in sessions
     ]
 
 

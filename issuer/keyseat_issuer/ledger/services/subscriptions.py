@@ -10,7 +10,7 @@ from keyseat_issuer.ledger.models import Organization, Pool, Subscription, Term
 from keyseat_issuer.ledger.models.seats import MAX_QUOTA
 from keyseat_issuer.ledger.services import audit
 from keyseat_issuer.ledger.services.naming import unknown
-from keyseat_issuer.ledger.services.pools import Availability, availability
+from keyseat_issuer.ledger.services.pools import Availability, availabilities
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import add_years, format_instant, whole_years
@@ -158,16 +158,18 @@ def list_subscriptions(organization: Organization | None, now: datetime) -> list
     found = Subscription.objects.select_related("organization", "organization__account").prefetch_related("pools")
     if organization is not None:
         found = found.filter(organization=organization)
+    listed = list(found.order_by("organization__name", "-ends_at", "id"))
+    figures = availabilities([pool for subscription in listed for pool in subscription.pools.all()], now)
     return [
         SubscriptionView(
             subscription,
             state(subscription, now),
             tuple(
-                PoolView(pool, availability(pool, now))
+                PoolView(pool, figures[pool.pk])
                 for pool in sorted(subscription.pools.all(), key=lambda pool: pool.product)
             ),
         )
-        for subscription in found.order_by("organization__name", "-ends_at", "id")
+        for subscription in listed
     ]
 
 
