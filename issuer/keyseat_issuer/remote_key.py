@@ -85,8 +85,8 @@ def _signer_class(scheme: str) -> type[Signer]:
             details={"known": sorted({*SIGNER_FOR_URI_SCHEME, *offered})},
             next_step=f"Install the package that brings it (entry point group {ENTRY_POINTS!r}).",
         )
-    found = offered[scheme].load()
-    return found
+    loaded: type[Signer] = offered[scheme].load()
+    return loaded
 
 
 def as_sslib_key(public: PublicKey) -> SSlibKey:

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from pytest_django.plugin import DjangoDbBlocker
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key
 
 import databases
-from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from issuing import PASSPHRASE, cheap_scrypt
 from keyseat_issuer import creation
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
@@ -59,22 +62,10 @@ def answer(*args: str) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Path]:
-    """An issuer to be copied: migrating takes most of the time of a test."""
-    folder = tmp_path_factory.mktemp("template") / "issuer"
-    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock():
-        cheap_scrypt(patch)
-        patch.delenv("DATABASE_URL", raising=False)
-        make_issuer(folder, now=now_utc())
-        databases.close_all()
-        yield folder
-
-
 @pytest.fixture
-def made(home: Path, template: Path) -> Path:
+def made(home: Path, issuer_template: Path) -> Path:
     """A home with an issuer."""
-    shutil.copytree(template, home)
+    shutil.copytree(issuer_template, home)
     return home
 
 
@@ -319,3 +310,37 @@ class TestPolicy:
         assert 4 == answer("policy", "set", "--sunset", sunset, "--yes")["trust_version"]
         # What has ended already is no reason to ask again.
         assert 5 == answer("policy", "set", "--lease-ttl", "7300")["trust_version"]
+
+
+class TestKeysElsewhere:
+    def test_a_key_behind_a_uri_is_listed_once_it_has_signed(
+        self, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "box", Box)
+        pem = tmp_path / "public.pem"
+        pem.write_bytes(Box.key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        uri = ("--purpose", "license", "--uri", "box:1", "--public-key", str(pem))
+        added = answer("keys", "add", *uri)["keyid"]
+        assert load_trust(made).keys[-1].key.raw == Box.key.public_key().public_bytes_raw()
+        assert f"license-{added}.uri" in {path.name for path in (made / "keys").iterdir()}
+        assert "remote" in run("keys", "list").stdout
+        assert "ALREADY_EXISTS" in run("keys", "add", *uri).stderr
+
+    def test_a_key_can_be_imported_and_is_encrypted_then(self, made: Path, tmp_path: Path) -> None:
+        pem = tmp_path / "private.pem"
+        pem.write_bytes(Box.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        added = answer("keys", "add", "--purpose", "lease", "--import", str(pem))["keyid"]
+        assert b"ENCRYPTED" in (made / "keys" / f"lease-{added}.pem").read_bytes()
+
+
+class Box(CryptoSigner):
+    """A device with one key, at ``box:1``."""
+
+    key = Ed25519PrivateKey.from_private_bytes(b"b" * 32)
+
+    @classmethod
+    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: object = None) -> "Box":
+        """Open the key."""
+        assert "box:1" == priv_key_uri
+        assert secrets_handler is not None
+        return cls(cls.key, public_key)

@@ -161,7 +161,7 @@ def _write(stream: TextIO, text: str, style: str | None) -> None:
     shown = clean(text)
     # https://no-color.org: set and not empty turns colours off.
     if style and stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb":
-        shown = click.style(shown, fg=None if style == "bold" else style, bold=style == "bold")
+        shown = click.style(shown, fg=None if style == "bold" else style, bold=style == "bold" or None)
     click.echo(shown, file=stream)
 
 
