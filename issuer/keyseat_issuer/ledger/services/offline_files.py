@@ -42,12 +42,20 @@ class Destination:
     taken: set[str] = field(default_factory=set)
 
     def sweep(self, idents: set[str]) -> None:
-        """Remove temporary files that a killed run left behind for these licences."""
-        for name in os.listdir(self.folder):  # noqa: PTH208 - names only
+        """Remove temporary files that a killed run left behind for these licences.
+
+        Raises:
+            KeyseatError: ``UNREADABLE``.
+        """
+        try:
+            names = os.listdir(self.folder)  # noqa: PTH208 - names only
+        except OSError as error:
+            raise _cannot_write(self.folder, error) from None
+        for name in names:
             found = _PART_NAME.fullmatch(name)
             if found and found[1] in idents:
                 with contextlib.suppress(OSError):
-                    os.unlink(self.folder / name)  # noqa: PTH108 - as `os.listdir`
+                    (self.folder / name).unlink()
 
     def write(self, stem: str, data: bytes, *, ident: str, sync: bool = True) -> str:
         """Write one file and return its path; a file that is already there with the same bytes is left alone.
