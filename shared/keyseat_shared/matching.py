@@ -4,7 +4,7 @@ The rules of the design, section 6, stand here and nowhere else. What is enrolle
 which is not *changed*: an ordinary user sees less than the administrator.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import CouldNotVerifyError, MachineError
@@ -21,16 +21,14 @@ _SAME, _CHANGED, _UNREADABLE = ComponentState.SAME, ComponentState.CHANGED, Comp
 _ENROLLED = (_SAME, _CHANGED, _UNREADABLE)
 
 
-@dataclass(frozen=True)
-class Component:
+class Component(NamedTuple):
     """One kind of evidence and what became of it."""
 
     kind: Evidence
     state: ComponentState
 
 
-@dataclass(frozen=True)
-class MatchResult:
+class MatchResult(NamedTuple):
     """The verdict of a comparison, the sentence of the rule that decided, and every component's state."""
 
     verdict: Verdict
