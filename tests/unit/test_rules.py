@@ -7,7 +7,14 @@ import pytest
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, RuleError
 from keyseat_shared.policy import default_policy
-from keyseat_shared.rules import check_annual, check_current, check_expiry_bounds, check_not_before_floor, check_sunset
+from keyseat_shared.rules import (
+    check_annual,
+    check_current,
+    check_evidence,
+    check_expiry_bounds,
+    check_not_before_floor,
+    check_sunset,
+)
 
 SECOND = timedelta(seconds=1)
 START, END = datetime(2023, 6, 1, tzinfo=UTC), datetime(2024, 6, 1, tzinfo=UTC)
@@ -77,6 +84,19 @@ class TestExpiryBounds:
         with pytest.raises(RuleError) as caught:
             check_expiry_bounds(END, END + late, END)
         assert ReasonCode.SUBSCRIPTION_ENDED == caught.value.code
+
+
+class TestEvidence:
+    @pytest.mark.parametrize("source", ["none", "instance-file", "host-id"])
+    def test_without_a_ban_every_kind_of_evidence_counts(self, source: str) -> None:
+        check_evidence(source, POLICY)
+
+    def test_a_forbidden_kind_of_evidence_is_too_weak(self) -> None:
+        strict = POLICY._replace(forbidden_evidence=("instance-file",))
+        check_evidence("host-id", strict)
+        with pytest.raises(RuleError, match="forbids") as caught:
+            check_evidence("instance-file", strict)
+        assert ReasonCode.MACHINE_WEAK == caught.value.code
 
 
 class TestCurrent:
