@@ -212,6 +212,19 @@ class TestSeats:
         assert "INVALID_INPUT" == found["code"]
         assert "seat.assigned.refused" == answer("audit", "list", "--limit", "1")["events"][0]["action"]
 
+    def test_seats_left_in_an_ended_subscription_are_told_and_carried_over(
+        self, customer: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        answer("seat", "assign", ORG, "KSE", ADA, BOB)
+        stop_clock(monkeypatch, "2024-06-02T00:00:00Z")
+        answer("subscription", "add", ORG, "--term", "annual", "--starts", "2024-06-01", "--product", "KSE=2")
+
+        assert "2 KSE seats are still assigned in an ended subscription" in run("seat", "list", ORG).stderr
+        assert [(ADA, "carried over"), (BOB, "carried over")] == [
+            (line["email"], line["status"]) for line in answer("seat", "carry", ORG, "KSE")["lines"]
+        ]
+        assert {} == answer("seat", "list", ORG)["left_in_ended_subscriptions"]
+
     def test_no_address_on_standard_input_is_wrong_usage(self, customer: Ledger) -> None:
         assert "INVALID_INPUT" in told("seat", "assign", ORG, "KSE", "-", stdin="\n", code=2)
 

@@ -1,7 +1,8 @@
 """`keyseat-issuer seat`: assign, take back, transfer and list seats."""
 
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -116,6 +117,34 @@ def transfer(output: Output, org: str, product: str, from_email: str, to_email: 
     )
 
 
+@seat.command("carry")
+@click.argument("org")
+@click.argument("product")
+@json_option
+@pass_output
+def carry(output: Output, org: str, product: str) -> None:
+    """After a renewal: move seats still assigned in ORG's ended PRODUCT subscription to the running one."""
+    from keyseat_issuer import database
+    from keyseat_issuer.home import load_trust
+
+    policy = load_trust().policy
+    database.require_ready()
+    from keyseat_issuer.ledger.services import audit, organizations, renewals
+
+    with database.ledger_errors():
+        organization = organizations.find(org)
+    lines = renewals.carry_over(organization, product, policy=policy, actor=audit.cli_actor(), now=now_utc())
+
+    def human() -> None:
+        _report(output, product, lines)
+        if not lines:
+            output.print(f"No {product} seat is assigned in an ended subscription: nothing to carry over.")
+
+    output.emit(
+        {"organization": organization.name, "product": product, "lines": [line._asdict() for line in lines]}, human
+    )
+
+
 @seat.command("list")
 @click.argument("org")
 @click.option("--product", metavar="CODE", help="Only this product.")
@@ -126,7 +155,7 @@ def list_(output: Output, org: str, product: str | None) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations, seats, subscriptions
+    from keyseat_issuer.ledger.services import organizations, renewals, seats, subscriptions
 
     now = now_utc()
     with database.ledger_errors():
@@ -134,10 +163,13 @@ def list_(output: Output, org: str, product: str | None) -> None:
         active = [v for v in subscriptions.list_subscriptions(organization, now) if v.state == "active"]
         held = seats.list_seats(organization, now, product)
         mixed = seats.unlicensed_members(organization, now)
+        codes = {entry.pool.product for view in active for entry in view.pools}
+        left = {code: len(renewals.left_behind(organization, code, now)) for code in codes}
 
     def human() -> None:
         _quota_table(output, active, product)
         _holder_table(output, held, now)
+        _hint_carry(output, organization, left)
         _warn_mixed(output, organization, mixed)
 
     output.emit(
@@ -146,6 +178,7 @@ def list_(output: Output, org: str, product: str | None) -> None:
             "pools": _pools(active, product),
             "seats": [_as_dict(entry) for entry in held],
             "unlicensed_members": mixed,
+            "left_in_ended_subscriptions": {code: number for code, number in left.items() if number},
         },
         human,
     )
@@ -185,6 +218,15 @@ def _warn_mixed(output: Output, organization: "Organization", mixed: Sequence[st
             f"mixed licences: {len(mixed)} of the members of {organization.name!r} hold no paid seat:"
             f" {', '.join(mixed[:_MAX_NAMED])}{more}. The Terms of Use ask for a paid licence for every user."
         )
+
+
+def _hint_carry(output: Output, organization: "Organization", left: Mapping[str, int]) -> None:
+    for product, number in sorted(left.items()):
+        if number:
+            output.warn(
+                f"{number} {product} seats are still assigned in an ended subscription."
+                f" Carry them over: keyseat-issuer seat carry {shlex.quote(organization.name)} {product}"
+            )
 
 
 def _pools(active: "Sequence[SubscriptionView]", product: str | None) -> list[dict[str, object]]:

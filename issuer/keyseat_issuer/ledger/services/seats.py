@@ -76,13 +76,13 @@ def assign(
         limit = policy.products[product].assigned_users != "unlimited" if product in policy.products else True
         offline = _offline_until(organization, product, [line.email for line in lines], at)
         newcomers = [line.email for line in lines if line.email not in holding]
-        _require_room(locked, len(newcomers), at, limit=limit)
+        require_room(locked, len(newcomers), at, limit=limit)
         events = []
         for index, line in enumerate(lines):
             if line.email in holding:
                 lines[index] = line._replace(status=ALREADY)
                 continue
-            pool = next(pool for pool in locked if _room(pool, limit=limit) > 0)
+            pool = next(pool for pool in locked if room(pool, limit=limit) > 0)
             taken = pools.take(pool, AllocationKind.NAMED, line.email, expires_at=None, now=at, limit_assigned=limit)
             until = offline.get(line.email)
             note = "" if until is None else f"also holds an offline licence until {format_instant(until)}"
@@ -280,20 +280,25 @@ def _holders(locked: Iterable[Pool]) -> set[str]:
     return set(named.values_list("holder", flat=True))
 
 
-def _room(pool: Pool, *, limit: bool) -> int:
+def room(pool: Pool, *, limit: bool) -> int:
     """Return how many more users can be assigned a seat of a locked pool."""
     if pool.seats == SeatKind.FLOATING:
         return pool.quota - pool.assigned if limit else MAX_QUOTA
     return pool.quota - pool.used
 
 
-def _require_room(locked: Sequence[Pool], wanted: int, now: datetime, *, limit: bool) -> None:
-    room = sum(max(0, _room(pool, limit=limit)) for pool in locked)
-    if wanted > room:
+def require_room(locked: Sequence[Pool], wanted: int, now: datetime, *, limit: bool) -> None:
+    """Require that so many more users can be assigned seats of these locked pools together.
+
+    Raises:
+        KeyseatError: ``QUOTA_EXCEEDED``.
+    """
+    free = sum(max(0, room(pool, limit=limit)) for pool in locked)
+    if wanted > free:
         quota = sum(pool.quota for pool in locked)
         named = locked[0].seats == SeatKind.NAMED
         returns = [at for pool in locked if (at := pools.next_offline_expiry(pool.pk, now))] if named else []
-        raise pools.quota_exceeded(locked[0].product, quota, quota - room, wanted, min(returns) if returns else None)
+        raise pools.quota_exceeded(locked[0].product, quota, quota - free, wanted, min(returns) if returns else None)
 
 
 def _held(
