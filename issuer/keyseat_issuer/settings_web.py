@@ -5,7 +5,7 @@ from pathlib import Path
 from keyseat_issuer import settings as ledger
 from keyseat_issuer.web.mail import mail_settings, sends_for_real
 from keyseat_issuer.web.public_url import LOOPBACK_HOSTS, public_url, trusted_proxies
-from keyseat_issuer.web.secret import read_secret
+from keyseat_issuer.web.secret import read_old_secrets, read_secret
 
 _PUBLIC = public_url()
 _PROXIES = trusted_proxies()
@@ -20,6 +20,7 @@ USE_I18N = False
 LANGUAGE_CODE = "en-gb"
 
 SECRET_KEY = read_secret()
+SECRET_KEY_FALLBACKS = read_old_secrets()
 DEBUG = False
 ROOT_URLCONF = "keyseat_issuer.web.urls"
 APPEND_SLASH = False

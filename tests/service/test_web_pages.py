@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.core import mail
 from django.core.management import call_command
@@ -21,7 +22,8 @@ import shop
 from databases import Ledger
 from keyseat_issuer.ledger.models import Role
 from keyseat_issuer.ledger.services import members
-from keyseat_issuer.web import device, tokens
+from keyseat_issuer.web import adapters, device, tokens
+from keyseat_issuer.web.adapters import MFAAdapter
 from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
 from web_server import PASSWORD, make_account
 
@@ -119,6 +121,24 @@ class TestSigningIn:
             done = post(fresh, "/account/second-factor/authenticate/", {"code": totp(secret)})
             assert (302, "/") == done[:2]
             assert fresh.get("/").status_code == 200
+
+    def test_does_not_let_a_second_factor_count_that_cannot_be_read(
+        self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seed = MFAAdapter().encrypt("JBSWY3DPEHPK3PXP")
+        Authenticator.objects.create(user=ada, type="totp", data={"secret": seed})
+        sign_in(browser)
+        page = "/account/second-factor/authenticate/"
+        before = settings.SECRET_KEY
+        # The signed-in half of the session must survive, so the old secret signs but does not decrypt.
+        monkeypatch.setattr(settings, "SECRET_KEY", "another secret of the server, long enough to be one of them")
+        monkeypatch.setattr(adapters, "_fernet", lambda: MultiFernet([Fernet(adapters._key(settings.SECRET_KEY))]))
+        monkeypatch.setattr(settings, "SECRET_KEY_FALLBACKS", [before])
+        browser.get(page)
+        for secret in ("JBSWY3DPEHPK3PXP", ""):
+            status, _, text = post(browser, page, {"code": totp(secret)})
+            assert (503, True) == (status, "forget-second-factor" in text)
+        assert 302 == browser.get("/").status_code
 
     def test_clears_out_what_has_expired(self, browser: Client, ada: User) -> None:
         device.start(client_id="keyseat", scopes=(), device_name="", address=None, now=NOW)

@@ -4,7 +4,7 @@ import base64
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
@@ -12,6 +12,8 @@ from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
 from keyseat_issuer.web.addresses import client_address
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore]
@@ -38,8 +40,19 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc, unused-ignore]
         return _fernet().encrypt(text.encode()).decode()
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Decrypt with the server's secret, or one of those it replaced."""
-        return _fernet().decrypt(encrypted_text.encode()).decode()
+        """Decrypt with the server's secret, or one of those it replaced.
+
+        Raises:
+            KeyseatError: ``KEY_UNAVAILABLE``. Anything but failing would let a known seed count.
+        """
+        try:
+            return _fernet().decrypt(encrypted_text.encode()).decode()
+        except InvalidToken:
+            raise KeyseatError(
+                ReasonCode.KEY_UNAVAILABLE,
+                "your second factor was set up under another secret of this server",
+                next_step="Ask the operator to run `keyseat-issuer account forget-second-factor` for you.",
+            ) from None
 
 
 def _fernet() -> MultiFernet:

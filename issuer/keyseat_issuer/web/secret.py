@@ -9,6 +9,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 VARIABLE = "KEYSEAT_SECRET_KEY"
+OLD_VARIABLE = "KEYSEAT_OLD_SECRET_KEYS"
 FILE = "web-secret"
 _LEAST = 50
 """Characters below which Django's own check (security.W009) calls a secret weak."""
@@ -38,6 +39,11 @@ def read_secret() -> str:
             next_step=f"Set {VARIABLE} to {_LEAST} or more random characters, or unset it to have one made.",
         )
     return named
+
+
+def read_old_secrets() -> list[str]:
+    """Return the secrets that the present one replaced: what they signed or encrypted still counts."""
+    return os.environ.get(OLD_VARIABLE, "").split()
 
 
 def ensure_secret() -> None:
