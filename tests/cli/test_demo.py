@@ -8,8 +8,8 @@ from pathlib import Path
 
 RUN = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 BROKEN = (
-    "from keyseat_issuer.demo import acts, command; from keyseat_shared.codes import ReasonCode\n"
-    "command.ACTS = (acts.ACTS[0]._replace(expected=ReasonCode.EXPIRED),)\n"
+    "from keyseat_issuer.demo import command, script; from keyseat_shared.codes import ReasonCode\n"
+    "command.ACTS = (script.ACTS[0]._replace(expected=ReasonCode.EXPIRED),)\n"
 )
 
 

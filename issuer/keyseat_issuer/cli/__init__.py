@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -121,6 +122,9 @@ class Program(click.Group):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         """Run as the program: from here on even a bug of ours is told in a sentence."""
         sys.excepthook = _tell_bug
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to fail; stderr is like that by itself.
+            sys.stdout.reconfigure(errors="backslashreplace")
         return self.main(*args, **kwargs)
 
 

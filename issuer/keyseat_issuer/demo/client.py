@@ -18,8 +18,9 @@ def main(product: str, trust_file: str, now: str) -> None:
     except KeyseatError as error:
         answer = error.to_dict()
     else:
-        until = entitlement.expires_at.date().isoformat()
-        answer = {"code": "OK", "message": f"{entitlement.source} licence of {entitlement.organization}", "next": until}
+        until = entitlement.expires_at.isoformat().replace("+00:00", "Z")
+        what = f"entitled by an {entitlement.source} licence of {entitlement.organization} until {until}"
+        answer = {"code": "OK", "message": what, "next": ""}
     sys.stdout.write(json.dumps(answer))
 
 

@@ -6,7 +6,8 @@ import time
 import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
-from keyseat_issuer.demo.acts import ACTS, Act, Played, play
+from keyseat_issuer.demo.acts import Played
+from keyseat_issuer.demo.script import ACTS, Act, play
 from keyseat_issuer.demo.stage import stage
 from keyseat_shared.codes import ReasonCode
 
@@ -75,9 +76,11 @@ def _tell(output: Output, act: Act, end: Played) -> None:
     if not right:
         output.print(f"{_INDENT}  expected: {act.expected}", "red")
     for label, text in (("what", end.what), ("why", act.why), ("next", end.next)):
-        if text:
-            output.print(
-                textwrap.fill(
-                    text, _WIDTH, initial_indent=f"{_INDENT}{label + ':':<6}", subsequent_indent=f"{_INDENT}      "
-                )
-            )
+        lead = f"{_INDENT}{label + ':':<6}"
+        for line in text.splitlines():
+            output.print(_wrapped(line, lead))
+            lead = " " * len(lead)
+
+
+def _wrapped(line: str, lead: str) -> str:
+    return textwrap.fill(line, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)
