@@ -1,0 +1,99 @@
+"""`keyseat-issuer serve` as an operator runs it: one address for pages, sign-in of programs, and activation."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from pytest_django.plugin import DjangoDbBlocker
+
+import databases
+import shop
+from activation import Clock, Site, lease_of, problem
+from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.home import load_trust
+from keyseat_shared.instants import add_years, now_utc
+from vendor import Vendor
+from web_server import PASSWORD, Http, make_account
+
+ADA = "ada@example.com"
+GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+PROGRAM = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, django_db_blocker: DjangoDbBlocker) -> Iterator[Path]:
+    """An issuer whose organisation has assigned Ada a seat, and Ada's account."""
+    cheap_scrypt(monkeypatch)
+    folder = tmp_path / "issuer"
+    monkeypatch.setenv("KEYSEAT_ISSUER_HOME", str(folder))
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    databases.point_at(f"sqlite:///{folder / 'ledger.sqlite3'}")
+    now = now_utc() - timedelta(hours=1)
+    with django_db_blocker.unblock():
+        make_issuer(folder, now=now)
+        org = shop.organization("Example Organisation", ADA, now=now)
+        shop.subscribe(org, {"KSE": 1}, starts_at=now, ends_at=add_years(now, 1), now=now)
+        shop.assign(org, "KSE", ADA, now=now)
+        make_account(ADA)
+        yield folder
+        databases.close_all()
+
+
+@pytest.fixture
+def origin(home: Path, tmp_path: Path) -> Iterator[str]:
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text(PASSPHRASE)
+    passphrase.chmod(0o600)
+    command = [sys.executable, "-c", PROGRAM, "serve", "--bind", "127.0.0.1:0", "--passphrase-file", str(passphrase)]
+    kept = {name: value for name, value in os.environ.items() if name not in {"DJANGO_SETTINGS_MODULE", "DATABASE_URL"}}
+    process = subprocess.Popen(command, env=kept, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if found := re.search(r"Serving on (http://[^ ]+)", line):
+            break
+    else:
+        pytest.fail("".join(lines))
+    # Somebody must read what it logs from here on, or it would wait for us once the pipe is full.
+    drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
+    try:
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(30)
+        drain.wait(30)
+        process.stderr.close()
+
+
+def test_a_program_signed_in_by_a_person_activates_their_seat_until_it_is_signed_out(home: Path, origin: str) -> None:
+    program, person = Http(origin), Http(origin)
+    asked = program.request("/oauth/device", {"client_id": "keyseat", "device_name": "build-7"}).json()
+    assert 302 == person.sign_in(ADA, PASSWORD).status
+    person.post_page("/device", {"user_code": str(asked["user_code"]), "action": "approve"})
+    form = {"grant_type": GRANT, "client_id": "keyseat", "device_code": str(asked["device_code"])}
+    token = str(program.request("/oauth/token", form).json()["access_token"])
+
+    site = Site(origin, Clock(), Vendor(), key=token)
+    activated = site.acquire("KSE")
+
+    assert 201 == activated.status_code, activated.text
+    assert ADA == lease_of(activated, load_trust(home)).user
+    assert 200 == person.request("/static/web/style.css").status
+    program.request("/oauth/revoke", {"client_id": "keyseat", "token": token})
+    # The service remembers a good token for two seconds.
+    session = activated.json()["session_id"]
+    until = time.monotonic() + 60
+    while (refused := site.renew(session)).status_code == 200:
+        assert time.monotonic() < until
+    assert (401, "NOT_ALLOWED", "unknown") == problem(refused)
+    # A browser's cookie is no credential of the API.
+    cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in person.jar)
+    assert (401, "NOT_ALLOWED", "missing") == problem(site.call("POST", "/api/v1/sessions", {}, key="", Cookie=cookie))
+    site.http.close()
