@@ -1,7 +1,9 @@
 """LicenseClient: finds the files, picks the licence, says why not, and remembers cheaply."""
 
 import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -241,6 +243,28 @@ class TestRepeatedChecks:
         os.utime(path, ns=(time.time_ns() + 10**12,) * 2)
         client = house.client()
         assert client.check(NOW) is not client.check(NOW)
+
+
+def test_threads_share_a_client_while_files_change(house: House) -> None:
+    first, second = VENDOR.license(1), VENDOR.license(2)
+    house.put("always.lic", first)
+    client = house.client()
+    stop = threading.Event()
+
+    def ask() -> set[str]:
+        answers = set()
+        while not stop.is_set():
+            answers.add(client.check(NOW).license_id)
+        return answers
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = [pool.submit(ask) for _ in range(4)]
+        for round_number in range(40):
+            house.put("sometimes.lic", second if round_number % 2 else b"junk")
+        stop.set()
+        answers = set().union(*[future.result() for future in asked])
+    assert answers <= {VENDOR.payload(1)["license_id"], VENDOR.payload(2)["license_id"]}
+    assert client.check(NOW).license_id == VENDOR.payload(2)["license_id"]
 
 
 class TestStatus:

@@ -320,14 +320,12 @@ def _slots(valid: tuple[VerifiedLicense, ...]) -> tuple[Slots, ...]:
 
 
 def _file_verdict(verdict: resolver.Verdict) -> FileVerdict:
-    if verdict.license is not None:
-        left = f"valid until {format_instant(verdict.license.expires_at)}"
-        return FileVerdict(verdict.path, ReasonCode.OK, left, "", verdict.license.expires_at)
     reason = verdict.reason
-    if reason is None:
-        msg = "a verdict has a licence or a reason"
-        raise AssertionError(msg)
-    return FileVerdict(verdict.path, reason.code, reason.message, reason.next, None)
+    if reason is not None:
+        return FileVerdict(verdict.path, reason.code, reason.message, reason.next, None)
+    end = None if verdict.license is None else verdict.license.expires_at
+    said = "valid" if end is None else f"valid until {format_instant(end)}"
+    return FileVerdict(verdict.path, ReasonCode.OK, said, "", end)
 
 
 def _exceeded(product: str, entitlement: Entitlement, pids: tuple[int, ...]) -> NotEntitled:
