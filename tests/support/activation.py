@@ -7,22 +7,22 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
-import pytest
 
+import service_program
 import shop
 from databases import Ledger
 from keyseat_shared.envelope import LEASE_TYPE, Envelope
-from keyseat_shared.instants import format_instant, parse_instant
+from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LeasePayload
-from keyseat_shared.policy import Policy
 from keyseat_shared.trust import TrustBundle
+from service_program import VendorTrust
 from vendor import MACHINE, Vendor
 
 if TYPE_CHECKING:
@@ -49,30 +49,6 @@ class Clock:
         """Let time pass: ``advance(minutes=5)``."""
         self.now += timedelta(**parts)
         return self.now
-
-
-class VendorTrust:
-    """The trust bundle and lease key of a test's vendor, in place of an issuer's home with encrypted key files."""
-
-    def __init__(self, vendor: Vendor) -> None:
-        """Take the vendor."""
-        self.vendor = vendor
-
-    def authority(self, _now: datetime) -> tuple[Policy, "VendorTrust"]:
-        """Return policy and signer."""
-        return self.vendor.policy, self
-
-    def sign(self, payload_type: str, payload: bytes) -> bytes:
-        """Sign with the lease key."""
-        return Envelope(payload_type, payload, (self.vendor.lease_key.sign(payload_type, payload),)).to_bytes()
-
-    def bundle(self, _now: datetime) -> tuple[bytes, str]:
-        """Return the bundle and an ETag."""
-        return self.vendor.bundle_bytes(), '"bundle"'
-
-    def policy(self, _now: datetime) -> Policy:
-        """Return the policy."""
-        return self.vendor.policy
 
 
 @dataclass(frozen=True)
@@ -165,7 +141,7 @@ def serve_here(
     import uvicorn  # noqa: PLC0415 - most tests serve nothing
 
     from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
-    from keyseat_issuer.api.server import bind, url_of  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.server import bind, configuration, url_of  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
 
@@ -182,10 +158,7 @@ def serve_here(
     )
     sock = bind("127.0.0.1:0")
     site.url = url_of(sock)
-    config = uvicorn.Config(
-        app, http="httptools", loop="uvloop", ws="none", log_config=None, access_log=False, proxy_headers=False
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(configuration(app))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:
@@ -226,7 +199,13 @@ class ServiceProcess:
         """Start the process and wait until it answers."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, __file__, str(self._sock.fileno()), str(self.clock_file), str(self.workers)],
+                [
+                    sys.executable,
+                    service_program.__file__,
+                    str(self._sock.fileno()),
+                    str(self.clock_file),
+                    str(self.workers),
+                ],
                 env=self.ledger.env,
                 pass_fds=[self._sock.fileno()],
                 stdout=log,
@@ -236,7 +215,7 @@ class ServiceProcess:
         until = time.monotonic() + _START
         while True:
             try:
-                httpx.get(f"{self.url}/healthz", timeout=_START, trust_env=False)
+                httpx.get(f"{self.url}/healthz", timeout=1, trust_env=False)
             except httpx.HTTPError:
                 assert self.process.poll() is None, self.log.read_text()[-3000:]
                 assert time.monotonic() < until
@@ -255,35 +234,3 @@ class ServiceProcess:
         """Kill it and free the port."""
         self.kill()
         self._sock.close()
-
-
-@pytest.fixture
-def clock() -> Clock:
-    """A clock that stands still until a test moves it."""
-    return Clock()
-
-
-def _main(descriptor: int, clock_file: str, workers: int) -> None:
-    import socket  # noqa: PLC0415 - only in the service's process
-
-    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - likewise
-
-    setup()
-    from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.server import serve  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
-
-    def make() -> Callable[..., Any]:
-        service = Service(
-            VendorTrust(Vendor()),
-            clock=lambda: parse_instant(Path(clock_file).read_text()).astimezone(UTC),
-            throttle=Throttle(calls="1000000/minute", failures="1000000/minute"),
-        )
-        return create_app(service)
-
-    sys.exit(serve(socket.socket(fileno=descriptor), make, workers=workers))
-
-
-if __name__ == "__main__":
-    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

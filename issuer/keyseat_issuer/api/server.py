@@ -68,9 +68,10 @@ def serve(sock: socket.socket, make_app: Callable[[], App], *, workers: int = 1)
     return _Supervisor(sock, make_app, workers).run()
 
 
-def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
-    config = uvicorn.Config(
-        make_app(),
+def configuration(app: App) -> uvicorn.Config:
+    """Return how uvicorn serves the application."""
+    return uvicorn.Config(
+        app,
         http="httptools",
         loop="uvloop",
         ws="none",
@@ -84,7 +85,10 @@ def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
         timeout_graceful_shutdown=_GRACE,
         backlog=_BACKLOG,
     )
-    server = uvicorn.Server(config)
+
+
+def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
+    server = uvicorn.Server(configuration(make_app()))
     # uvicorn raises the signal that stopped it once more at the end; being asked to stop is no failure.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)

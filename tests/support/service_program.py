@@ -1,0 +1,62 @@
+"""The activation service as a program of its own, with a test vendor's keys and a clock that is a file."""
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from keyseat_shared.envelope import Envelope
+from keyseat_shared.instants import parse_instant
+from keyseat_shared.policy import Policy
+from vendor import Vendor
+
+
+class VendorTrust:
+    """The trust bundle and lease key of a test's vendor, in place of an issuer's home with encrypted key files."""
+
+    def __init__(self, vendor: Vendor) -> None:
+        """Take the vendor."""
+        self.vendor = vendor
+
+    def authority(self, _now: datetime) -> tuple[Policy, "VendorTrust"]:
+        """Return policy and signer."""
+        return self.vendor.policy, self
+
+    def sign(self, payload_type: str, payload: bytes) -> bytes:
+        """Sign with the lease key."""
+        return Envelope(payload_type, payload, (self.vendor.lease_key.sign(payload_type, payload),)).to_bytes()
+
+    def bundle(self, _now: datetime) -> tuple[bytes, str]:
+        """Return the bundle and an ETag."""
+        return self.vendor.bundle_bytes(), '"bundle"'
+
+    def policy(self, _now: datetime) -> Policy:
+        """Return the policy."""
+        return self.vendor.policy
+
+
+def _main(descriptor: int, clock_file: str, workers: int) -> None:
+    import socket  # noqa: PLC0415 - only in the service's process
+
+    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - likewise
+
+    setup()
+    from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.server import serve  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+
+    def make() -> Callable[..., Any]:
+        service = Service(
+            VendorTrust(Vendor()),
+            clock=lambda: parse_instant(Path(clock_file).read_text()).astimezone(UTC),
+            throttle=Throttle(calls="1000000/minute", failures="1000000/minute"),
+        )
+        return create_app(service)
+
+    sys.exit(serve(socket.socket(fileno=descriptor), make, workers=workers))
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))
