@@ -526,6 +526,11 @@ class TestProgrammerErrors:
         with pytest.raises(TypeError, match="bytes of a licence file"):
             VERIFIER.verify("licence", machine=MACHINE, now=NOW)
 
+    @pytest.mark.parametrize("machine_id", [None, 5, b"mid1"])
+    def test_a_machine_is_an_id_its_text_or_a_probe(self, machine_id: object) -> None:
+        with pytest.raises(TypeError, match="machine must be"):
+            VERIFIER.verify(VENDOR.license(), machine=machine_id, now=NOW)
+
     def test_now_must_be_aware(self) -> None:
         with pytest.raises(TypeError, match="aware"):
             VERIFIER.verify(VENDOR.license(), machine=MACHINE, now=datetime(2023, 12, 1))  # noqa: DTZ001 - the mistake

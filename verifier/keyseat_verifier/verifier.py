@@ -106,7 +106,7 @@ class Verifier:
         self.product = product
         self.clock = clock
         self._keys = {trusted.key.keyid: trusted for trusted in trust.keys}
-        self._known_machine: tuple[object, str, MachineID] = (None, "", MachineID({}))
+        self._known_machine: tuple[object, str, MachineID] = (object(), "", MachineID({}))
 
     def verify(self, data: Data, *, machine: Machine, now: datetime | None = None) -> VerifiedLicense:
         """Return the licence in ``data`` if it is valid for this machine and user at ``now``.
@@ -175,8 +175,11 @@ class Verifier:
             value = _typed_machine(machine)
         elif isinstance(machine, MachineID):
             value = machine
+        elif isinstance(found := getattr(machine, "machine_id", None), MachineID):
+            value = found
         else:
-            value = machine.machine_id
+            msg = f"machine must be a machine ID, its text or a probe, not {type(machine).__name__}"
+            raise TypeError(msg)
         text = str(value) if value.is_printable else ""
         self._known_machine = (machine, text, value)
         return text, value
