@@ -4,7 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
+
+from keyseat_shared.trust import TrustBundle
+from vendor import MACHINE
 
 RUN = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 BROKEN = (
@@ -56,3 +60,37 @@ def test_an_act_that_ends_otherwise_fails_the_demo(tmp_path: Path) -> None:
     assert 1 == done.returncode
     assert "expected: EXPIRED" in done.stdout
     assert "0 of 1 acts ended as told" in done.stdout
+
+
+def test_serve_leaves_an_organisation_running_until_it_is_stopped(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, "demo", "--serve", "--bind", "127.0.0.1:0", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        | {"TMPDIR": str(tmp_path)},
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        seeded = json.loads(process.stdout.readline())
+        trust = TrustBundle.load(seeded["trust"])
+        body = {"product": "KRE", "machine_id": str(MACHINE), "nonce": "n" * 22}
+        request = urllib.request.Request(  # noqa: S310 - our own loopback address
+            f"{seeded['url']}/api/v1/sessions",
+            json.dumps(body).encode(),
+            {
+                "Authorization": f"Bearer {seeded['api_key']}",
+                "Content-Type": "application/json",
+                "Idempotency-Key": "01887c5e-0000-4000-8000-000000000001",
+            },
+        )
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - likewise
+            granted = json.load(answer)
+        with urllib.request.urlopen(f"{seeded['url']}/sign-in") as page:  # noqa: S310 - likewise
+            shown = page.read().decode()
+        process.terminate()
+    assert (0, "Demo Vendor") == (process.returncode, trust.vendor)
+    assert "application/vnd.keyseat.lease+json" == granted["lease"]["payloadType"]
+    assert "<form" in shown
+    assert [] == list(tmp_path.iterdir())

@@ -16,16 +16,28 @@ _INDENT = " " * 5
 
 
 @click.command()
+@click.option("--serve", is_flag=True, help="Instead: leave a small organisation running, to click and to call.")
+@click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Where to serve.")
 @json_option
 @click.pass_context
 @pass_output
-def demo(output: Output, context: click.Context) -> None:
+def demo(output: Output, context: click.Context, *, serve: bool, bind: str) -> None:
     """See the whole thing work on this computer, without set-up.
 
     A throwaway vendor issues a licence for this computer's real machine ID; the client verifies it in its own
     process; then everything that must be refused is tried. Takes some seconds, and leaves nothing behind.
     """
     output.stopped_note = "The demo's folder is gone; nothing else was touched."
+    if serve:
+        from keyseat_issuer.demo.serving import serve_seeded  # noqa: PLC0415 - late: the acts need no server
+
+        with stage() as scene:
+            code = serve_seeded(output, scene, bind)
+        context.exit(code)
+    _play_all(output, context)
+
+
+def _play_all(output: Output, context: click.Context) -> None:
     began = time.monotonic()
     told: list[dict[str, object]] = []
     if not output.json:

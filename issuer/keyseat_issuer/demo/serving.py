@@ -1,0 +1,108 @@
+"""`demo --serve`: a small organisation of today on a running service, to click and to call."""
+
+import secrets
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from keyseat_issuer.cli.output import Output
+from keyseat_issuer.demo import acts
+from keyseat_issuer.demo.stage import ACTOR, ADA, BOB, ORGANIZATION, Stage
+from keyseat_shared.instants import add_years, now_utc
+from keyseat_shared.policy import default_policy
+
+_KSE, _KRE = 5, 3
+
+
+class Seeded(NamedTuple):
+    """What a visitor needs: the password of the people, an API key, and the passphrase that unlocks the lease key."""
+
+    password: str
+    api_key: str
+    passphrase: str
+
+
+def seed(stage: Stage) -> Seeded:
+    """Make an issuer without a sunset, an organisation with an owner and a member, seats, and an API key."""
+    from keyseat_issuer.creation import create_issuer  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
+
+    now = now_utc()
+    passphrase, password = secrets.token_urlsafe(16), secrets.token_urlsafe(9)
+    policy = default_policy(sunset=None)
+    made = create_issuer(stage.vendor, vendor="Demo Vendor", policy=policy, passphrase=passphrase, actor=ACTOR, now=now)
+    write_private(stage.trust_file, made.trust.data)
+    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.ledger.services import api_keys, members, organizations, seats, subscriptions  # noqa: PLC0415
+
+    at: dict[str, Any] = {"actor": ACTOR, "now": now}
+    organization = organizations.add_organization(ORGANIZATION, **at)
+    members.add_members(organization, [ADA], Role.OWNER, **at)
+    members.add_members(organization, [BOB], Role.MEMBER, **at)
+    starts_at = now.replace(hour=0, minute=0, second=0) - timedelta(days=1)
+    subscriptions.add_subscription(
+        organization,
+        term=Term.ANNUAL,
+        starts_at=starts_at,
+        ends_at=add_years(starts_at, 1),
+        products={"KSE": _KSE, "KRE": _KRE},
+        policy=policy,
+        **at,
+    )
+    seats.assign(organization, "KSE", [BOB], policy=policy, **at)
+    key = api_keys.create_key(organization, ["sessions"], name="demo", expires_at=None, **at)
+    for email, name in ((ADA, "Ada"), (BOB, "Bob")):
+        _make_account(email, name, password)
+    return Seeded(password, key.text, passphrase)
+
+
+def _make_account(email: str, name: str, password: str) -> None:
+    from allauth.account.models import EmailAddress  # noqa: PLC0415 - Django is set up by now
+
+    from keyseat_issuer.web.models import User  # noqa: PLC0415 - likewise
+
+    user = User.objects.create_user(email, password, name=name)
+    EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
+
+
+def serve_seeded(output: Output, stage: Stage, bind: str) -> int:
+    """Seed the stage and serve it until stopped; return the exit code."""
+    from keyseat_issuer.api import server  # noqa: PLC0415 - late: the other acts need no server
+
+    sock = server.bind(bind)
+    url = server.url_of(sock)
+    if not output.json:
+        output.say("Making keys, ledger and people; this takes some seconds.")
+    acts.machine(stage)
+    seeded = seed(stage)
+    key_file = stage.desk / "api-key"
+    key_file.write_text(seeded.api_key + "\n")
+    key_file.chmod(0o600)
+    from keyseat_issuer.api.start import prepare  # noqa: PLC0415 - Django is set up by now
+
+    make_app = prepare(lambda: seeded.passphrase)
+
+    def human() -> None:
+        output.print(f"{ORGANIZATION} is served at {url} until you press Ctrl-C; then all of it is deleted.", "bold")
+        for label, text in (
+            ("sign in", f"{url}/ as {ADA} (owner) or {BOB} (member, has a KSE seat); password {seeded.password}"),
+            ("call", f"{url}/api/v1, described in {url}/openapi.json; API key {seeded.api_key}"),
+            ("command line", f"export KEYSEAT_ISSUER_HOME={stage.vendor}"),
+            ("client", f"export KEYSEAT_HOME={stage.customer} KEYSEAT_TRUST={stage.trust_file}"),
+            ("", f"export KEYSEAT_SERVER={url} KEYSEAT_API_KEY_FILE={key_file}"),
+            ("", "keyseat activate --product KRE"),
+        ):
+            output.print(f"  {label:<14}{text}")
+
+    output.emit(
+        {
+            "url": url,
+            "people": [ADA, BOB],
+            "password": seeded.password,
+            "api_key": seeded.api_key,
+            "issuer_home": stage.vendor,
+            "client_home": stage.customer,
+            "trust": stage.trust_file,
+        },
+        human,
+    )
+    return server.serve(sock, make_app)
