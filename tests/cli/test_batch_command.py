@@ -1,0 +1,149 @@
+"""`keyseat-issuer offline batch` as Customer Success types it."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from freezegun import freeze_time
+
+import offline_shop
+from databases import Ledger
+from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.cli import main
+from keyseat_issuer.ledger.models import OfflineLicense
+from keyseat_issuer.ledger.services import audit_check
+from offline_shop import ADA, BOB, NAME, numbered_machine
+
+HEADER = "organization,product,machine_id,user,expires,sessions\n"
+GOOD = HEADER + (
+    f"{NAME},KSE,{numbered_machine(1)},{ADA},,\n"
+    f"{NAME},KSE,{numbered_machine(2)},{BOB},2023-12-31,\n"
+    f"{NAME},KRE,{numbered_machine(3)},,,2\n"
+)
+BAD = GOOD + f"{NAME},KSE,{numbered_machine(4)},eve@example.com,,\nExampel,KRE,{numbered_machine(5)},,someday,\n"
+
+
+@pytest.fixture
+def issuer(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An issuer with a customer, who works in a folder with two tables; the clock stands."""
+    cheap_scrypt(monkeypatch)
+    home = ledger.home / "vendor"
+    make_issuer(home)
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text(PASSPHRASE)
+    passphrase.chmod(0o600)
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "good.csv").write_text(GOOD)
+    (folder / "bad.csv").write_text(BAD)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("KEYSEAT_ISSUER_HOME", str(home))
+    monkeypatch.setenv("KEYSEAT_PASSPHRASE_FILE", str(passphrase))
+    offline_shop.customer()
+    with freeze_time("2023-06-01T12:00:00Z"):
+        yield folder
+
+
+def run(*args: str) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(main, ["offline", "batch", *args], catch_exceptions=False)
+
+
+def answer(*args: str, code: int = 0) -> dict[str, Any]:
+    """Run with ``--json`` and return the one object on stdout, after checking the exit code."""
+    result = run(*args, "--json")
+    assert code == result.exit_code, result.stdout + result.stderr
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def test_a_good_table_becomes_files_in_the_folder(issuer: Path) -> None:
+    result = run("good.csv", "--out", "made/here", "--yes")
+
+    assert 0 == result.exit_code, result.stderr
+    assert "3 licences issued" in result.stdout
+    assert {bytes(row.file) for row in OfflineLicense.objects.all()} == {
+        path.read_bytes() for path in (issuer / "made" / "here").iterdir()
+    }
+    assert () == audit_check.verify().findings
+
+
+def test_a_second_run_hands_the_same_files_out(issuer: Path) -> None:
+    run("good.csv", "--out", "made", "--yes")
+    found = answer("good.csv", "--out", "made", "--yes")
+
+    assert (0, 3) == (found["issued"], found["already_issued"])
+    assert 3 == len(list((issuer / "made").iterdir())) == OfflineLicense.objects.count()
+
+
+def test_a_bad_row_stops_all_and_every_bad_line_is_told(issuer: Path) -> None:
+    result = run("bad.csv", "--out", "made", "--yes")
+
+    assert 1 == result.exit_code
+    assert "line 5: NOT_A_MEMBER" in result.stderr
+    assert "line 6: INVALID_INPUT" in result.stderr
+    assert "2 of 5 rows are refused; nothing was issued" in result.stderr
+    assert 0 == OfflineLicense.objects.count()
+
+
+def test_keep_going_issues_the_good_rows_and_still_exits_1(issuer: Path) -> None:
+    found = answer("bad.csv", "--out", "made", "--keep-going", "--yes", code=1)
+
+    assert (False, "NOT_A_MEMBER", 3, 2) == (found["ok"], found["code"], found["issued"], found["refused"])
+    assert 3 == len(list((issuer / "made").iterdir()))
+
+
+def test_a_dry_run_tells_what_would_happen(issuer: Path) -> None:
+    found = answer("good.csv", "--dry-run")
+
+    assert (True, True, 3, 0) == (found["ok"], found["dry_run"], found["not_issued"], found["issued"])
+    assert "Nothing was issued." in run("good.csv", "--dry-run").stdout
+    assert 1 == run("bad.csv", "--dry-run").exit_code
+    assert 0 == OfflineLicense.objects.count()
+
+
+def test_without_yes_the_plan_is_shown_and_nobody_to_ask_means_no(issuer: Path) -> None:
+    result = run("good.csv", "--out", "made")
+
+    assert 1 == result.exit_code
+    assert f"{NAME}: 2 KSE licences, 0 of 3 seats taken now, 2 afterwards" in result.stderr
+    assert "3 strong" in result.stderr
+    assert "NOT_CONFIRMED" in result.stderr
+    assert 0 == OfflineLicense.objects.count()
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json"])
+def test_the_report_tells_each_row(issuer: Path, suffix: str) -> None:
+    run("bad.csv", "--out", "made", "--keep-going", "--yes", "--report", f"report{suffix}")
+
+    text = (issuer / f"report{suffix}").read_text()
+    rows = json.loads(text)["rows"] if suffix == ".json" else list(csv.DictReader(text.splitlines()))
+    assert ["2", "3", "4", "5", "6"] == [str(row["line"]) for row in rows]
+    assert ["issued", "issued", "issued", "refused", "refused"] == [row["status"] for row in rows]
+    assert (issuer / rows[0]["file"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "exit_code"),
+    [
+        (("missing.csv", "--yes"), "UNREADABLE", 3),
+        (("empty.csv", "--yes"), "INVALID_INPUT", 2),
+        (("good.csv", "--yes", "--out", "empty.csv"), "UNREADABLE", 3),
+        (("good.csv", "--yes", "--out", "/proc/new"), "UNREADABLE", 3),
+        (("good.csv", "--yes", "--report", "missing/report.csv"), "UNREADABLE", 3),
+        (("good.csv", "--yes", "--passphrase-file", "empty.csv"), "KEY_UNAVAILABLE", 3),
+    ],
+)
+def test_what_cannot_work_is_noticed_before_anything_is_issued(
+    issuer: Path, arguments: tuple[str, ...], code: str, exit_code: int
+) -> None:
+    (issuer / "empty.csv").write_text("")
+
+    found = answer(*arguments, code=exit_code)
+
+    assert (False, code) == (found["ok"], found["code"])
+    assert 0 == OfflineLicense.objects.count()
