@@ -71,7 +71,7 @@ def ledger_errors() -> Iterator[None]:
 
 @contextlib.contextmanager
 def snapshot() -> Iterator[None]:
-    """Read the database as it is at one instant, without holding up those who write.
+    """Read the database as it is at one instant, without holding up those who write (but in SQLite's rollback journal).
 
     Must not stand inside a transaction. Writing inside the block is an error.
     """

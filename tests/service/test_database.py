@@ -195,6 +195,19 @@ except KeyseatError as error:
 
         assert pysqlite3.sqlite_version == done.stdout.strip()
 
+    def test_without_a_substitute_an_old_sqlite_keeps_a_rollback_journal(self) -> None:
+        code = (
+            "import sys; sys.modules['pysqlite3'] = None\n"
+            "from keyseat_issuer.settings import sqlite_options\n"
+            "import sqlite3; print(sqlite3.sqlite_version, sqlite_options()['init_command'])"
+        )
+
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+        version, command = done.stdout.strip().split(" ", 1)
+        journal = "WAL" if tuple(map(int, version.split("."))) >= SAFE_IN_WAL else "TRUNCATE"
+        assert f"PRAGMA journal_mode={journal}; PRAGMA synchronous=FULL;" == command
+
     def test_setting_the_ledger_up_loads_nothing_of_the_web(self) -> None:
         code = (
             "from keyseat_issuer.bootstrap import setup; setup(); import sys;"

@@ -39,10 +39,10 @@ def assign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> N
     """Assign a PRODUCT seat to each EMAIL, or to none of them. `-` reads addresses from standard input."""
     wanted = _addresses(emails)
     from keyseat_issuer import database
-    from keyseat_issuer.home import load_trust
+    from keyseat_issuer.home import issuer_home
+    from keyseat_issuer.trust_history import current_trust
 
-    policy = load_trust().policy
-    database.require_ready()
+    policy = current_trust(issuer_home()).policy
     from keyseat_issuer.ledger.services import audit, organizations, seats
 
     now = now_utc()
@@ -125,10 +125,10 @@ def transfer(output: Output, org: str, product: str, from_email: str, to_email: 
 def carry(output: Output, org: str, product: str) -> None:
     """After a renewal: move seats still assigned in ORG's ended PRODUCT subscription to the running one."""
     from keyseat_issuer import database
-    from keyseat_issuer.home import load_trust
+    from keyseat_issuer.home import issuer_home
+    from keyseat_issuer.trust_history import current_trust
 
-    policy = load_trust().policy
-    database.require_ready()
+    policy = current_trust(issuer_home()).policy
     from keyseat_issuer.ledger.services import audit, organizations, renewals
 
     with database.ledger_errors():

@@ -53,10 +53,10 @@ def add(
     ends_at = None if ends is None else parse_typed(ends, end_of_day=True)
     quotas = _quotas(products)
     from keyseat_issuer import database
-    from keyseat_issuer.home import load_trust
+    from keyseat_issuer.home import issuer_home
+    from keyseat_issuer.trust_history import current_trust
 
-    policy = load_trust().policy
-    database.require_ready()
+    policy = current_trust(issuer_home()).policy
     from keyseat_issuer.ledger.models import Term
     from keyseat_issuer.ledger.services import audit, organizations, subscriptions
 

@@ -129,7 +129,7 @@ def set_role(organization: Organization, email: str, role: Role, *, actor: str, 
         KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
     """
     wanted = normalize_email(email)
-    with audit.act("member.role-changed", actor=actor, organization=organization, subject=wanted, now=now) as at:
+    with audit.act("member.role_changed", actor=actor, organization=organization, subject=wanted, now=now) as at:
         lock_organization(organization)
         member = find_member(organization, wanted)
         before = member.role
@@ -139,7 +139,7 @@ def set_role(organization: Organization, email: str, role: Role, *, actor: str, 
         member.save(update_fields=("role",))
         audit.append(
             actor=actor,
-            action="member.role-changed",
+            action="member.role_changed",
             organization=organization,
             subject=wanted,
             details={"from": before, "to": str(role)},
