@@ -36,7 +36,7 @@ UserLookup = Callable[[str, datetime], Identity | None]
 
 
 class Caller(NamedTuple):
-    """Who sent a request. ``scopes`` limit an API key; a user's rights come from the user's roles."""
+    """Who sent a request, and what the token was made for; what that allows is told by ``keyseat_issuer.api.roles``."""
 
     holder: Holder
     scopes: frozenset[str]
@@ -60,20 +60,6 @@ class Caller(NamedTuple):
     def organization_id(self) -> UUID | None:
         """The organisation of an API key; ``None`` for users."""
         return self.holder.organization_id
-
-    def require_scope(self, scope: str) -> None:
-        """Require that an API key has a scope. Users pass: their role is looked at elsewhere.
-
-        Raises:
-            KeyseatError: ``NOT_ALLOWED``.
-        """
-        if not self.is_user and scope not in self.scopes:
-            raise KeyseatError(
-                ReasonCode.NOT_ALLOWED,
-                f"the API key lacks the scope {scope!r}",
-                details={"scope": scope},
-                next_step="Use an API key with that scope.",
-            )
 
 
 class Authenticator:

@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.routing import ALWAYS, CallerDep, ServiceDep, problems
-from keyseat_issuer.api.sessions import SCOPE
 from keyseat_issuer.ledger.models import Membership, OfflineLicense
 from keyseat_issuer.ledger.services import offline
 from keyseat_shared.codes import ReasonCode
@@ -47,7 +46,6 @@ async def list_own(
     machine_id: Annotated[str | None, Query(max_length=90, description="Only those bound to this machine ID.")] = None,
 ) -> OwnLicenses:
     """Return the active licences of a user, or the floating ones of an API key's organisation."""
-    caller.require_scope(SCOPE)
     rows = await service.threads.run(_list, caller, machine_id, service.clock())
     return OwnLicenses(licenses=rows)
 
@@ -64,7 +62,6 @@ async def list_own(
 )
 async def get_file(service: ServiceDep, caller: CallerDep, license_id: UUID) -> Response:
     """Return the exact bytes of one of the caller's active licences."""
-    caller.require_scope(SCOPE)
     name, data = await service.threads.run(_export, caller, license_id, service.clock())
     return Response(
         data, media_type="application/json", headers={"Content-Disposition": f'attachment; filename="{name}"'}

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.calls import CLIENT, REQUEST_ID
 from keyseat_issuer.api.problems import MEDIA_TYPE
+from keyseat_issuer.api.roles import require_scope, rule_of
 from keyseat_issuer.api.service import Service
 
 BEARER = HTTPBearer(
@@ -72,16 +73,23 @@ def request_id_of(request: Request) -> str:
     return found
 
 
+def route_name(request: Request) -> str | None:
+    """Return the operation id of the route that a request was matched to."""
+    return getattr(request.scope.get("route"), "operation_id", None)
+
+
 async def caller_of(
     request: Request, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(BEARER)]
 ) -> Caller:
-    """Return who sent a bearer token with this request.
+    """Return who sent a bearer token with this request, where the token is good for the route.
 
     Raises:
-        KeyseatError: ``NOT_ALLOWED`` (401), or too many calls (429).
+        KeyseatError: ``NOT_ALLOWED`` (401, or 403 for a token made for other things), or too many calls (429).
     """
     token = credentials.credentials if credentials else None
-    return await service_of(request).authenticator.caller(token, client_of(request))
+    caller = await service_of(request).authenticator.caller(token, client_of(request))
+    require_scope(rule_of(route_name(request)), caller)
+    return caller
 
 
 ServiceDep = Annotated[Service, Depends(service_of)]

@@ -7,6 +7,7 @@ from uuid import UUID
 from keyseat_issuer.api.auth import Authenticator, Caller
 from keyseat_issuer.api.calls import JSON_TYPE, Answer, Call, invalid
 from keyseat_issuer.api.frame import Lane
+from keyseat_issuer.api.roles import MATRIX, require_scope
 from keyseat_issuer.ledger.services.session_desk import Reply, SessionDesk, Signed, parse_session_id
 from keyseat_issuer.ledger.services.session_values import Acquire, Ended, Release, ReleasePrevious, Renew
 from keyseat_shared.codes import ReasonCode
@@ -16,7 +17,6 @@ from keyseat_shared.machine_id import MachineID
 from keyseat_shared.strictjson import loads_object
 
 BASE = "/api/v1/sessions"
-SCOPE = "sessions"
 
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")
 _KEY = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
@@ -43,7 +43,7 @@ class SessionRoutes:
 
     async def acquire(self, call: Call) -> Answer:
         """Start a session: 201, or 200 where the same request came before or the user's session goes on."""
-        caller = await self._caller(call)
+        caller = await self._caller(call, "sessions_acquire")
         body = loads_object(call.body)
         product = _product(body)
         machine_id = _machine_id(body)
@@ -70,27 +70,27 @@ class SessionRoutes:
 
     async def renew(self, call: Call) -> Answer:
         """Give a live session a new lease."""
-        caller = await self._caller(call)
+        caller = await self._caller(call, "sessions_renew")
         body = loads_object(call.body)
         request = Renew(caller.holder, _session_id(call), _machine_text(body), _nonce(body))
         return _granted(await self._desk.ask(request))
 
     async def release(self, call: Call) -> Answer:
         """End a session: 204, also where it was over."""
-        caller = await self._caller(call)
+        caller = await self._caller(call, "sessions_release")
         await self._desk.ask(Release(caller.holder, _session_id(call)))
         return Answer(204, headers=())
 
     async def release_previous(self, call: Call) -> Answer:
         """End this holder's sessions on a machine."""
-        caller = await self._caller(call)
+        caller = await self._caller(call, "sessions_release_previous")
         body = loads_object(call.body)
         reply = await self._desk.ask(ReleasePrevious(caller.holder, _product(body), _machine_id(body)))
         return Answer.of({"released": reply.sessions if isinstance(reply, Ended) else 0})
 
-    async def _caller(self, call: Call) -> Caller:
+    async def _caller(self, call: Call, route: str) -> Caller:
         caller = await self._authenticator.caller(call.token, call.client)
-        caller.require_scope(SCOPE)
+        require_scope(MATRIX[route], caller)
         return caller
 
 

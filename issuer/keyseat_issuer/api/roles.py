@@ -1,0 +1,233 @@
+"""Who may do what: one table of all routes. What is not in it is refused, and the service does not start.
+
+A route is named by its operation id. Three questions are answered here and nowhere else: which roles of a user, which
+scope of an API key, and which scope of a user's sign-in a route needs.
+"""
+
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any, NamedTuple
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from keyseat_issuer.api.auth import Caller
+from keyseat_issuer.ledger.models import Role
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+ANY_SCOPE = "*"
+"""Any good API key may, whatever its scopes."""
+
+
+class Reach(Enum):
+    """Whose things a route shows or changes."""
+
+    OPEN = "open"
+    """Nobody's: no token is needed."""
+    OWN = "own"
+    """The caller's own."""
+    ORGANIZATION = "organization"
+    """Those of the organisation in the path."""
+
+
+class Rule(NamedTuple):
+    """What a route needs. ``key_scope`` ``None``: no API key may. ``sign_in``: one of these scopes of a user token."""
+
+    reach: Reach
+    roles: frozenset[Role] = frozenset()
+    key_scope: str | None = None
+    sign_in: frozenset[str] = frozenset()
+
+
+_ALL = frozenset(Role)
+_OWNER = frozenset({Role.OWNER})
+_MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
+_BUYERS = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
+_ADMIN = frozenset({"admin"})
+_EITHER = frozenset({"admin", "sessions"})
+
+_OPEN = Rule(Reach.OPEN)
+_SESSION = Rule(Reach.OWN, _ALL, "sessions", frozenset({"sessions"}))
+
+
+def _of(roles: frozenset[Role], key_scope: str | None = None, sign_in: frozenset[str] = _ADMIN) -> Rule:
+    return Rule(Reach.ORGANIZATION, roles, key_scope, sign_in)
+
+
+MATRIX: dict[str, Rule] = {
+    # operation
+    "healthz": _OPEN,
+    "readyz": _OPEN,
+    "metrics": _OPEN,
+    "trust_get": _OPEN,
+    # the client's own
+    "sessions_acquire": _SESSION,
+    "sessions_renew": _SESSION,
+    "sessions_release": _SESSION,
+    "sessions_release_previous": _SESSION,
+    "own_licenses_list": _SESSION,
+    "own_licenses_file": _SESSION,
+    "organizations_list": Rule(Reach.OWN, _ALL, ANY_SCOPE, _EITHER),
+    # an organisation
+    "organization_get": _of(_ALL, ANY_SCOPE, _EITHER),
+    "own_seat_get": _of(_ALL, None, _EITHER),
+    "subscriptions_list": _of(_BUYERS, "seats:read"),
+    "ownership_transfer": _of(_OWNER),
+    "members_list": _of(_MANAGERS, "members:read"),
+    "member_set_role": _of(_MANAGERS, "members:write"),
+    "member_remove": _of(_MANAGERS, "members:write"),
+    "invitations_list": _of(_MANAGERS, "members:read"),
+    "invitations_create": _of(_MANAGERS, "members:write"),
+    "invitation_withdraw": _of(_MANAGERS, "members:write"),
+    "seats_list": _of(_MANAGERS, "seats:read"),
+    "seats_assign": _of(_MANAGERS, "seats:write"),
+    "seats_unassign": _of(_MANAGERS, "seats:write"),
+    "seat_transfer": _of(_MANAGERS, "seats:write"),
+    "online_sessions_list": _of(_MANAGERS, "seats:read"),
+    "online_sessions_end": _of(_MANAGERS, "seats:write"),
+    "machines_list": _of(_MANAGERS, "seats:read"),
+    "machine_remove": _of(_MANAGERS, "seats:write"),
+    "offline_list": _of(_MANAGERS, "offline:read"),
+    "offline_file": _of(_MANAGERS, "offline:read"),
+    "offline_preview": _of(_MANAGERS, "offline:write"),
+    "offline_issue": _of(_MANAGERS, "offline:write"),
+    "offline_test": _of(_MANAGERS, "offline:write"),
+    "audit_list": _of(_MANAGERS, "audit:read"),
+    "usage_report": _of(_MANAGERS, "audit:read"),
+    # A key that makes keys would outlive its own revocation.
+    "api_keys_list": _of(_MANAGERS),
+    "api_keys_create": _of(_MANAGERS),
+    "api_key_revoke": _of(_MANAGERS),
+}
+"""Every route of the service and what it needs."""
+
+LANES = frozenset({"sessions_acquire", "sessions_renew", "sessions_release", "sessions_release_previous"})
+"""The routes that the frame answers itself (``keyseat_issuer.api.sessions``)."""
+
+_MANAGEABLE = frozenset({Role.BILLING, Role.MEMBER})
+"""The roles that an admin may give, change and take (design, section 3.7)."""
+
+
+def rule_of(name: str | None) -> Rule:
+    """Return the rule of a route; one that is not in the table is nobody's.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED``.
+    """
+    rule = MATRIX.get(name or "")
+    if rule is None:
+        raise KeyseatError(ReasonCode.NOT_ALLOWED, "nobody may do this")
+    return rule
+
+
+def require_scope(rule: Rule, caller: Caller) -> None:
+    """Require what a token was made for, whoever sends it and whatever it is about.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED`` with ``details["scope"]``.
+    """
+    if rule.reach is Reach.OPEN:
+        return
+    if caller.is_user:
+        if caller.scopes.isdisjoint(rule.sign_in):
+            wanted = "admin" if "admin" in rule.sign_in else min(rule.sign_in)
+            raise KeyseatError(
+                ReasonCode.NOT_ALLOWED,
+                f"this sign-in lacks the scope {wanted!r}",
+                details={"scope": wanted},
+                next_step=f"Sign in again with the scope {wanted!r}.",
+            )
+    elif rule.key_scope is None:
+        raise KeyseatError(
+            ReasonCode.NOT_ALLOWED,
+            "API keys may not do this",
+            details={"scope": None},
+            next_step="Sign in as an owner or admin of the organisation.",
+        )
+    elif rule.key_scope != ANY_SCOPE and rule.key_scope not in caller.scopes:
+        raise KeyseatError(
+            ReasonCode.NOT_ALLOWED,
+            f"the API key lacks the scope {rule.key_scope!r}",
+            details={"scope": rule.key_scope},
+            next_step="Use an API key with that scope.",
+        )
+
+
+def require_role(rule: Rule, role: Role) -> None:
+    """Require one of the roles that a route is for.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED`` with ``details["roles"]``.
+    """
+    if role not in rule.roles:
+        wanted = [str(allowed) for allowed in Role if allowed in rule.roles]
+        raise KeyseatError(
+            ReasonCode.NOT_ALLOWED,
+            f"a {role} may not do this",
+            details={"role": str(role), "roles": wanted},
+            next_step=f"Ask an {' or '.join(wanted)} of the organisation.",
+        )
+
+
+def require_manageable(actor: Role | None, *roles: str) -> None:
+    """Require that somebody may change who holds these roles: owners all, admins and API keys the lower two.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED``.
+    """
+    if actor is Role.OWNER or _MANAGEABLE.issuperset(roles):
+        return
+    raise KeyseatError(
+        ReasonCode.NOT_ALLOWED,
+        "only an owner may give, change or take the roles of owners and admins",
+        details={"roles": [str(Role.OWNER)]},
+        next_step="Ask an owner of the organisation.",
+    )
+
+
+def check_routes(api: FastAPI, guards: Iterable[Any]) -> None:
+    """Make sure that each route stands in the table and asks one of ``guards`` who calls, and that no row is left over.
+
+    Raises:
+        RuntimeError: naming the routes; the service must not start then.
+    """
+    wanted = set(guards)
+    faults = []
+    named = set()
+    for route in routes_of(api.routes):
+        if not isinstance(route, APIRoute):
+            if getattr(route, "path", None) != api.openapi_url:
+                faults.append(f"{route} is no route of the API")
+            continue
+        name = route.operation_id or route.path
+        named.add(name)
+        rule = MATRIX.get(name)
+        if rule is None:
+            faults.append(f"{name} is not in the table")
+        elif rule.reach is Reach.ORGANIZATION and "{organization_id}" not in route.path:
+            faults.append(f"{name} names no organisation in its path")
+        # Session routes have no dependencies: the frame answers them, and their handlers ask by themselves.
+        elif rule.reach is not Reach.OPEN and name not in LANES and wanted.isdisjoint(_calls(route.dependant)):
+            faults.append(f"{name} asks nobody who calls")
+    faults += [f"{name} is in the table and nowhere else" for name in MATRIX if name not in named]
+    if faults:
+        raise RuntimeError("routes and roles do not agree: " + "; ".join(faults))
+
+
+def routes_of(routes: Iterable[object]) -> Iterator[object]:
+    """Yield all routes, those of included routers as well."""
+    for route in routes:
+        # FastAPI since 0.16x keeps an included router as one entry of its own.
+        inner = getattr(route, "original_router", None)
+        if inner is None:
+            yield route
+        else:
+            yield from routes_of(inner.routes)
+
+
+def _calls(dependant: Any) -> set[Any]:  # noqa: ANN401 - FastAPI's tree of dependencies
+    found = {dependant.call}
+    for inner in dependant.dependencies:
+        found |= _calls(inner)
+    return found
