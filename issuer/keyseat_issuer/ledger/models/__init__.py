@@ -1,6 +1,7 @@
 """The ledger's tables."""
 
 from keyseat_issuer.ledger.models.audit import AuditEvent, AuditHead, Idempotency
+from keyseat_issuer.ledger.models.confirmations import Confirmation
 from keyseat_issuer.ledger.models.leases import ApiKey, Lease, SessionEnding
 from keyseat_issuer.ledger.models.organizations import Account, Invitation, Membership, Organization, Role
 from keyseat_issuer.ledger.models.seats import (
@@ -21,6 +22,7 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "AuditHead",
+    "Confirmation",
     "Ending",
     "Idempotency",
     "Invitation",

@@ -6,7 +6,7 @@ what was committed is handed out, so a crash at any point leaves no licence, or 
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -58,6 +58,8 @@ def convert(
     dry_run: bool = False,
     keep_going: bool = False,
     repeatable: bool = False,
+    keys: Sequence[str] | None = None,
+    approve: Callable[[Decision], None] | None = None,
     progress: Progress = no_progress,
 ) -> list[Outcome]:
     """Decide all requests in their order, and issue the licences in one transaction.
@@ -68,6 +70,8 @@ def convert(
         dry_run: decide only: nothing is signed, changed or recorded.
         keep_going: issue what may be issued; otherwise one refusal stops all.
         repeatable: requests that an active licence was issued for by an earlier such call get that licence again.
+        keys: names of the requests (64 hex digits each): one that an active licence has by an earlier call gets that one.
+        approve: called with each decision under the locks; what it raises refuses that request.
         progress: wraps the signing.
 
     Returns:
@@ -82,7 +86,7 @@ def convert(
             # Durable: a licence is handed out on return, so this must be the outermost transaction.
             with transaction.atomic(durable=True):
                 run = _Run(requests, terms)
-                outcomes = run.decide(repeatable=repeatable)
+                outcomes = run.decide(repeatable=repeatable, keys=keys, approve=approve)
                 stopped = not keep_going and any(outcome.error for outcome in outcomes)
                 if dry_run or stopped:
                     transaction.set_rollback(True)
@@ -112,11 +116,13 @@ class _Run:
         self.at = audit.ledger_now(terms.now).replace(microsecond=0)
         self.keys = [""] * len(requests)
 
-    def decide(self, *, repeatable: bool) -> list[Outcome]:
+    def decide(
+        self, *, repeatable: bool, keys: Sequence[str] | None, approve: Callable[[Decision], None] | None
+    ) -> list[Outcome]:
         identities = [self._identity(request) for request in self.requests]
         there: dict[str, IssuedLicense] = {}
-        if repeatable:
-            self.keys = request_keys(self.requests, identities)
+        if repeatable or keys is not None:
+            self.keys = request_keys(self.requests, identities) if keys is None else list(keys)
             there = _still_active(self.keys, self.at)
         outcomes = []
         for request, identity, key in zip(self.requests, identities, self.keys, strict=True):
@@ -125,6 +131,8 @@ class _Run:
                 continue
             try:
                 decision = decide(request, self.facts, self.terms.trust.policy, self.at, identity)
+                if approve is not None:
+                    approve(decision)
             except KeyseatError as error:
                 outcomes.append(Outcome(Status.REFUSED, error=error))
             else:

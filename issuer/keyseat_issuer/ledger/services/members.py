@@ -1,6 +1,6 @@
 """Members of an organisation and their roles. An organisation that has an owner always keeps one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -34,6 +34,14 @@ class Removal(NamedTuple):
     email: str
     seats_freed: int
     offline_until: tuple[datetime, ...]
+
+
+Guard = Callable[[Membership], None]
+"""Raises where the member may not be changed by whoever asks."""
+
+
+def allow(member: Membership) -> None:  # noqa: ARG001 - a ``Guard``
+    """Refuse nothing."""
 
 
 def normalize_email(text: str) -> str:
@@ -122,8 +130,16 @@ def find_member(organization: Organization, email: str) -> Membership:
     return found
 
 
-def set_role(organization: Organization, email: str, role: Role, *, actor: str, now: datetime) -> Membership:
-    """Change a member's role; ownership is handed over by making somebody else an owner first.
+def set_role(
+    organization: Organization,
+    email: str,
+    role: Role,
+    *,
+    actor: str,
+    now: datetime,
+    guard: Guard = allow,
+) -> Membership:
+    """Change a member's role; ``guard`` may refuse it, seeing the member as it stands under the lock.
 
     Raises:
         KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
@@ -132,6 +148,7 @@ def set_role(organization: Organization, email: str, role: Role, *, actor: str, 
     with audit.act("member.role_changed", actor=actor, organization=organization, subject=wanted, now=now) as at:
         lock_organization(organization)
         member = find_member(organization, wanted)
+        guard(member)
         before = member.role
         if before == Role.OWNER and role != Role.OWNER:
             _keep_an_owner(organization)
@@ -148,7 +165,44 @@ def set_role(organization: Organization, email: str, role: Role, *, actor: str, 
     return member
 
 
-def remove_member(organization: Organization, email: str, *, actor: str, now: datetime) -> Removal:
+def transfer_ownership(
+    organization: Organization, from_email: str, to_email: str, *, actor: str, now: datetime
+) -> tuple[Membership, Membership]:
+    """Make a member an owner and an owner an admin, in one act: there is no moment with two owners, or none.
+
+    Raises:
+        KeyseatError: ``NOT_A_MEMBER``; ``NOT_ALLOWED`` where the giver is no owner; ``ALREADY_EXISTS`` where the
+            receiver is one.
+    """
+    giver, receiver = normalize_email(from_email), normalize_email(to_email)
+    with audit.act("ownership.transferred", actor=actor, organization=organization, subject=receiver, now=now) as at:
+        lock_organization(organization)
+        before, after = find_member(organization, giver), find_member(organization, receiver)
+        if before.role != Role.OWNER:
+            raise KeyseatError(
+                ReasonCode.NOT_ALLOWED,
+                f"{giver} is not an owner of {organization.name!r}",
+                next_step="Ask an owner of the organisation.",
+            )
+        if after.role == Role.OWNER:
+            raise KeyseatError(ReasonCode.ALREADY_EXISTS, f"{receiver} is an owner of {organization.name!r} already")
+        held = after.role
+        before.role, after.role = Role.ADMIN, Role.OWNER
+        Membership.objects.bulk_update([before, after], ("role",))
+        audit.append(
+            actor=actor,
+            action="ownership.transferred",
+            organization=organization,
+            subject=receiver,
+            details={"from": giver, "was": held},
+            now=at,
+        )
+    return before, after
+
+
+def remove_member(
+    organization: Organization, email: str, *, actor: str, now: datetime, guard: Guard = allow
+) -> Removal:
     """Remove a member: assigned seats become free, offline licences stay as they are until they expire (design, 3.4).
 
     Raises:
@@ -158,6 +212,7 @@ def remove_member(organization: Organization, email: str, *, actor: str, now: da
     with audit.act("member.removed", actor=actor, organization=organization, subject=wanted, now=now) as at:
         lock_organization(organization)
         member = find_member(organization, wanted)
+        guard(member)
         if member.role == Role.OWNER:
             _keep_an_owner(organization)
         freed = _free_seats(organization, wanted, at)

@@ -139,7 +139,7 @@ def preview(request: OfflineRequest, terms: Terms, *, dry_run: bool = False) -> 
         msg = "a dry run neither issues nor finds what was issued"
         raise RuntimeError(msg)
     with ledger_errors():
-        return Preview(outcome.decision, tuple(_conflicts(outcome.decision, terms.now)))
+        return Preview(outcome.decision, tuple(conflicts(outcome.decision, terms.now)))
 
 
 def issue(request: OfflineRequest, terms: Terms) -> IssuedLicense:
@@ -251,6 +251,21 @@ def history(row: OfflineLicense) -> Sequence[AuditEvent]:
         )
 
 
+def conflicts(decision: Decision, now: datetime) -> list[Conflict]:
+    """Return active licences of the machine: the very ID anywhere, the same machine in this organisation."""
+    active = OfflineLicense.objects.filter(expires_at__gt=now).select_related("organization").defer("file")
+    equal = list(active.filter(machine_id=decision.machine_id).order_by("expires_at"))
+    near = active.filter(organization=decision.organization).exclude(machine_id=decision.machine_id)
+    found = [_conflict(row, decision, "The machine ID is bound already") for row in equal]
+    for row in near.order_by("-license_id")[:MAX_COMPARED]:
+        verdict = match(MachineID.parse_canonical(row.machine_id), decision.machine).verdict
+        if verdict is Verdict.SAME:
+            found.append(_conflict(row, decision, "The machine is bound already by another ID"))
+        elif verdict is Verdict.OTHER_USER:
+            found.append(_conflict(row, decision, "The machine is bound already for another account on it"))
+    return found
+
+
 def _record_refusal(error: KeyseatError, request: OfflineRequest, terms: Terms) -> None:
     with ledger_errors():
         try:
@@ -260,21 +275,6 @@ def _record_refusal(error: KeyseatError, request: OfflineRequest, terms: Terms) 
         audit.refused(
             error, actor=terms.actor, action=ACTION, organization=organization, subject=request.subject, now=terms.now
         )
-
-
-def _conflicts(decision: Decision, now: datetime) -> list[Conflict]:
-    """Return active licences of the machine: the very ID anywhere, the same machine in this organisation."""
-    active = OfflineLicense.objects.filter(expires_at__gt=now).select_related("organization").defer("file")
-    equal = list(active.filter(machine_id=decision.machine_id).order_by("expires_at"))
-    near = active.filter(organization=decision.organization).exclude(machine_id=decision.machine_id)
-    conflicts = [_conflict(row, decision, "The machine ID is bound already") for row in equal]
-    for row in near.order_by("-license_id")[:MAX_COMPARED]:
-        verdict = match(MachineID.parse_canonical(row.machine_id), decision.machine).verdict
-        if verdict is Verdict.SAME:
-            conflicts.append(_conflict(row, decision, "The machine is bound already by another ID"))
-        elif verdict is Verdict.OTHER_USER:
-            conflicts.append(_conflict(row, decision, "The machine is bound already for another account on it"))
-    return conflicts
 
 
 def _conflict(row: OfflineLicense, decision: Decision, relation: str) -> Conflict:

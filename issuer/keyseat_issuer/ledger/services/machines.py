@@ -1,0 +1,79 @@
+"""Registered machines: those that hold something of an organisation now, and taking one off the list."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import QuerySet
+
+from keyseat_issuer.ledger.models import Lease, OfflineLicense, Organization, SessionEnding
+from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services.naming import shorten
+from keyseat_issuer.ledger.services.session_admin import ended_event
+from keyseat_issuer.ledger.services.sessions import end_for, pools_of
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
+
+MOST = 5000
+"""Sessions and licences that a list reads at most."""
+
+
+class Machine(NamedTuple):
+    """A machine with its live online sessions and its active offline licences."""
+
+    machine_id: str
+    sessions: tuple[Lease, ...]
+    licenses: tuple[OfflineLicense, ...]
+
+
+class Removed(NamedTuple):
+    """What a removal did: the sessions that ended, and until when offline licences stay on the machine all the same."""
+
+    sessions_ended: int
+    offline_until: tuple[datetime, ...]
+
+
+def list_machines(organization: Organization, now: datetime) -> list[Machine]:
+    """Return the machines with a live session or an active offline licence, by their ids."""
+    sessions: dict[str, list[Lease]] = {}
+    for row in _live(organization, now).order_by("-started_at", "pk")[:MOST]:
+        sessions.setdefault(row.machine_id, []).append(row)
+    licenses: dict[str, list[OfflineLicense]] = {}
+    for bound in _bound(organization, now)[:MOST]:
+        licenses.setdefault(bound.machine_id, []).append(bound)
+    return [
+        Machine(machine_id, tuple(sessions.get(machine_id, ())), tuple(licenses.get(machine_id, ())))
+        for machine_id in sorted({*sessions, *licenses})
+    ]
+
+
+def remove_machine(organization: Organization, machine_id: str, *, actor: str, now: datetime) -> Removed:
+    """Take a machine off the list: its online sessions end, their seats are free; offline licences stay (design, 3.4).
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` where the organisation has nothing on such a machine.
+    """
+    subject = shorten(machine_id)
+    with audit.act("machine.removed", actor=actor, organization=organization, subject=subject, now=now) as at:
+        locked = pools.lock_pools(pools_of(organization, at))
+        ended = end_for(organization, SessionEnding.MACHINE_REMOVED, locked, at, machine_id=machine_id)
+        kept = tuple(_bound(organization, at).filter(machine_id=machine_id).values_list("expires_at", flat=True)[:MOST])
+        if not ended and not kept:
+            raise KeyseatError(
+                ReasonCode.NOT_FOUND,
+                f"nothing of {organization.name!r} runs on a machine {subject!r}",
+                next_step="The list of machines shows those that hold something.",
+            )
+        details = {"sessions_ended": len(ended), "offline_until": [format_instant(until) for until in kept]}
+        removed = audit.NewEvent("machine.removed", subject, details, organization.pk)
+        audit.append_many([*[ended_event(row) for row in ended], removed], actor=actor, now=at)
+    return Removed(len(ended), kept)
+
+
+def _live(organization: Organization, now: datetime) -> QuerySet[Lease]:
+    return Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
+
+
+def _bound(organization: Organization, now: datetime) -> QuerySet[OfflineLicense]:
+    rows = OfflineLicense.objects.filter(organization=organization, expires_at__gt=now)
+    return rows.defer("file").order_by("expires_at", "pk")
