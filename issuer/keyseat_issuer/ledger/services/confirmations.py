@@ -19,7 +19,7 @@ from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Confirmation, OfflineLicense, Organization
 from keyseat_issuer.ledger.services import audit, offline
-from keyseat_issuer.ledger.services.conversion import ACTION, convert
+from keyseat_issuer.ledger.services.conversion import convert
 from keyseat_issuer.ledger.services.offline import Conflict, Preview
 from keyseat_issuer.ledger.services.offline_rules import Decision, OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import IssuedLicense, Status, Terms
@@ -79,8 +79,8 @@ def confirm(organization: Organization, token: str, terms: Terms) -> IssuedLicen
     """Issue the licence whose preview this token confirms. Every rule is applied once more, and the preview compared.
 
     Raises:
-        KeyseatError: ``NOT_CONFIRMED`` where the token is unknown, somebody else's or too old, or where what would happen
-            is no longer what was shown; ``ALREADY_EXISTS`` where it issued a licence before; else the refusal.
+        KeyseatError: ``NOT_CONFIRMED`` where the token is unknown, somebody else's or too old, or where what would
+            happen is no longer what was shown; ``ALREADY_EXISTS`` where it issued a licence before; else the refusal.
     """
     digest = _digest(token)
     with ledger_errors():
@@ -103,7 +103,7 @@ def confirm(organization: Organization, token: str, terms: Terms) -> IssuedLicen
 
 
 def visible(found: Preview) -> dict[str, object]:
-    """Return a preview as members of the organisation may see it: of other organisations only that there is something."""
+    """Return a preview as the organisation may see it: of others only that there is something."""
     own = tuple(conflict for conflict in found.conflicts if not conflict.elsewhere)
     elsewhere = len(own) < len(found.conflicts)
     shown = replace(found, conflicts=own)

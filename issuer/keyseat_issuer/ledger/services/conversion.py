@@ -70,7 +70,7 @@ def convert(
         dry_run: decide only: nothing is signed, changed or recorded.
         keep_going: issue what may be issued; otherwise one refusal stops all.
         repeatable: requests that an active licence was issued for by an earlier such call get that licence again.
-        keys: names of the requests (64 hex digits each): one that an active licence has by an earlier call gets that one.
+        keys: names of the requests (64 hex digits each): one that an active licence has already gets that licence.
         approve: called with each decision under the locks; what it raises refuses that request.
         progress: wraps the signing.
 

@@ -40,7 +40,7 @@ Guard = Callable[[Membership], None]
 """Raises where the member may not be changed by whoever asks."""
 
 
-def allow(member: Membership) -> None:  # noqa: ARG001 - a ``Guard``
+def allow(member: Membership) -> None:
     """Refuse nothing."""
 
 

@@ -43,7 +43,7 @@ def period(start: datetime | None, end: datetime | None, now: datetime) -> tuple
             ReasonCode.INVALID_INPUT,
             "the period of a report is one year at most",
             details={"latest_end": format_instant(longest)},
-            next_step=f"Ask for it through {format_instant(longest)} at the latest, and for the rest in another report.",
+            next_step=f"Ask until {format_instant(longest)}, and for the rest in another report.",
         )
     return since, until
 
