@@ -52,6 +52,16 @@ class Ledger:
         return kept | {"KEYSEAT_ISSUER_HOME": str(self.home), "DATABASE_URL": self.url}
 
 
+# A test session that is killed cannot stop its server, but its end of the pipe closes. INT is a fast shutdown.
+_UNTIL_STDIN_ENDS = """
+"$0" -D "$1" & server=$!
+cat > /dev/null
+kill -INT $server
+wait $server
+rm -rf "$PWD"
+"""
+
+
 class Postgres:
     """A PostgreSQL server; ``url(name)`` names a database of it."""
 
@@ -112,15 +122,19 @@ def start_postgres(binaries: Path) -> Iterator[Postgres]:
             file.write(_CONFIGURATION.format(folder=folder))
         with (folder / "log").open("wb") as log:
             server = subprocess.Popen(
-                [binaries / "postgres", "-D", data], user=account, cwd=folder, stdout=log, stderr=log
+                ["sh", "-c", _UNTIL_STDIN_ENDS, binaries / "postgres", data],
+                user=account,
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
             )
         try:
             postgres = Postgres("postgresql://keyseat@", f"?host={folder}")
             _wait_until_up(postgres, server, folder / "log")
             yield postgres
         finally:
-            server.send_signal(2)  # fast shutdown: ends open sessions
-            server.wait(timeout=_START)
+            server.communicate(timeout=_START)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -145,6 +159,8 @@ def set_up_django() -> None:
     with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         patch.delenv("DATABASE_URL", raising=False)
         patch.setenv("KEYSEAT_ISSUER_HOME", home)
+        # Gone afterwards: workers of pytest-xdist inherit it, and pytest-django would set Django up before us.
+        patch.setenv("DJANGO_SETTINGS_MODULE", "keyseat_issuer.settings_web")
         patch.setenv("KEYSEAT_SECRET_KEY", "a secret of the tests' own process, which serves nobody else")
         setup()
 
