@@ -37,7 +37,9 @@ def parse_instant(text: str) -> datetime:
 
 def format_instant(instant: datetime) -> str:
     """Write an aware instant as ``YYYY-MM-DDTHH:MM:SSZ`` (fractions of a second are cut off)."""
-    return instant.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat(timespec="seconds")[:-6] + "Z"  # instead of "+00:00"
 
 
 def parse_typed(text: str, *, end_of_day: bool) -> datetime:

@@ -1,5 +1,6 @@
 """One HTTP call as the lean routes see it, and its answer: no framework objects on the way to the desk."""
 
+import functools
 import ipaddress
 import json
 import os
@@ -64,9 +65,9 @@ class Answer:
         extra = [(name.lower().encode(), value.encode()) for name, value in headers_of(error, status).items()]
         return cls(status, problem_body(error, status, request_id), [PROBLEM_TYPE, *extra])
 
-    async def send(self, send: Send) -> None:
-        """Send the answer; the frame adds request id and security headers."""
-        headers = list(self.headers)
+    async def send(self, send: Send, request_id: str) -> None:
+        """Send the answer with the request's id and the security headers."""
+        headers = [*self.headers, *SECURITY_HEADERS, (b"x-request-id", request_id.encode())]
         if self.status != 204:  # noqa: PLR2004 - RFC 9110, 8.6: no Content-Length with 204
             headers.append((b"content-length", b"%d" % len(self.body)))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -136,13 +137,18 @@ def client_address(scope: Scope, trusted_proxies: int) -> str:
         ]
         if len(forwarded) >= trusted_proxies:
             address = forwarded[-trusted_proxies]
+    return _counted_as(address)
+
+
+@functools.lru_cache(maxsize=4096)
+def _counted_as(address: str) -> str:
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return "unknown"
-    if parsed.version == 6:  # noqa: PLR2004 - IPv6
-        mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
-        return str(mapped) if mapped else str(ipaddress.ip_network((parsed, _IPV6_SITE), strict=False))
+    if isinstance(parsed, ipaddress.IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped or ipaddress.ip_network((parsed, _IPV6_SITE), strict=False))
     return str(parsed)
 
 

@@ -28,6 +28,7 @@ from keyseat_issuer.api.calls import (
 )
 from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.api.metrics import Metrics
+from keyseat_issuer.api.problems import status_of
 from keyseat_shared.errors import KeyseatError
 
 _log = logging.getLogger(LOGGER)
@@ -49,10 +50,10 @@ class Lane(NamedTuple):
 class _Watch:
     """Sees the answer of an inner application pass by: its status, and whether it has begun."""
 
-    __slots__ = ("_api", "_id", "_send", "status")
+    __slots__ = ("_api", "_id", "plain", "status")
 
     def __init__(self, send: Send, identifier: str, *, api: bool) -> None:
-        self._send = send
+        self.plain = send
         self._id = identifier.encode()
         self._api = api
         self.status = 0
@@ -65,7 +66,7 @@ class _Watch:
                 present = {name for name, _ in headers}
                 headers.extend(header for header in SECURITY_HEADERS if header[0] not in present)
             message = {**message, "headers": headers}
-        await self._send(message)
+        await self.plain(message)
 
 
 class Frame:
@@ -100,32 +101,36 @@ class Frame:
         head, part, tail = _split_path(path)
         lane = self._lanes.get((scope["method"], head, tail))
         is_api = path.startswith(_API_PREFIX) or path in _API_PATHS
+        if lane is not None and (part or "{" not in lane.template):
+            status = _SERVER_ERROR
+            try:
+                status = await self._run_lane(lane, part, scope, receive, send)
+            finally:
+                self._count(scope, lane, status, started, is_api=is_api)
+            return
         watch = _Watch(send, identifier, api=is_api)
         try:
-            if lane is not None and (part or "{" not in lane.template):
-                await self._run_lane(lane, part, scope, receive, watch)
-            else:
-                lane = None
-                await self._pass_on(scope, receive, watch, is_api=is_api)
+            await self._pass_on(scope, receive, watch, is_api=is_api)
         finally:
             # No status means that the application failed; the layer around this one answers for it.
-            self._count(scope, lane, watch.status or _SERVER_ERROR, started, is_api=is_api)
+            self._count(scope, None, watch.status or _SERVER_ERROR, started, is_api=is_api)
 
-    async def _run_lane(self, lane: Lane, part: str, scope: Scope, receive: Receive, send: "_Watch") -> None:
+    async def _run_lane(self, lane: Lane, part: str, scope: Scope, receive: Receive, send: Send) -> int:
         try:
             answer = await lane.handler(Call(scope, await read_body(scope, receive), part))
         except KeyseatError as error:
             answer = Answer.refusal(error, scope[REQUEST_ID])
         except ClientGone:
-            send.status = _CLIENT_ERROR
-            return
-        await answer.send(send)
+            return _CLIENT_ERROR
+        await answer.send(send, scope[REQUEST_ID])
+        return answer.status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: "_Watch", *, is_api: bool) -> None:
         try:
             body = await read_body(scope, receive)
         except KeyseatError as error:
-            await Answer.refusal(error, scope[REQUEST_ID]).send(send)
+            await Answer.refusal(error, scope[REQUEST_ID]).send(send.plain, scope[REQUEST_ID])
+            send.status = status_of(error)
             return
         except ClientGone:
             send.status = _CLIENT_ERROR

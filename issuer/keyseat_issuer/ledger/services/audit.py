@@ -16,8 +16,8 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from keyseat_issuer.database import ledger_errors
-from keyseat_issuer.ledger.bulk import insert_rows
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
+from keyseat_issuer.ledger.plain_sql import fetch, instant_in, instant_out, lock_clause, run, run_many, uuids_out
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.rules import check_not_before_floor
@@ -27,6 +27,10 @@ OFFLINE_ISSUED = "offline.issued"
 """The row that issues an offline licence: ``subject`` is the licence id, ``details`` hold ``FILE_DIGEST``."""
 
 FILE_DIGEST = "file_sha256"
+_INSERT = (
+    "INSERT INTO ledger_auditevent (seq, at, actor, action, organization_id, subject, details, previous, digest)"
+    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
 _FLOOR = "the ledger's newest audit row"
 _MAX_SUBJECT = 400
 _MAX_ACTOR = 200
@@ -43,6 +47,14 @@ class NewEvent(NamedTuple):
     details: Mapping[str, object]
     organization_id: UUID | None = None
     actor: str = ""
+
+
+class _Head(NamedTuple):
+    """The newest row's number, digest and instant."""
+
+    seq: int
+    digest: str
+    at: datetime
 
 
 def cli_actor() -> str:
@@ -63,7 +75,8 @@ def ledger_now(now: datetime) -> datetime:
     Raises:
         ClockError: ``CLOCK_ROLLED_BACK`` where ``now`` is more than 5 minutes before the newest row (design, 3.2).
     """
-    newest = AuditHead.objects.values_list("at", flat=True).get(pk=1)
+    [(at,)] = fetch("SELECT at FROM ledger_audithead WHERE id = 1")
+    newest = instant_in(at)
     check_not_before_floor(now, newest, _FLOOR)
     return max(now, newest)
 
@@ -118,7 +131,7 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
     if not connection.in_atomic_block:
         msg = "audit events are appended in the transaction of the act they tell of"
         raise RuntimeError(msg)
-    head = AuditHead.objects.select_for_update().get(pk=1)
+    head = _lock_head()
     check_not_before_floor(now, head.at, _FLOOR)
     at = max(now, head.at)
     seq, digest = head.seq, head.digest
@@ -138,10 +151,42 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
         )
         row.digest = digest = row_digest(row)
         rows.append(row)
-    insert_rows(rows)
-    head.seq, head.digest, head.at = seq, digest, at
-    head.save(update_fields=("seq", "digest", "at"))
+    _insert(rows, at)
+    run("UPDATE ledger_audithead SET seq = %s, digest = %s, at = %s WHERE id = 1", (seq, digest, instant_out(at)))
     return rows
+
+
+def _insert(rows: Sequence[AuditEvent], at: datetime) -> None:
+    written = instant_out(at)
+    organizations: dict[UUID | None, object] = {None: None}
+    for row in rows:
+        if row.organization_id is not None and row.organization_id not in organizations:
+            organizations[row.organization_id] = uuids_out([row.organization_id])[0]
+    run_many(
+        _INSERT,
+        [
+            (
+                row.seq,
+                written,
+                row.actor,
+                row.action,
+                organizations[row.organization_id],
+                row.subject,
+                row.details,
+                row.previous,
+                row.digest,
+            )
+            for row in rows
+        ],
+    )
+    for row in rows:
+        row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001 - as Django does after an insert
+
+
+def _lock_head() -> _Head:
+    select = "SELECT seq, digest, at FROM ledger_audithead WHERE id = 1"
+    [(seq, digest, at)] = fetch(select + lock_clause("ledger_audithead"))
+    return _Head(int(str(seq)), str(digest), instant_in(at))
 
 
 def refused(

@@ -8,15 +8,16 @@ import functools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
 
+from keyseat_issuer.ledger.bulk import insert_rows
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Lease, Pool, SeatKind, SessionEnding
 from keyseat_issuer.ledger.services import audit, entitlement, pools
 from keyseat_issuer.ledger.services.entitlement import Candidate
+from keyseat_issuer.ledger.services.lease_rows import LeaseRow, extend, lock_rows
 from keyseat_issuer.ledger.services.session_values import (
     Acquire,
     Ended,
@@ -38,39 +39,6 @@ from keyseat_shared.policy import Policy
 ACTOR = "service"
 _RECLAIM_AT_ONCE = 1000
 """Expired sessions ended in one go by the request that needs a seat: bounds what one turn can cost."""
-
-
-class _Row(NamedTuple):
-    """The columns of a session that a renewal needs, in the order of ``_COLUMNS``."""
-
-    pk: UUID
-    organization_id: UUID
-    organization_name: str
-    product: str
-    holder: str
-    email: str
-    key_id: UUID | None
-    machine_id: str
-    expires_at: datetime
-    ended_at: datetime | None
-    ending: str
-    subscription_ends_at: datetime
-
-
-_COLUMNS = (
-    "pk",
-    "organization_id",
-    "organization__name",
-    "product",
-    "holder",
-    "email",
-    "api_key_id",
-    "machine_id",
-    "expires_at",
-    "ended_at",
-    "ending",
-    "pool__subscription__ends_at",
-)
 
 
 def process(requests: Sequence[Request], policy: Policy, now: datetime) -> list[Outcome]:
@@ -102,9 +70,10 @@ class _Turn:
         organizations = self._find_organizations(requests, outcomes)
         self._lock(requests, organizations)
         # Releases first: a seat given back in this turn can be taken in it.
+        outcomes.update(self._release([(i, r) for i, r in enumerate(requests) if isinstance(r, Release)]))
         for index, request in enumerate(requests):
-            if index not in outcomes and isinstance(request, Release | ReleasePrevious):
-                outcomes[index] = self._try(self._release, request)
+            if isinstance(request, ReleasePrevious):
+                outcomes[index] = Ended(self._release_previous(request.holder, request.product, request.machine_id))
         for index, request in enumerate(requests):
             if index not in outcomes and isinstance(request, Acquire):
                 organization = organizations[index]
@@ -162,14 +131,23 @@ class _Turn:
 
     # Releasing -------------------------------------------------------------------------------------------------------
 
-    def _release(self, request: Release | ReleasePrevious) -> Ended:
-        if isinstance(request, ReleasePrevious):
-            return Ended(self._release_previous(request.holder, request.product, request.machine_id))
-        row = Lease.objects.select_for_update().filter(pk=request.session_id).first()
-        if row is None or not _owns(request.holder, row.organization_id, row.api_key_id, row.email):
-            raise _no_session()
-        # A pool that was not locked holds no seat for it: the session had ended before this turn began.
-        return Ended(len(self._end([row], SessionEnding.RELEASED)) if row.pool_id in self.pools else 0)
+    def _release(self, releases: Sequence[tuple[int, Release]]) -> dict[int, Outcome]:
+        if not releases:
+            return {}
+        wanted = {request.session_id for _, request in releases}
+        rows = Lease.objects.select_for_update(of=("self",)).filter(pk__in=wanted).order_by("pk")
+        found = {row.pk: row for row in rows}
+        mine: dict[UUID, Lease] = {}
+        refused: dict[int, Outcome] = {}
+        for index, request in releases:
+            row = found.get(request.session_id)
+            if row is None or not _owns(request.holder, row.organization_id, row.email, by_key=bool(row.api_key_id)):
+                refused[index] = _no_session()
+            # A pool that was not locked holds no seat for it: the session had ended before this turn began.
+            elif row.pool_id in self.pools:
+                mine[row.pk] = row
+        ended = {row.pk for row in self._end(mine.values(), SessionEnding.RELEASED)}
+        return {index: Ended(int(request.session_id in ended)) for index, request in releases} | refused
 
     def _release_previous(self, holder: Holder, product: str, machine_id: str) -> int:
         self._flush()
@@ -270,23 +248,17 @@ class _Turn:
     def _grant_again(self, lease: Lease, nonce: str) -> Grant:
         """Return a new lease for a session that exists: like a renewal."""
         self._flush()
-        row = _Row(*Lease.objects.filter(pk=lease.pk).values_list(*_COLUMNS).get())
+        row = lock_rows({lease.pk})[lease.pk]
         expires_at = self._renewed_until(row)
-        Lease.objects.filter(pk=row.pk).update(renewed_at=self.now, expires_at=expires_at)
+        extend({row.pk}, self.now, expires_at)
         told = {"sessions": [str(row.pk)]}
-        self.events.append(audit.NewEvent("session.renewed", row.holder, told, row.organization_id))
+        self.events.append(audit.NewEvent("session.renewed", "1 sessions", told, row.organization_id))
         return self._grant(lease, row.organization_name, nonce, expires_at=expires_at)
 
     # Renewing --------------------------------------------------------------------------------------------------------
 
     def _renew(self, renewals: Sequence[tuple[int, Renew]]) -> dict[int, Outcome]:
-        found = {
-            row[0]: _Row(*row)
-            for row in Lease.objects.select_for_update(of=("self",))
-            .filter(pk__in={request.session_id for _, request in renewals})
-            .order_by("pk")
-            .values_list(*_COLUMNS)
-        }
+        found = lock_rows({request.session_id for _, request in renewals})
         outcomes: dict[int, Outcome] = {}
         until: dict[datetime, set[UUID]] = defaultdict(set)
         for index, request in renewals:
@@ -300,13 +272,13 @@ class _Turn:
             outcomes[index] = self._grant(row, row.organization_name, request.nonce, expires_at=expires_at)
         for expires_at, ids in until.items():
             # The rows are locked on PostgreSQL and the whole file is on SQLite, so they are still as they were read.
-            Lease.objects.filter(pk__in=ids).update(renewed_at=self.now, expires_at=expires_at)
+            extend(ids, self.now, expires_at)
         renewed = sorted(str(pk) for ids in until.values() for pk in ids)
         if renewed:
             self.events.append(audit.NewEvent("session.renewed", f"{len(renewed)} sessions", {"sessions": renewed}))
         return outcomes
 
-    def _renewed_until(self, row: _Row) -> datetime:
+    def _renewed_until(self, row: LeaseRow) -> datetime:
         """Return the end of a new lease for a session.
 
         Raises:
@@ -323,7 +295,7 @@ class _Turn:
 
     def _grant(
         self,
-        row: Lease | _Row,
+        row: Lease | LeaseRow,
         organization_name: str,
         nonce: str,
         *,
@@ -352,7 +324,7 @@ class _Turn:
 
     def _flush(self) -> None:
         if self.unsaved:
-            Lease.objects.bulk_create(self.unsaved)
+            insert_rows(self.unsaved)
             self.unsaved = []
 
     def _tell(self, action: str, row: Lease, details: dict[str, object]) -> None:
@@ -377,8 +349,8 @@ def same_machine(enrolled: str, probed: str) -> bool:
     return match(MachineID.parse_canonical(enrolled), MachineID.parse_canonical(probed)).verdict is Verdict.SAME
 
 
-def _renewable(row: _Row | None, request: Renew) -> _Row:
-    if row is None or not _owns(request.holder, row.organization_id, row.key_id, row.email):
+def _renewable(row: LeaseRow | None, request: Renew) -> LeaseRow:
+    if row is None or not _owns(request.holder, row.organization_id, row.email, by_key=row.by_key):
         raise _no_session()
     if not same_machine(row.machine_id, request.machine_id):
         raise KeyseatError(
@@ -389,11 +361,11 @@ def _renewable(row: _Row | None, request: Renew) -> _Row:
     return row
 
 
-def _owns(holder: Holder, organization_id: UUID, key_id: UUID | None, email: str) -> bool:
+def _owns(holder: Holder, organization_id: UUID, email: str, *, by_key: bool) -> bool:
     """A user owns the user's sessions; an API key those of every key of its organisation, so that keys can rotate."""
     if holder.key_id is None:
         return email == holder.email
-    return key_id is not None and organization_id == holder.organization_id
+    return by_key and organization_id == holder.organization_id
 
 
 def _no_session() -> KeyseatError:
