@@ -1,6 +1,5 @@
 """Fixtures of the command lines' tests."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from keyseat_shared.instants import now_utc
 
 
 @pytest.fixture(scope="session")
-def issuer_template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Path]:
+def issuer_template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
     """An issuer to be copied: migrating takes most of the time of a test."""
     folder = tmp_path_factory.mktemp("template") / "issuer"
     with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock():
@@ -20,4 +19,4 @@ def issuer_template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker:
         patch.delenv("DATABASE_URL", raising=False)
         make_issuer(folder, now=now_utc())
         databases.close_all()
-        yield folder
+    return folder

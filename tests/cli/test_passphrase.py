@@ -81,7 +81,8 @@ class TestCommand:
         result = CliRunner().invoke(self.command(), env={"KEYSEAT_PASSPHRASE_FILE": path})
         assert "correct horse\n" == result.stdout
 
-    def test_without_file_and_terminal_it_says_so(self) -> None:
+    def test_without_file_and_terminal_it_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("KEYSEAT_PASSPHRASE_FILE", raising=False)
         result = CliRunner().invoke(self.command())
         assert isinstance(result.exception, KeyseatError)
         assert ReasonCode.KEY_UNAVAILABLE is result.exception.code

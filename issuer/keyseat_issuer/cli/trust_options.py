@@ -10,7 +10,7 @@ import click
 
 from keyseat_issuer.cli.output import Output, json_option
 from keyseat_issuer.cli.passphrase import passphrase_asker, passphrase_option
-from keyseat_issuer.home import issuer_home
+from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc, parse_typed
@@ -43,6 +43,7 @@ def open_admin(output: Output, passphrase_file: str | None, root_folder: Path | 
     from keyseat_issuer.database import require_ready
     from keyseat_issuer.trust_admin import TrustAdmin
 
+    load_trust()  # first: where there is no issuer at all, that is what to say
     require_ready()
     from keyseat_issuer.ledger.services.audit import cli_actor
 
