@@ -113,6 +113,9 @@ def require_keys(
         malformed(f"{what} has unknown keys: {', '.join(sorted(map(repr, unknown)))[:120]}")
 
 
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
 def dumps_compact(value: object) -> bytes:
     """Write JSON the one way this project writes it to be signed: compact, UTF-8, keys in the order given."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8")
+    return _ENCODER.encode(value).encode("utf-8")

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import cast
 from uuid import UUID
 
 from django.db import connection, models
-
-_PLAIN = frozenset({str, int, type(None)})
-_REPEATED = frozenset({UUID, datetime})
+from django.db.models import BinaryField
 
 
 def insert_values(model: type[models.Model], names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -28,7 +26,7 @@ def insert_values(model: type[models.Model], names: Sequence[str], rows: Sequenc
     if set(names) != set(fields):
         msg = f"a row of {model.__name__} has the fields {', '.join(fields)}"
         raise ValueError(msg)
-    columns = [_column(fields[name], values) for name, values in zip(names, zip(*rows, strict=True), strict=True)]
+    columns = [_column(values) for values in zip(*rows, strict=True)]
     quote = connection.ops.quote_name
     listed = ", ".join([quote(str(fields[name].column)) for name in names])
     places = ", ".join(["%s"] * len(names))
@@ -51,18 +49,26 @@ def insert_rows(rows: Sequence[models.Model]) -> None:
         row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001 - as Django does after an insert
 
 
-def _column(field: "models.Field[Any, Any]", values: Sequence[object]) -> list[object]:
-    """Return the values as the database driver takes them; equal keys and instants are converted once."""
-    converted: dict[object, object] = {}
+def _column(values: Sequence[object]) -> list[object]:
+    """Return the values as the database driver takes them.
+
+    By their types, as the fields of the ledger's models would (``UUIDField``, ``DateTimeField``, ``BinaryField``);
+    what repeats row after row is converted once.
+    """
+    binary = BinaryField().get_db_prep_value
+    native = connection.features.has_native_uuid_field
+    last: object = None
+    written: object = None
     column: list[object] = []
     for value in values:
-        kind = type(value)
-        if kind in _PLAIN:
-            column.append(value)
-        elif kind in _REPEATED:
-            if value not in converted:
-                converted[value] = field.get_db_prep_save(value, connection)
-            column.append(converted[value])
-        else:
-            column.append(field.get_db_prep_save(value, connection))
+        if value is not last:
+            last = written = value
+            kind = type(value)
+            if kind is UUID and not native:
+                written = cast("UUID", value).hex
+            elif kind is datetime:
+                written = connection.ops.adapt_datetimefield_value(cast("datetime", value))
+            elif kind is bytes:
+                written = binary(value, connection)
+        column.append(written)
     return column

@@ -106,10 +106,10 @@ class LedgerFacts:
             active = OfflineLicense.objects.filter(
                 organization_id__in=part, product__in=products, user__in=emails, expires_at__gt=self._now
             )
-            for row in active.defer("file").order_by("license_id"):
-                self._bound[row.organization_id, row.product, row.user].append(
-                    bound_from_row(row, found[row.organization_id])
-                )
+            names = ("license_id", "organization_id", "product", "user", "machine_id", "sessions", "expires_at")
+            for license_id, organization_id, *bound in active.order_by("license_id").values_list(*names):
+                product, user, *_ = bound
+                self._bound[organization_id, product, user].append(Bound(license_id, found[organization_id], *bound))
 
     def organization(self, name: str) -> Organization:
         """Return the organisation.
@@ -165,11 +165,6 @@ class LedgerFacts:
                 pending=True,
             )
         )
-
-
-def bound_from_row(row: OfflineLicense, organization: Organization) -> Bound:
-    """Return what a stored licence is bound to."""
-    return Bound(row.license_id, organization, row.product, row.user, row.machine_id, row.sessions, row.expires_at)
 
 
 def _result(function: Callable[[str], T], argument: str) -> T | KeyseatError:

@@ -307,6 +307,9 @@ def _check_not_bound(found: Identity, bound: Sequence[Bound]) -> None:
 def same_machine(machine: MachineID, enrolled: str) -> bool:
     """Tell whether an ID in a stored licence is of the same machine and user account, by the matching rules."""
     other = MachineID.parse_canonical(enrolled)
+    # Every rule of the same machine asks for at least one equal item: most pairs are settled by that.
+    if set(machine.search_keys).isdisjoint(other.search_keys):
+        return False
     # Either way round: which of two IDs of one machine saw more of it does not matter here.
     return Verdict.SAME in {match(other, machine).verdict, match(machine, other).verdict}
 
