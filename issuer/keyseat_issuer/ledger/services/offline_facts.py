@@ -19,7 +19,7 @@ from keyseat_issuer.ledger.models import (
     Pool,
 )
 from keyseat_issuer.ledger.services import members, organizations, pools
-from keyseat_issuer.ledger.services.offline_rules import Bound, Decision, OfflineRequest, PoolFacts
+from keyseat_issuer.ledger.services.offline_rules import Bound, Decision, OfflineRequest, PoolFacts, Wanted
 from keyseat_shared.errors import KeyseatError
 
 T = TypeVar("T")
@@ -33,6 +33,7 @@ class LedgerFacts:
 
     def __init__(self) -> None:
         """Start with nothing known."""
+        self.usable: dict[Wanted, list[PoolFacts]] = {}
         self._organizations: dict[str, Organization | KeyseatError] = {}
         self._emails: dict[str, str | KeyseatError] = {}
         self._members: set[tuple[UUID, str]] = set()
