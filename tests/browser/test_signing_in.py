@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -34,6 +34,7 @@ FLAGS = [
 ADA = "ada@example.com"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 # WCAG's rules are what we owe; axe's "best practices" come with them and are kept as well.
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 AXE_OPTIONS = {"resultTypes": ["violations"]}
 
 expect.set_options(timeout=20_000)
@@ -60,15 +61,15 @@ def org(ledger: Ledger) -> Organization:
 
 
 @pytest.fixture
-def site(org: Organization, ledger: Ledger, tmp_path: Path) -> Iterator[str]:
-    with serve(ledger.env, tmp_path / "server.log") as origin:
+def site(org: Organization) -> Iterator[str]:
+    with serve() as origin:
         yield origin
 
 
-@pytest.fixture(params=["light", "dark"])
-def page(chromium: Browser, site: str, request: pytest.FixtureRequest) -> Iterator[Page]:
-    """A page of a browser that was never here, in light and in dark colours; what it complains of is a failure."""
-    context = chromium.new_context(base_url=site, color_scheme=request.param)
+@pytest.fixture
+def page(chromium: Browser, site: str) -> Iterator[Page]:
+    """A page of a browser that was never here; what it complains of is a failure."""
+    context = chromium.new_context(base_url=site)
     context.set_default_timeout(20_000)
     opened = context.new_page()
     complaints: list[str] = []
@@ -80,9 +81,11 @@ def page(chromium: Browser, site: str, request: pytest.FixtureRequest) -> Iterat
 
 
 def check(page: Page) -> None:
-    """Look for what keeps people with disabilities out."""
-    found = Axe().run(page, options=AXE_OPTIONS)
-    assert 0 == found.violations_count, f"{page.url}\n{found.generate_report()}"
+    """Look for what keeps people with disabilities out, in light and in dark colours."""
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        found = Axe().run(page, options=AXE_OPTIONS)
+        assert 0 == found.violations_count, f"{page.url} in {scheme}\n{found.generate_report()}"
 
 
 def sign_in(page: Page) -> None:

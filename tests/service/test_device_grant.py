@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -16,9 +15,9 @@ ADA = "ada@example.com"
 
 
 @pytest.fixture
-def site(ledger: Ledger, tmp_path: Path) -> Iterator[str]:
+def site(ledger: Ledger) -> Iterator[str]:
     make_account(ADA)
-    with serve(ledger.env, tmp_path / "server.log") as origin:
+    with serve() as origin:
         yield origin
 
 

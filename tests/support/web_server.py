@@ -1,12 +1,9 @@
-"""The browser side, served by a real server process on loopback for tests."""
+"""The browser side, served over real HTTP on loopback for tests."""
 
 import contextlib
 import json
-import os
 import socket
-import subprocess
-import sys
-import time
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -14,18 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from http.cookiejar import CookieJar
-from pathlib import Path
 
 PASSWORD = "correct horse battery staple"
 
 _START = 60.0
-"""Seconds in which a server must answer, on a busy machine."""
-
-_PROGRAM = """
-import sys, uvicorn
-from keyseat_issuer.web import asgi
-uvicorn.run(asgi.build(), fd=int(sys.argv[1]), log_level="warning", lifespan="off", proxy_headers=False)
-"""
+"""Seconds in which a server must answer or stop, on a busy machine."""
 
 
 def make_account(email: str, name: str = "Ada") -> None:
@@ -103,40 +93,23 @@ class Http:
 
 
 @contextlib.contextmanager
-def serve(env: Mapping[str, str], log: Path) -> Iterator[str]:
-    """Serve the pages with this environment on a free port of loopback; yields the origin."""
+def serve() -> Iterator[str]:
+    """Serve the pages from a thread of this process, on the ledger that Django is pointed at; yields the origin."""
+    import uvicorn  # noqa: PLC0415 - most tests serve nothing
+
+    from keyseat_issuer.web import asgi  # noqa: PLC0415 - Django is set up by the tests' configuration
+
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        # Listening from here on: the first request waits in the queue until the server takes it.
         listener.listen(128)
-        port = listener.getsockname()[1]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(listener.fileno())],
-                env={**os.environ, **env, "NO_PROXY": "*"},
-                pass_fds=(listener.fileno(),),
-                stdout=output,
-                stderr=output,
-            )
+        config = uvicorn.Config(asgi.build(), log_config=None, lifespan="off", proxy_headers=False)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
         try:
-            origin = f"http://127.0.0.1:{port}"
-            _wait(origin, process, log)
-            yield origin
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-
-
-def _wait(origin: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    # The socket listens already: the first request waits in its queue until the server takes it.
-    until = time.monotonic() + _START
-    while process.poll() is None and time.monotonic() < until:
-        try:
-            if Http(origin).request("/sign-in").status == 200:
-                return
-        except OSError:
-            continue
-    raise RuntimeError(f"the server did not start: {log.read_text()[-3000:]}")
+            server.should_exit = True
+            thread.join(_START)
+            assert not thread.is_alive()
