@@ -385,3 +385,52 @@ def on_terminal(command: list[str], environment: dict[str, str], typed: str) -> 
             asked = True
     os.close(mine)
     return program.wait(timeout=60), screen.decode()
+
+
+class TestLedgerTroubles:
+    """In a process of its own: Django is configured for one database."""
+
+    @pytest.mark.parametrize(
+        ("url", "told"),
+        [
+            ("sqlite:////{folder}/empty.sqlite3", "keyseat-issuer migrate"),
+            ("postgresql://nobody:secret@127.0.0.1:1/nothing", "Check that the database server is up"),
+            ("mysql://nobody:secret@127.0.0.1/nothing", "DATABASE_URL"),
+        ],
+    )
+    def test_a_database_that_is_not_ready_is_told_without_its_password(
+        self, issuer: Path, ledger: Ledger, url: str, told: str
+    ) -> None:
+        (issuer / "empty.sqlite3").touch()
+        environment = ledger.env | {
+            "DATABASE_URL": url.format(folder=issuer),
+            "KEYSEAT_ISSUER_HOME": os.environ["KEYSEAT_ISSUER_HOME"],
+        }
+
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *ISSUE, "--yes"],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+        assert 3 == done.returncode, done.stderr
+        assert "LEDGER_UNAVAILABLE" in done.stderr
+        assert told in done.stderr
+        assert "secret" not in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_documentation_names_every_column_and_option() -> None:
+    from keyseat_issuer.cli.offline_batch import batch  # noqa: PLC0415 - used once
+    from keyseat_issuer.ledger.services.batch import REPORT_COLUMNS  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.services.batch_csv import COLUMNS  # noqa: PLC0415 - likewise
+
+    text = (Path(__file__).parents[2] / "docs" / "offline-licences.md").read_text()
+
+    for name in (*COLUMNS, *REPORT_COLUMNS):
+        assert f"`{name}`" in text
+    told = {option for parameter in batch.params for option in parameter.opts if option.startswith("--")}
+    assert {"--keep-going", "--accept-weak", "--report", "--out"} <= {option for option in told if option in text}
