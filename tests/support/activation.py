@@ -26,6 +26,7 @@ from service_program import VendorTrust
 from vendor import MACHINE, Vendor
 
 if TYPE_CHECKING:
+    from keyseat_issuer.api.licensing import Licensing
     from keyseat_issuer.api.throttle import Throttle
     from keyseat_issuer.ledger.models import Organization
 
@@ -136,6 +137,7 @@ def serve_here(
     people: Mapping[str, Person] | None = None,
     throttle: "Throttle | None" = None,
     trusted_proxies: int = 0,
+    licensing: "Licensing | None" = None,
 ) -> Iterator[Site]:
     """Run the service in a thread of this process, on the ledger that Django is pointed at."""
     import uvicorn  # noqa: PLC0415 - most tests serve nothing
@@ -154,6 +156,7 @@ def serve_here(
             throttle=throttle or Throttle(calls="100000/minute", failures="100000/minute", open_calls="100000/minute"),
             find_user=lambda token, _now: known.get(token),
             trusted_proxies=trusted_proxies,
+            licensing=licensing,
         )
     )
     sock = bind("127.0.0.1:0")

@@ -9,6 +9,7 @@ from typing import Any
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.instants import parse_instant
 from keyseat_shared.policy import Policy
+from keyseat_shared.trust import TrustBundle
 from vendor import Vendor
 
 
@@ -30,6 +31,10 @@ class VendorTrust:
     def bundle(self, _now: datetime) -> tuple[bytes, str]:
         """Return the bundle and an ETag."""
         return self.vendor.bundle_bytes(), '"bundle"'
+
+    def trust(self, _now: datetime) -> TrustBundle:
+        """Return the bundle, parsed."""
+        return self.vendor.bundle
 
     def policy(self, _now: datetime) -> Policy:
         """Return the policy."""

@@ -12,7 +12,18 @@ from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.middleware.errors import ServerErrorMiddleware
 
-from keyseat_issuer.api import health, own_licenses, trust_route
+from keyseat_issuer.api import (
+    admin_audit,
+    admin_keys,
+    admin_members,
+    admin_offline,
+    admin_organizations,
+    admin_seats,
+    health,
+    own_licenses,
+    trust_route,
+)
+from keyseat_issuer.api.admin_access import access_of
 from keyseat_issuer.api.calls import App
 from keyseat_issuer.api.frame import Frame
 from keyseat_issuer.api.problems import (
@@ -24,7 +35,8 @@ from keyseat_issuer.api.problems import (
     problem_body,
     status_of,
 )
-from keyseat_issuer.api.routing import Problem, request_id_of
+from keyseat_issuer.api.roles import check_routes
+from keyseat_issuer.api.routing import Problem, caller_of, request_id_of
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.api.session_docs import add_session_routes
 from keyseat_issuer.api.sessions import SessionRoutes
@@ -32,7 +44,17 @@ from keyseat_shared import __version__
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
-ROUTERS: tuple[APIRouter, ...] = (trust_route.router, own_licenses.router, health.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    trust_route.router,
+    own_licenses.router,
+    admin_organizations.router,
+    admin_members.router,
+    admin_seats.router,
+    admin_offline.router,
+    admin_keys.router,
+    admin_audit.router,
+    health.router,
+)
 """The routers of ordinary routes."""
 
 _DESCRIPTION = """Activation of licences: floating sessions, named seats, the trust bundle.
@@ -48,6 +70,7 @@ def create_app(
     api = create_api(service, routers)
     lanes = SessionRoutes(service.desk, service.authenticator).lanes()
     add_session_routes(api, lanes)
+    check_routes(api, (caller_of, access_of))
     frame = Frame(api, lanes=lanes, metrics=service.metrics, trusted_proxies=service.trusted_proxies, web=web)
     # Outside the frame: whatever goes wrong inside, the client gets a problem document and the log a traceback.
     return ServerErrorMiddleware(frame, handler=_on_bug)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from keyseat_issuer.api.auth import Authenticator, UserLookup
+from keyseat_issuer.api.licensing import Licensing
 from keyseat_issuer.api.metrics import Metrics
 from keyseat_issuer.api.threads import LedgerThreads
 from keyseat_issuer.api.throttle import Throttle
@@ -23,9 +24,20 @@ class Service:
         throttle: Throttle | None = None,
         find_user: UserLookup | None = None,
         trusted_proxies: int = 0,
+        licensing: Licensing | None = None,
     ) -> None:
-        """``clock`` gives the present instant in whole seconds; ``find_user`` looks up user tokens."""
+        """Take the parts.
+
+        Args:
+            trust: the trust bundle and the lease key.
+            clock: gives the present instant in whole seconds.
+            throttle: how often a caller may call.
+            find_user: looks up user tokens.
+            trusted_proxies: how many proxies stand in front.
+            licensing: the licence keys, where this service may issue offline licences.
+        """
         self.trust = trust
+        self.licensing = licensing
         self.clock = clock
         self.throttle = throttle or Throttle()
         self.trusted_proxies = trusted_proxies

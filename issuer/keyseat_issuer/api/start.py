@@ -16,11 +16,14 @@ from keyseat_shared.instants import now_utc
 RATE_VARIABLE = "KEYSEAT_RATE_LIMIT"
 
 
-def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) -> Callable[[], App]:
+def prepare(
+    passphrase: Callable[[], str], *, allow_example_keys: bool = False, with_license_key: bool = False
+) -> Callable[[], App]:
     """Check that the service can run, and return what makes a process's application.
 
     Everything that can be wrong is found here, before the socket is opened: environment, ledger, trust, key. The
-    database connection is closed again, so that the caller may fork.
+    database connection is closed again, so that the caller may fork. ``with_license_key`` unlocks the licence keys as
+    well, so that organisations convert their seats themselves.
 
     Raises:
         KeyseatError: ``LEDGER_UNAVAILABLE``, ``KEY_UNAVAILABLE``, ``UNREADABLE``, ``INVALID_INPUT``.
@@ -34,6 +37,7 @@ def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) 
     from django.db import connections  # noqa: PLC0415 - Django is set up now
 
     connections.close_all()
+    from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - likewise
 
@@ -44,7 +48,9 @@ def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) 
         raise KeyseatError(
             ReasonCode.INVALID_INPUT, f"{RATE_VARIABLE} is not like 6000/minute", details={"value": limit[:40]}
         ) from None
-    trust = TrustSource(home, passphrase(), now_utc(), allow_example_keys=allow_example_keys)
+    word = passphrase()
+    trust = TrustSource(home, word, now_utc(), allow_example_keys=allow_example_keys)
+    licensing = LicenseKeys(home, word, now_utc(), allow_example_keys=allow_example_keys) if with_license_key else None
 
     def make() -> App:
         from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - Django is set up now
@@ -56,6 +62,7 @@ def prepare(passphrase: Callable[[], str], *, allow_example_keys: bool = False) 
             throttle=Throttle(**({"calls": limit} if limit else {})),
             find_user=authenticate,
             trusted_proxies=proxies,
+            licensing=licensing,
         )
         return create_app(service, web=_web)
 

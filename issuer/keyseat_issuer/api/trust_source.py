@@ -69,6 +69,10 @@ class TrustSource:
         state = self._current(now)
         return state.bundle.data, state.etag
 
+    def trust(self, now: datetime) -> TrustBundle:
+        """Return the present bundle."""
+        return self._current(now).bundle
+
     def policy(self, now: datetime) -> Policy:
         """Return the policy in force."""
         return self._current(now).bundle.policy

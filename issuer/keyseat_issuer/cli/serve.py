@@ -16,22 +16,39 @@ from keyseat_issuer.cli.passphrase import passphrase_option, read_passphrase
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="How much to log, as JSON lines on stderr.",
 )
+@click.option(
+    "--with-license-key",
+    is_flag=True,
+    help="Unlock the licence keys as well: owners and admins then convert seats to offline licences themselves.",
+)
 @click.option("--allow-example-keys", is_flag=True, help="Serve with keys.example: for trying things out only.")
 @passphrase_option
 @pass_output
 def serve(
-    output: Output, bind: str, workers: int, log_level: str, passphrase_file: str | None, *, allow_example_keys: bool
+    output: Output,
+    bind: str,
+    workers: int,
+    log_level: str,
+    passphrase_file: str | None,
+    *,
+    with_license_key: bool,
+    allow_example_keys: bool,
 ) -> None:
     """Run the activation service and the console until stopped.
 
-    It needs the lease key, not the licence keys. Behind a proxy that ends TLS, set KEYSEAT_TRUSTED_PROXIES to the
-    number of proxies and KEYSEAT_PUBLIC_URL to the address that people use. KEYSEAT_RATE_LIMIT changes how often one
-    token may call (default 6000/minute).
+    It needs the lease key, not the licence keys: whoever takes over a server that holds those makes licences.
+
+    Behind a proxy that ends TLS, set KEYSEAT_TRUSTED_PROXIES to the number of proxies and KEYSEAT_PUBLIC_URL to the
+    address that people use. KEYSEAT_RATE_LIMIT changes how often one token may call (default 6000/minute).
     """
     from keyseat_issuer.api import server
     from keyseat_issuer.api.start import prepare
 
-    make_app = prepare(lambda: read_passphrase(output, passphrase_file), allow_example_keys=allow_example_keys)
+    make_app = prepare(
+        lambda: read_passphrase(output, passphrase_file),
+        allow_example_keys=allow_example_keys,
+        with_license_key=with_license_key,
+    )
     sock = server.bind(bind)
     output.stopped_note = "The service has stopped."
     output.say(f"Serving on {server.url_of(sock)} (Ctrl-C stops)")

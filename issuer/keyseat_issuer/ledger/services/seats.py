@@ -170,9 +170,13 @@ def transfer(
     return taken
 
 
-def list_seats(organization: Organization, now: datetime, product: str | None = None) -> list[Seat]:
+def list_seats(
+    organization: Organization, now: datetime, product: str | None = None, *, holder: str | None = None
+) -> list[Seat]:
     """Return what is held at ``now``: assignments, active offline licences, then live online sessions."""
     held = Q() if product is None else Q(pool__product=product)
+    if holder is not None:
+        held &= Q(holder=holder)
     rows = (
         Allocation.objects.filter(held, pool__subscription__organization=organization, released_at__isnull=True)
         .exclude(expires_at__lte=now)

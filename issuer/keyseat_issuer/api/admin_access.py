@@ -1,0 +1,122 @@
+"""The administration API's way in: whose organisation, in which role, and how acts of the services are run."""
+
+from collections.abc import Callable
+from typing import Annotated, NamedTuple, ParamSpec, TypeVar
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from keyseat_issuer.api.auth import Caller
+from keyseat_issuer.api.roles import require_manageable, require_role, rule_of
+from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
+from keyseat_issuer.api.service import Service
+from keyseat_issuer.ledger.models import Membership, Organization, Role
+from keyseat_issuer.ledger.services.members import Guard
+from keyseat_shared.codes import NEXT_STEPS, ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+BASE = "/api/v1/organizations/{organization_id}"
+
+_STEPS = {
+    ReasonCode.NOT_FOUND: "Check the id; the list of such things shows what there is.",
+    ReasonCode.MACHINE_WEAK: "Get a machine ID with stronger evidence, or accept it knowingly with `accept_weak`.",
+    ReasonCode.NOT_A_MEMBER: "Invite the person first.",
+    ReasonCode.ALREADY_BOUND: "Download the file of that licence again.",
+    ReasonCode.NOT_ALLOWED: "Make somebody else an owner first.",
+    ReasonCode.ALREADY_EXISTS: "Use what there is.",
+}
+"""Next steps for callers of the API where the services tell of command lines."""
+
+
+class Access(NamedTuple):
+    """A caller who may do what the route does, in an organisation. ``role`` is ``None`` for its API keys."""
+
+    caller: Caller
+    organization: Organization
+    role: Role | None
+
+    @property
+    def actor(self) -> str:
+        """The name for the audit log."""
+        return f"user:{self.caller.email}" if self.caller.is_user else self.caller.actor
+
+    def require_may_give(self, role: Role) -> None:
+        """Require that the caller may make somebody this.
+
+        Raises:
+            KeyseatError: ``NOT_ALLOWED``.
+        """
+        require_manageable(self.role, role)
+
+    def guard(self, *roles: Role) -> Guard:
+        """Return the check that the caller may change a member, and give these roles; it is made under the lock.
+
+        The caller's own role is read again there: who was an owner a moment ago may be one no more.
+        """
+
+        def check(member: Membership) -> None:
+            require_manageable(self._role_now(), member.role, *roles)
+
+        return check
+
+    def _role_now(self) -> Role | None:
+        if not self.caller.is_user:
+            return None
+        found = self.organization.memberships.filter(email=self.caller.email).values_list("role", flat=True).first()
+        return None if found is None else Role(found)
+
+
+async def access_of(request: Request, service: ServiceDep, caller: CallerDep, organization_id: UUID) -> Access:
+    """Return the caller's access to the organisation in the path.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND`` for those outside of it, whether it exists or not; ``NOT_ALLOWED``.
+    """
+    access = await service.threads.run(_find, caller, organization_id)
+    if access.role is not None:
+        require_role(rule_of(route_name(request)), access.role)
+    return access
+
+
+AccessDep = Annotated[Access, Depends(access_of)]
+
+
+def _find(caller: Caller, organization_id: UUID) -> Access:
+    if caller.is_user:
+        rows = Membership.objects.select_related("organization__account")
+        member = rows.filter(organization_id=organization_id, email=caller.email).first()
+        if member is not None:
+            return Access(caller, member.organization, Role(member.role))
+    elif caller.organization_id == organization_id:
+        found = Organization.objects.select_related("account").filter(pk=organization_id).first()
+        if found is not None:
+            return Access(caller, found, None)
+    raise KeyseatError(
+        ReasonCode.NOT_FOUND,
+        "you have no such organisation",
+        next_step="GET /api/v1/organizations lists yours.",
+    )
+
+
+async def act(service: Service, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+    """Return what a service's function does, called off the event loop; its refusals speak the API's language.
+
+    Raises:
+        KeyseatError: what the function refuses.
+    """
+    try:
+        return await service.threads.run(function, *arguments, **options)
+    except KeyseatError as error:
+        if "keyseat-issuer" in error.next_step or "--" in error.next_step:
+            error.next_step = _STEPS.get(error.code, NEXT_STEPS[error.code])
+        raise
+
+
+def no_such(what: str) -> KeyseatError:
+    """Return the refusal of an id that names nothing in this organisation."""
+    return KeyseatError(
+        ReasonCode.NOT_FOUND, f"there is no such {what} in this organisation", next_step=_STEPS[ReasonCode.NOT_FOUND]
+    )

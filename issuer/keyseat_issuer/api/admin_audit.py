@@ -1,0 +1,126 @@
+"""What happened in an organisation: its part of the audit log, and the usage report as CSV."""
+
+import json
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import Annotated, Any
+
+from django.apps import apps
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act
+from keyseat_issuer.api.admin_values import shown_actor, typed
+from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
+from keyseat_issuer.ledger.models import AuditEvent
+from keyseat_issuer.ledger.services import utilisation
+from keyseat_shared.instants import format_instant
+
+router = APIRouter(prefix=BASE, tags=["records"])
+
+_CSV = "text/csv"
+_BYTE_ORDER_MARK = "\ufeff"
+"""Without it the usual spreadsheet reads UTF-8 as something else, and names lose their letters."""
+
+Day = Annotated[
+    str | None,
+    Query(max_length=32, description="A date or instant in UTC.", examples=["2024-01-31"]),
+]
+
+
+class Event(BaseModel):
+    """One act or refusal. `actor`: `user:` and an address, `key:` and a prefix, `vendor` (its staff) or `service`."""
+
+    seq: int
+    at: str
+    actor: str
+    action: str
+    subject: str
+    details: dict[str, Any]
+
+
+class Events(BaseModel):
+    """Events, newest first. `before` asks for the next page; `null` on the last one."""
+
+    events: list[Event]
+    before: int | None
+
+
+@router.get("/audit", operation_id="audit_list", summary="The audit log", responses=problems(403, 404, *ALWAYS))
+async def list_events(
+    service: ServiceDep,
+    access: AccessDep,
+    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    before: Annotated[int | None, Query(ge=1, le=2**62, description="Only events with a lower `seq`.")] = None,
+) -> Events:
+    """Return what happened in this organisation, refusals included."""
+    return await act(service, _events, access, limit, before)
+
+
+@router.get(
+    "/usage.csv",
+    operation_id="usage_report",
+    summary="The usage report",
+    response_class=StreamingResponse,
+    responses={
+        200: {"description": "One line a session", "content": {_CSV: {"schema": {"type": "string"}}}},
+        **problems(403, 404, *ALWAYS),
+    },
+)
+async def report_usage(
+    service: ServiceDep,
+    access: AccessDep,
+    since: Annotated[Day, Query(alias="from")] = None,
+    until: Annotated[Day, Query(alias="to")] = None,
+) -> StreamingResponse:
+    """Return the sessions that began in a period: the last 30 days, or one of a year at most.
+
+    A date in `to` means through the end of that day. Cells that a spreadsheet would take for formulas begin with `'`.
+    """
+    now = service.clock()
+    start, end = utilisation.period(typed(since, end_of_day=False), typed(until), now)
+    report = utilisation.Report(access.organization, start, end, now=now, names=_names)
+    # The first page is read before the answer begins: what fails, fails as a problem document.
+    first = await act(service, report.next_page)
+
+    async def lines() -> AsyncIterator[str]:
+        yield _BYTE_ORDER_MARK + utilisation.header()
+        page = first
+        while page:
+            yield page
+            page = await act(service, report.next_page)
+
+    name = f"usage_{format_instant(start)[:10]}_{format_instant(end)[:10]}.csv"
+    return StreamingResponse(
+        lines(), media_type=_CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+    )
+
+
+def _events(access: Access, limit: int, before: int | None) -> Events:
+    rows = AuditEvent.objects.filter(organization=access.organization).order_by("-seq")
+    if before is not None:
+        rows = rows.filter(seq__lt=before)
+    # One more than asked for, to know whether there is a next page.
+    found = list(rows[: limit + 1])
+    return Events(
+        events=[
+            Event(
+                seq=row.seq,
+                at=format_instant(row.at),
+                actor=shown_actor(row.actor),
+                action=row.action,
+                subject=row.subject,
+                details=json.loads(row.details),
+            )
+            for row in found[:limit]
+        ],
+        before=found[limit - 1].seq if len(found) > limit else None,
+    )
+
+
+def _names(emails: Collection[str]) -> Mapping[str, str]:
+    if not emails or not apps.is_installed("keyseat_issuer.web"):
+        return {}
+    from keyseat_issuer.web.models import User  # noqa: PLC0415 - needs the pages' settings, which tests may lack
+
+    return dict(User.objects.filter(email__in=emails).values_list("email", "name"))

@@ -1,0 +1,284 @@
+"""Members of an organisation: roles, removal, ownership, and invitations."""
+
+import asyncio
+from datetime import datetime
+from uuid import UUID
+
+from django.apps import apps
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act, no_such
+from keyseat_issuer.api.admin_values import Body, Email
+from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
+from keyseat_issuer.ledger.models import Invitation, Membership, Role
+from keyseat_issuer.ledger.services import invitations, members, seats
+from keyseat_issuer.ledger.services.invitations import Invited
+from keyseat_shared.instants import format_instant
+
+router = APIRouter(prefix=BASE, tags=["members"])
+
+
+class MemberItem(BaseModel):
+    """A member. `licensed` is false for one of a paying organisation who holds no paid seat."""
+
+    id: str
+    email: str
+    role: str
+    since: str
+    licensed: bool
+
+
+class Members(BaseModel):
+    """The members, owners first. `warning` is set where some hold no paid seat while others do."""
+
+    members: list[MemberItem]
+    warning: str | None
+
+
+class MemberAnswer(BaseModel):
+    """A member as it now is."""
+
+    id: str
+    email: str
+    role: str
+
+
+class RoleBody(Body):
+    """A member's new role."""
+
+    role: Role
+
+
+class RemovalAnswer(BaseModel):
+    """What a removal did. Offline licences stay until these instants: they cannot be revoked."""
+
+    email: str
+    seats_freed: int
+    offline_until: list[str]
+
+
+class OwnershipBody(Body):
+    """Who becomes the owner."""
+
+    member_id: UUID
+
+
+class OwnershipAnswer(BaseModel):
+    """The new owner, and the former one, who is an admin now."""
+
+    owner: MemberAnswer
+    former: MemberAnswer
+
+
+class InvitationsBody(Body):
+    """Whom to invite, and as what."""
+
+    emails: list[Email] = Field(min_length=1, max_length=invitations.MOST_AT_ONCE)
+    role: Role = Role.MEMBER
+
+
+class InvitationItem(BaseModel):
+    """An invitation that waits. `mailed` is false where the mail could not be sent; it is told when it is made."""
+
+    id: str
+    email: str
+    role: str
+    expires_at: str
+    mailed: bool | None = None
+
+
+class Invitations(BaseModel):
+    """Invitations, by address."""
+
+    invitations: list[InvitationItem]
+
+
+class WithdrawalAnswer(BaseModel):
+    """Whose invitation was taken back."""
+
+    email: str
+
+
+@router.get("/members", operation_id="members_list", summary="Members", responses=problems(403, 404, *ALWAYS))
+async def list_members(service: ServiceDep, access: AccessDep) -> Members:
+    """Return the members with their roles, and who of them holds no paid seat."""
+    return await act(service, _members, access, service.clock())
+
+
+@router.patch(
+    "/members/{member_id}",
+    operation_id="member_set_role",
+    summary="Change a member's role",
+    responses=problems(403, 404, 409, *ALWAYS),
+)
+async def set_role(service: ServiceDep, access: AccessDep, member_id: UUID, body: RoleBody) -> MemberAnswer:
+    """Change a role. Only an owner gives or takes the roles of owners and admins; one owner always stays."""
+
+    def change() -> Membership:
+        return members.set_role(
+            access.organization,
+            _email_of(access, member_id),
+            body.role,
+            actor=access.actor,
+            now=service.clock(),
+            guard=access.guard(body.role),
+        )
+
+    return _answer(await act(service, change))
+
+
+@router.delete(
+    "/members/{member_id}",
+    operation_id="member_remove",
+    summary="Remove a member",
+    responses=problems(403, 404, 409, *ALWAYS),
+)
+async def remove(service: ServiceDep, access: AccessDep, member_id: UUID) -> RemovalAnswer:
+    """Remove a member: assigned seats are free, online sessions end, offline licences stay until they expire."""
+
+    def take_out() -> members.Removal:
+        return members.remove_member(
+            access.organization,
+            _email_of(access, member_id),
+            actor=access.actor,
+            now=service.clock(),
+            guard=access.guard(),
+        )
+
+    removed = await act(service, take_out)
+    return RemovalAnswer(
+        email=removed.email,
+        seats_freed=removed.seats_freed,
+        offline_until=[format_instant(until) for until in removed.offline_until],
+    )
+
+
+@router.post(
+    "/ownership",
+    operation_id="ownership_transfer",
+    summary="Hand over ownership",
+    responses=problems(403, 404, 409, *ALWAYS),
+)
+async def transfer_ownership(service: ServiceDep, access: AccessDep, body: OwnershipBody) -> OwnershipAnswer:
+    """Make another member the owner; the caller becomes an admin, in the same act."""
+
+    def hand_over() -> tuple[Membership, Membership]:
+        return members.transfer_ownership(
+            access.organization,
+            access.caller.email,
+            _email_of(access, body.member_id),
+            actor=access.actor,
+            now=service.clock(),
+        )
+
+    former, owner = await act(service, hand_over)
+    return OwnershipAnswer(owner=_answer(owner), former=_answer(former))
+
+
+@router.get(
+    "/invitations", operation_id="invitations_list", summary="Invitations", responses=problems(403, 404, *ALWAYS)
+)
+async def list_invitations(service: ServiceDep, access: AccessDep) -> Invitations:
+    """Return the invitations that wait to be accepted."""
+    found = await act(service, invitations.waiting, access.organization, service.clock())
+    return Invitations(invitations=[_invitation(row) for row in found])
+
+
+@router.post(
+    "/invitations",
+    operation_id="invitations_create",
+    summary="Invite people",
+    status_code=201,
+    responses=problems(403, 404, 409, *ALWAYS),
+)
+async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) -> Invitations:
+    """Invite people by mail, all of them or none: a link works once, for 24 hours, for that address.
+
+    The link goes to the invited person only: who invites never sees it, and cannot accept in another's name.
+    """
+    access.require_may_give(body.role)
+
+    def make() -> list[Invited]:
+        now = service.clock()
+        typed = {email.strip().lower() for email in body.emails}
+        for row in invitations.waiting(access.organization, now):
+            if row.email in typed:
+                access.require_may_give(Role(row.role))  # a new invitation replaces that one
+        return invitations.invite(access.organization, body.emails, body.role, actor=access.actor, now=now)
+
+    made = await act(service, make)
+    # Not on the ledger's threads: a slow mail server must not hold up anything else.
+    failed = await asyncio.to_thread(_mail, access, made)
+    waiting = await act(service, invitations.waiting, access.organization, service.clock())
+    fresh = {entry.email for entry in made}
+    return Invitations(
+        invitations=[_invitation(row, mailed=row.email not in failed) for row in waiting if row.email in fresh]
+    )
+
+
+@router.delete(
+    "/invitations/{invitation_id}",
+    operation_id="invitation_withdraw",
+    summary="Take an invitation back",
+    responses=problems(403, 404, *ALWAYS),
+)
+async def withdraw(service: ServiceDep, access: AccessDep, invitation_id: UUID) -> WithdrawalAnswer:
+    """Take an invitation back: its link stops working at once."""
+
+    def take_back() -> str:
+        now = service.clock()
+        row = Invitation.objects.filter(organization=access.organization, pk=invitation_id).first()
+        if row is None:
+            raise no_such("invitation")
+        access.require_may_give(Role(row.role))
+        return invitations.withdraw(access.organization, row.email, actor=access.actor, now=now)
+
+    return WithdrawalAnswer(email=await act(service, take_back))
+
+
+def _members(access: Access, now: datetime) -> Members:
+    listed = members.list_members(access.organization)
+    unlicensed = set(seats.unlicensed_members(access.organization, now))
+    mixed = 0 < len(unlicensed) < len(listed)
+    return Members(
+        members=[
+            MemberItem(
+                id=str(row.pk),
+                email=row.email,
+                role=row.role,
+                since=format_instant(row.created_at),
+                licensed=row.email not in unlicensed,
+            )
+            for row in listed
+        ],
+        warning=f"{len(unlicensed)} of {len(listed)} members hold no paid seat: assign one to each." if mixed else None,
+    )
+
+
+def _email_of(access: Access, member_id: UUID) -> str:
+    row = Membership.objects.filter(organization=access.organization, pk=member_id).first()
+    if row is None:
+        raise no_such("member")
+    return row.email
+
+
+def _answer(row: Membership) -> MemberAnswer:
+    return MemberAnswer(id=str(row.pk), email=row.email, role=str(row.role))
+
+
+def _invitation(row: Invitation, *, mailed: bool | None = None) -> InvitationItem:
+    return InvitationItem(
+        id=str(row.pk), email=row.email, role=row.role, expires_at=format_instant(row.expires_at), mailed=mailed
+    )
+
+
+def _mail(access: Access, made: list[Invited]) -> set[str]:
+    """Mail the links; return the addresses that got none."""
+    if not apps.is_installed("keyseat_issuer.web"):
+        return {entry.email for entry in made}
+    from keyseat_issuer.web import invitation_mail  # noqa: PLC0415 - needs the pages' settings, which tests may lack
+    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - likewise
+
+    failed = invitation_mail.send(access.organization, made)
+    return set(failed) if sends_for_real() else {entry.email for entry in made}
