@@ -23,6 +23,7 @@ from keyseat_issuer.home import load_trust
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense
 from keyseat_issuer.ledger.services import audit_check, organizations
 from keyseat_shared.instants import parse_instant
+from keyseat_shared.machine_id import MachineID
 from keyseat_verifier.verifier import Verifier
 from offline_shop import ADA, BOB, NAME
 from vendor import MACHINE, OTHER_MACHINE, machine
@@ -47,6 +48,7 @@ def issuer(ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
     monkeypatch.chdir(folder)
     monkeypatch.setenv("KEYSEAT_ISSUER_HOME", str(home))
     monkeypatch.setenv("KEYSEAT_PASSPHRASE_FILE", str(passphrase))
+    monkeypatch.setenv("KEYSEAT_HOME", str(tmp_path / "client"))
     offline_shop.customer()
     with freeze_time(NOON):
         yield folder
@@ -279,6 +281,20 @@ class TestTest:
             AuditEvent.objects.latest("seq").action,
             AuditEvent.objects.latest("seq").subject,
         )
+
+    @pytest.mark.parametrize(("mid", "exit_code", "told"), [(MACHINE, 0, "is correct"), (OTHER_MACHINE, 1, "MISMATCH")])
+    def test_the_machine_is_told_end_to_end(
+        self, issuer: Path, mid: MachineID, exit_code: int, told: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        from keyseat_verifier.cli import main as keyseat  # noqa: PLC0415 - used once
+
+        made = answer("offline", "test", NAME, "KSE", "--machine-id", MID)
+        run("trust", "export", "trust.json")
+
+        code = keyseat(["verify", "--test", made["file"], "--trust", "trust.json", "--machine-id", str(mid)])
+
+        assert exit_code == code
+        assert told in capsys.readouterr().out
 
     def test_a_weak_machine_is_told_and_no_hindrance(self, issuer: Path) -> None:
         weak = str(machine(firmware_uuid=[], firmware_serial=[], nic=[], disk=[]))

@@ -189,7 +189,7 @@ def test(
         output.print(f"Made a test licence, good until {format_instant(made.expires_at)}: {path}")
         output.say(f"The machine ID is {made.grade}: {' '.join(made.grade_reasons)}")
         output.say(
-            "Next: on the machine run `keyseat verify FILE --trust trust.json`. It uses no seat, and runs nothing."
+            "Next: on the machine, run `keyseat verify --test FILE --trust trust.json`. The file entitles to nothing."
         )
 
     output.emit(
