@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,6 +23,11 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, parse_typed
 from keyseat_shared.payloads import MAX_SESSIONS
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keyseat_issuer.ledger.services.offline import Preview
 
 _WORD = "issue"
 """What is typed to confirm. A word, not y: fingers answer a familiar y/n by themselves, and this cannot be undone."""
@@ -242,7 +247,7 @@ def _distinct(features: tuple[str, ...]) -> tuple[str, ...]:
         raise KeyseatError(ReasonCode.INVALID_INPUT, error.message) from None
 
 
-def _show_preview(output: Output, found: Any, now: Any) -> None:  # noqa: ANN401 - types of rooms loaded late
+def _show_preview(output: Output, found: "Preview", now: "datetime") -> None:
     decision, source = found.decision, found.decision.source
     sessions = decision.request.sessions
     taken = f"{decision.used_before} of {source.pool.quota} taken now, {decision.used_after} afterwards"
