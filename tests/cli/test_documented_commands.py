@@ -56,12 +56,19 @@ def wrong_with_issuer(words: list[str]) -> str:
     options = {name for parameter in command.params for name in parameter.opts}
     for word in words:
         if isinstance(command, click.Group) and not word.startswith("-"):
-            several = [command.get_command(context, name) for name in word.split("|")]
+            several = [command.get_command(context, _first(command, name)) for name in word.split("|")]
             if None in several:
                 return f"there is no command {word}"
             command = next(found for found in several if found is not None)
             options |= {name for parameter in command.params for name in parameter.opts + parameter.secondary_opts}
     return _unknown(words, options | {"--help", "--version"})
+
+
+def _first(group: click.Group, word: str) -> str:
+    """Return the subcommand that a word means: itself, unless the group has one that may be left out."""
+    context = click.Context(group)
+    group.parse_args(context, [word])
+    return [*context._protected_args, *context.args][0]
 
 
 def wrong_with_client(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
