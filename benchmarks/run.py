@@ -11,14 +11,16 @@ import sys
 from collections.abc import Callable
 
 import batch
+import growth
 import in_process
 import launches
+import leases
 from rich.console import Console
 from rich.table import Table
 from timing import Row
 
 _NAME_WIDTH, _FIGURE_WIDTH = 30, 7
-PARTS = ("verify", "check", "launch", "machine-id", "batch")
+PARTS = ("verify", "check", "launch", "machine-id", "batch", "leases", "growth")
 
 
 def main() -> int:
@@ -72,6 +74,18 @@ def _measure(wanted: list[str], progress: Progress, *, quick: bool) -> tuple[lis
     if "batch" in wanted:
         progress("batch")
         rows.append(batch.batch_row(*((1, 20) if quick else (7, 1000))))
+    servers: dict[str, Callable[[], tuple[list[Row], list[str]]]] = {
+        "leases": lambda: leases.lease_rows(*((1, 0.2) if quick else (10, 2.0)), sqlite_only=quick),
+        "growth": lambda: growth.growth_rows(
+            *((1, 2, 10, 100) if quick else (7, 25, 1000, 990_000)), sqlite_only=quick
+        ),
+    }
+    for name, measured in servers.items():
+        if name in wanted:
+            progress(name)
+            found, told = measured()
+            rows += found
+            notes += told
     busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if busy > (os.cpu_count() or 1):
         notes.append(f"this machine was busy with other things (load {busy:.1f}), so the rounds differ much")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+BARE_SERVER = "a bare uvloop server: a durable transaction and a signature a request"
 SCRIPT = Path(__file__).resolve().parent.parent.parent / "benchmarks" / "run.py"
 
 
@@ -31,6 +32,21 @@ def test_each_row_of_the_design_is_measured_against_its_baseline(report: dict[st
         ("launch → verdict of keyseat verify", "bare python", 4.6, {"PyJWT script, no probe"}),
         ("keyseat machine-id", "bare python", 2.6, {"py-machineid"}),
         ("batch issue of 20, per licence", "bare Ed25519 sign", 10, {"PyJWT encode, nothing stored"}),
+        *[
+            (f"lease {doing} over HTTP, 16 clients, SQLite", BARE_SERVER, 1.0, set())
+            for doing in ("renew", "acquire", "release")
+        ],
+        *[
+            (f"{doing}, 100 live sessions in the pool, SQLite", "the same with 10", 1.5, set())
+            for doing in (
+                "acquire",
+                "renew",
+                "release",
+                "acquire, releasing the previous",
+                "release the previous",
+                "read what is available",
+            )
+        ],
     ]
     found = [(row["what"], row["baseline"], row["limit"], set(row["peers"])) for row in report["rows"]]
     assert expected == found
