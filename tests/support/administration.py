@@ -65,7 +65,8 @@ class Office:
     ) -> httpx.Response:
         """Call a route below the organisation's path; ``who`` is a token."""
         base = f"/api/v1/organizations/{(of or self.organization).pk}"
-        return self.site.call(method, base + path, body, key=who)
+        headers = {} if body is None else {"Content_Type": "application/json"}
+        return self.site.call(method, base + path, body, key=who, **headers)
 
     def get(self, path: str, **options: Any) -> Any:  # noqa: ANN401 - any JSON
         """Return the JSON that a route answers with."""

@@ -1,0 +1,223 @@
+"""Members, roles, ownership and invitations over the administration API."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.core import mail
+
+import shop
+from activation import problem
+from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, Office, administered, found, key_with
+from databases import Ledger
+from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Role
+from keyseat_issuer.ledger.services import invitations, members
+from keyseat_issuer.ledger.services.audit_check import verify
+
+
+@pytest.fixture
+def office(ledger: Ledger) -> Iterator[Office]:
+    with administered(found()) as running:
+        yield running
+
+
+def role_of(office: Office, email: str) -> str | None:
+    return (
+        Membership.objects.filter(organization=office.organization, email=email).values_list("role", flat=True).first()
+    )
+
+
+class TestMembers:
+    def test_are_listed_owners_first_with_who_holds_no_paid_seat(self, office: Office) -> None:
+        shop.assign(office.organization, "KSE", ADA)
+
+        listed = office.get("/members")
+
+        assert [
+            (OWNER, "owner", False),
+            (ADMIN, "admin", False),
+            (BILLING, "billing", False),
+            (ADA, "member", True),
+        ] == [(member["email"], member["role"], member["licensed"]) for member in listed["members"]][:4]
+        assert listed["warning"].startswith("4 of 5 members hold no paid seat")
+
+    def test_get_no_warning_where_nobody_or_everybody_is_licensed(self, office: Office) -> None:
+        assert office.get("/members")["warning"] is None
+
+    def test_that_are_removed_lose_seat_and_session_and_the_client_hears_why(self, office: Office) -> None:
+        shop.assign(office.organization, "KSE", ADA)
+        session = office.site.acquire("KSE", key="ada")
+        assert 201 == session.status_code
+
+        removed = office.call("DELETE", f"/members/{office.member(ADA)}")
+
+        assert {"email": ADA, "seats_freed": 1, "offline_until": []} == removed.json()
+        renewed = office.site.renew(session.json()["session_id"], key="ada")
+        assert (410, "LEASE_ENDED", "MEMBER_REMOVED") == problem(renewed)
+
+    def test_of_another_organisation_cannot_be_named_by_their_id(self, office: Office) -> None:
+        foreign = found("Another Organisation")
+        stranger = Membership.objects.get(organization=foreign, email=ADA)
+
+        for method, path, body in [
+            ("PATCH", f"/members/{stranger.pk}", {"role": "member"}),
+            ("DELETE", f"/members/{stranger.pk}", None),
+            ("POST", "/ownership", {"member_id": str(stranger.pk)}),
+        ]:
+            assert (404, "NOT_FOUND", None) == problem(office.call(method, path, body))
+        assert Membership.objects.filter(pk=stranger.pk, role=Role.MEMBER).exists()
+
+
+class TestRoles:
+    @pytest.mark.parametrize(
+        ("who", "target", "role", "allowed"),
+        [
+            ("owner", ADA, "admin", True),
+            ("owner", ADA, "owner", True),
+            ("owner", ADMIN, "member", True),
+            ("admin", ADA, "billing", True),
+            ("admin", BILLING, "member", True),
+            ("admin", ADA, "admin", False),
+            ("admin", ADA, "owner", False),
+            ("admin", ADMIN, "member", False),
+            ("admin", OWNER, "member", False),
+            ("key", ADA, "billing", True),
+            ("key", ADA, "admin", False),
+            ("key", OWNER, "member", False),
+        ],
+    )
+    def test_of_owners_and_admins_are_changed_by_owners_only(
+        self, office: Office, who: str, target: str, role: str, *, allowed: bool
+    ) -> None:
+        before = role_of(office, target)
+        token = key_with(office.organization, "members:write") if who == "key" else who
+
+        answer = office.call("PATCH", f"/members/{office.member(target)}", {"role": role}, who=token)
+
+        assert (200 if allowed else 403) == answer.status_code
+        assert (role if allowed else before) == role_of(office, target)
+
+    @pytest.mark.parametrize(("target", "status"), [(ADA, 200), (BILLING, 200), (OWNER, 403), (ADMIN, 403)])
+    def test_decide_whom_an_admin_may_remove(self, office: Office, target: str, status: int) -> None:
+        assert status == office.call("DELETE", f"/members/{office.member(target)}", who="admin").status_code
+
+    def test_that_do_not_exist_are_refused(self, office: Office) -> None:
+        answer = office.call("PATCH", f"/members/{office.member(ADA)}", {"role": "king"})
+
+        assert (422, "INVALID_INPUT", None) == problem(answer)
+
+    def test_leave_one_owner_at_least(self, office: Office) -> None:
+        demoted = office.call("PATCH", f"/members/{office.member(OWNER)}", {"role": "member"})
+        removed = office.call("DELETE", f"/members/{office.member(OWNER)}")
+
+        assert [(403, "NOT_ALLOWED", None)] * 2 == [problem(demoted), problem(removed)]
+        assert "keyseat-issuer" not in demoted.json()["next"]
+
+    def test_are_read_again_under_the_lock(self, office: Office) -> None:
+        """An owner who was demoted between the door and the act changes nothing any more."""
+        from keyseat_issuer.api.admin_access import Access  # noqa: PLC0415 - Django is set up by a fixture
+        from keyseat_issuer.api.auth import Caller  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.services.session_values import Holder  # noqa: PLC0415 - likewise
+        from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
+
+        access = Access(Caller(Holder(ADMIN, email=ADMIN), frozenset()), office.organization, Role.OWNER)
+
+        with pytest.raises(KeyseatError, match="only an owner"):
+            members.set_role(
+                office.organization, ADA, Role.ADMIN, actor="test", now=shop.NOW, guard=access.guard(Role.ADMIN)
+            )
+
+
+class TestOwnership:
+    def test_goes_to_another_member_in_one_act(self, office: Office) -> None:
+        answer = office.call("POST", "/ownership", {"member_id": office.member(ADA)})
+
+        assert (ADA, OWNER) == (answer.json()["owner"]["email"], answer.json()["former"]["email"])
+        assert ("owner", "admin") == (role_of(office, ADA), role_of(office, OWNER))
+        assert ["ownership.transferred"] == [
+            event["action"] for event in office.get("/audit?limit=1", who="ada")["events"]
+        ]
+
+    def test_is_not_taken_by_admins(self, office: Office) -> None:
+        assert (403, "NOT_ALLOWED", None) == problem(
+            office.call("POST", "/ownership", {"member_id": office.member(ADMIN)}, who="admin")
+        )
+
+    def test_does_not_go_to_who_has_it(self, office: Office) -> None:
+        answer = office.call("POST", "/ownership", {"member_id": office.member(OWNER)})
+
+        assert (409, "ALREADY_EXISTS", None) == problem(answer)
+
+
+class TestInvitations:
+    def invite(self, office: Office, *emails: str, who: str = "owner", **more: Any) -> Any:  # noqa: ANN401 - an answer
+        return office.call("POST", "/invitations", {"emails": list(emails), **more}, who=who)
+
+    def test_go_out_by_mail_with_a_link_that_works(self, office: Office) -> None:
+        answer = self.invite(office, EVE, "new@example.com")
+
+        assert 201 == answer.status_code
+        assert [EVE, "new@example.com"] == [entry["email"] for entry in answer.json()["invitations"]]
+        assert {EVE, "new@example.com"} == {message.to[0] for message in mail.outbox}
+        body = next(message.body for message in mail.outbox if message.to == [EVE])
+        token = body.partition("token=")[2].split()[0]
+        accepted = invitations.accept(invitations.look_up(token, shop.NOW).pk, EVE, now=shop.NOW)
+        assert (EVE, Role.MEMBER) == (accepted.email, accepted.role)
+
+    def test_do_not_show_the_link_to_who_invites(self, office: Office) -> None:
+        answer = self.invite(office, EVE)
+
+        token = mail.outbox[0].body.partition("token=")[2].split()[0]
+        assert token not in answer.text
+        assert token not in office.call("GET", "/invitations").text
+
+    def test_say_that_no_mail_left_this_machine_where_no_mail_server_is_set(self, office: Office) -> None:
+        assert [False] == [entry["mailed"] for entry in self.invite(office, EVE).json()["invitations"]]
+
+    def test_tell_about_every_address_in_the_way_and_invite_nobody(self, office: Office) -> None:
+        answer = self.invite(office, EVE, ADA, "no address")
+
+        assert (422, "INVALID_INPUT", None) == problem(answer)
+        assert {ADA, "no address"} == {line["email"] for line in answer.json()["details"]["lines"]}
+        assert not Invitation.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("who", "role", "status"), [("owner", "owner", 201), ("admin", "admin", 403), ("admin", "billing", 201)]
+    )
+    def test_give_only_roles_that_the_inviter_may_give(self, office: Office, who: str, role: str, status: int) -> None:
+        assert status == self.invite(office, EVE, who=who, role=role).status_code
+
+    def test_of_an_owner_are_neither_replaced_nor_taken_back_by_an_admin(self, office: Office) -> None:
+        waiting = self.invite(office, EVE, role="owner").json()["invitations"][0]
+
+        replaced = self.invite(office, EVE.upper(), who="admin")
+        withdrawn = office.call("DELETE", f"/invitations/{waiting['id']}", who="admin")
+
+        assert [403, 403] == [replaced.status_code, withdrawn.status_code]
+        assert ["owner"] == [entry["role"] for entry in office.get("/invitations")["invitations"]]
+
+    def test_can_be_taken_back(self, office: Office) -> None:
+        waiting = self.invite(office, EVE).json()["invitations"][0]
+
+        assert {"email": EVE} == office.call("DELETE", f"/invitations/{waiting['id']}").json()
+        assert [] == office.get("/invitations")["invitations"]
+        assert 404 == office.call("DELETE", f"/invitations/{waiting['id']}").status_code
+
+    def test_of_another_organisation_are_not_found(self, office: Office) -> None:
+        foreign = found("Another Organisation")
+        [made] = invitations.invite(foreign, [EVE], Role.MEMBER, actor="test", now=shop.NOW)
+        row = Invitation.objects.get(email=made.email)
+
+        assert (404, "NOT_FOUND", None) == problem(office.call("DELETE", f"/invitations/{row.pk}"))
+        assert Invitation.objects.filter(pk=row.pk).exists()
+
+
+def test_every_act_names_who_did_it(office: Office) -> None:
+    office.call("PATCH", f"/members/{office.member(ADA)}", {"role": "billing"}, who="admin")
+    key = key_with(office.organization, "members:write")
+    office.call("PATCH", f"/members/{office.member(BOB)}", {"role": "billing"}, who=key)
+
+    assert [f"user:{ADMIN}", f"key:{key[4:12]}"] == list(
+        AuditEvent.objects.filter(action="member.role_changed").order_by("seq").values_list("actor", flat=True)
+    )
+    assert verify().ok
