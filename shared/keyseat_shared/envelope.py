@@ -22,6 +22,14 @@ TEST_LICENSE_TYPE = _TYPE_PREFIX + "test-license+json"
 LEASE_TYPE = _TYPE_PREFIX + "lease+json"
 TRUST_TYPE = _TYPE_PREFIX + "trust+json"
 
+TYPE_NAMES = {
+    LICENSE_TYPE: "a licence",
+    TEST_LICENSE_TYPE: "a test licence",
+    LEASE_TYPE: "a lease",
+    TRUST_TYPE: "a trust bundle",
+}
+"""What people call a file of each type."""
+
 _ENVELOPE_KEYS = frozenset({"payloadType", "payload", "signatures"})
 _SIGNATURE_KEYS = frozenset({"keyid", "sig"})
 _MAX_NAME = 256

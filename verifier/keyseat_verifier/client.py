@@ -2,51 +2,34 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import KeyseatError, TrustError, VerificationError
 from keyseat_shared.instants import format_instant, now_utc
 from keyseat_shared.trust import TrustBundle
-from keyseat_verifier import resolver
+from keyseat_verifier import refusals, resolver
 from keyseat_verifier.clock import INTERVAL, ClockGuard
 from keyseat_verifier.entitlement import WARN_DAYS, Entitlement, NotEntitled, PassedOver
-from keyseat_verifier.files import read_file
-from keyseat_verifier.machine import probe_machine
-from keyseat_verifier.paths import SESSIONS, TRUST, home_folder, shown
+from keyseat_verifier.paths import LEASES, SERVER, SESSIONS, home_folder, shown
+from keyseat_verifier.session import Session
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
-from keyseat_verifier.status import FileVerdict, Status
+from keyseat_verifier.status import OnlineStatus, Status, file_verdict
 from keyseat_verifier.store import Found, Stamp, Store, is_settled, stamp, unchanged
+from keyseat_verifier.this_machine import ThisMachine
+from keyseat_verifier.this_machine import account as _user
+from keyseat_verifier.trust_source import TrustSource
 from keyseat_verifier.verified import VerifiedLicense
-from keyseat_verifier.verifier import Machine, Verifier
+from keyseat_verifier.verifier import Machine
 
-
-class Session:
-    """One session of a product on this machine. It holds its slot until ``release``, or the end of the process."""
-
-    __slots__ = ("_slot", "entitlement")
-
-    def __init__(self, entitlement: Entitlement, slot: SlotLock) -> None:
-        """Keep the slot."""
-        self.entitlement = entitlement
-        self._slot = slot
-
-    @property
-    def number(self) -> int:
-        """The slot's number, from 1, within its licence."""
-        return self._slot.number
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this process holds the session: not after ``release``, and not in a forked child."""
-        return self._slot.is_held
-
-    def release(self) -> None:
-        """Give the session back; a second call does nothing."""
-        self._slot.release()
+TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
+if TYPE_CHECKING:
+    from keyseat_verifier.online.desk import Found as FoundLease
+    from keyseat_verifier.online.desk import OnlineDesk, OnlineRefusedError, Released
+    from keyseat_verifier.online.hold import Hold
+    from keyseat_verifier.online.leases import StoredLease
+    from keyseat_verifier.online.renewal import OnEnded, OnResumed
 
 
 class _Looked(NamedTuple):
@@ -78,6 +61,9 @@ class LicenseClient:
         allow_example_keys: accept the public example keys, to try things out.
         machine: the machine ID to check for; by default this machine is probed when first needed.
         remember_time: keep the latest time seen, to notice a clock that was set back.
+        server: the licence server's address; by default that of ``KEYSEAT_SERVER``, else of ``server.json``.
+        online: whether leases and a server may entitle at all, where no licence file does.
+        clock: tells the present instant where a call is given none, and to what runs in the background.
 
     Raises:
         TrustError: ``EXAMPLE_KEY``.
@@ -92,20 +78,24 @@ class LicenseClient:
         allow_example_keys: bool = False,
         machine: "Machine | None" = None,
         remember_time: bool = True,
+        server: str | None = None,
+        online: bool = True,
+        clock: Callable[[], datetime] = now_utc,
     ) -> None:
         """Keep what was given."""
         if not allow_example_keys:
             trust.refuse_example_keys()
         self.product = product
         self.home = home_folder(home)
-        self._pinned = trust
-        self._allow_example_keys = allow_example_keys
-        self._machine = machine
-        self._probed: tuple[int, Machine] | None = None
+        self._this = ThisMachine(machine, self.home)
         self._store = Store(self.home)
         self._guard = ClockGuard(self.home) if remember_time else None
         self._cached: _Cached | None = None
-        self._verifier: tuple[Stamp, Verifier, tuple[str, ...]] | None = None
+        self._trust = TrustSource(trust, self.home, product, clock=self._guard, allow_example_keys=allow_example_keys)
+        self._server = server
+        self._may_go_online = online
+        self._clock = clock
+        self._desks: dict[str, OnlineDesk] = {}
 
     @property
     def license_folder(self) -> str:
@@ -115,17 +105,20 @@ class LicenseClient:
     @property
     def trust(self) -> TrustBundle:
         """The bundle in use: the pinned one, or a newer one from the home folder."""
-        return self._load_verifier()[0].trust
+        return self._trust.verifier().trust
 
     def check(self, now: datetime | None = None) -> Entitlement:
         """Return what entitles the program to run at ``now`` (an aware instant; by default the present one).
+
+        Licence files come first, then a lease kept from before, then the server, if one is named. That takes ten
+        seconds at most, whatever the server does. A floating session begun here is given back when the process ends.
 
         Repeated calls are cheap: while no file has changed, the answer of the last minute stands.
 
         Raises:
             NotEntitled: nothing does; ``reasons`` say why for each file, ``next_step`` what to do.
         """
-        now = now_utc() if now is None else now
+        now = self._clock() if now is None else now
         cached = self._cached
         if (
             cached is not None
@@ -136,26 +129,39 @@ class LicenseClient:
             return cached.entitlement
         self._cached = None
         looked_at = time.time_ns()
-        trust_stamp = stamp(os.path.join(self.home, TRUST))
+        trust_stamp = stamp(self._trust.path)
         looked = self._look(now)
-        entitlement = self._entitlement(looked, now)
-        stamps = (*looked.found.stamps, trust_stamp)
+        if looked.valid:
+            entitlement = self._offline(looked, now)
+            until = entitlement.expires_at
+            stamps = (*looked.found.stamps, trust_stamp)
+        else:
+            entitlement, until, more = self._online(looked, now)
+            stamps = (*looked.found.stamps, *more, trust_stamp)
         if is_settled(stamps, looked_at):
-            until = min(entitlement.expires_at, now + INTERVAL)
-            self._cached = _Cached(entitlement, _user(), now, until, stamps)
+            self._cached = _Cached(entitlement, _user(), now, min(until, now + INTERVAL), stamps)
         return entitlement
 
     def status(self, now: datetime | None = None) -> Status:
-        """Return everything about the product on this machine at ``now``: every file's verdict, coverage, sessions."""
-        now = now_utc() if now is None else now
+        """Return everything about the product on this machine at ``now``: verdicts, coverage, leases, sessions.
+
+        No server is asked.
+        """
+        now = self._clock() if now is None else now
         looked = self._look(now)
         entitlement: Entitlement | None = None
         refusal: NotEntitled | None = None
+        online, leases = self._online_status(now)
         try:
-            entitlement = self._entitlement(looked, now)
+            if looked.valid:
+                entitlement = self._offline(looked, now)
+            elif leases:
+                entitlement = self._by_lease(leases[0], looked)
+            else:
+                raise self._refusal(looked)
         except NotEntitled as error:
             refusal = error
-        verifier, trust_warnings = self._load_verifier()
+        verifier, trust_warnings = self._trust.load()
         until, gaps = resolver.coverage(looked.verdicts, now)
         warnings = list(trust_warnings if entitlement is None else entitlement.warnings)
         warnings += [f"{path}: {reason}" for path, reason in looked.found.problems]
@@ -167,64 +173,150 @@ class LicenseClient:
         return Status(
             self.product,
             shown(self.license_folder),
-            self._machine_text(verifier),
+            self._this.text(verifier),
             verifier.trust.version,
             entitlement,
             refusal,
-            tuple([_file_verdict(verdict) for verdict in looked.verdicts]),
+            tuple([file_verdict(verdict) for verdict in looked.verdicts]),
             until,
             gaps,
             holders,
             tuple(warnings),
+            online,
         )
 
+    def activate(self, now: datetime | None = None, *, release_previous: bool = False) -> Entitlement:
+        """Activate online: get a lease that stays on this machine until ``release``. A licence file goes first.
+
+        Args:
+            now: an aware instant; by default the present one.
+            release_previous: end the sessions that this user or API key has on this machine first.
+
+        Raises:
+            NotEntitled: the server refuses or cannot be reached; ``next_step`` says what to do.
+        """
+        now = self._clock() if now is None else now
+        looked = self._look(now)
+        if looked.valid:
+            return self._offline(looked, now)
+        from keyseat_verifier.online.desk import OnlineRefusedError  # noqa: PLC0415 - late: offline needs none of it
+
+        self._cached = None
+        try:
+            found = self._desk().activate(now, release_previous=release_previous)
+        except OnlineRefusedError as error:
+            raise refusals.online_refusal(self._reasons(looked), error) from None
+        return self._by_lease(found, looked)
+
+    def release(self, now: datetime | None = None, *, previous: bool = False) -> "Released":
+        """Give back the online sessions kept on this machine, except those that a running program holds.
+
+        Args:
+            now: an aware instant; by default the present one.
+            previous: end all sessions that this user or API key has on this machine, also those of killed programs.
+
+        Raises:
+            KeyseatError: the server cannot be asked.
+        """
+        self._cached = None
+        return self._desk().release(self._clock() if now is None else now, previous=previous)
+
     @contextmanager
-    def session(self, now: datetime | None = None) -> Iterator[Session]:
+    def session(
+        self,
+        now: datetime | None = None,
+        *,
+        release_previous: bool = False,
+        on_ended: "OnEnded | None" = None,
+        on_resumed: "OnResumed | None" = None,
+    ) -> Iterator[Session]:
         """Hold one session of the product for the time of a ``with`` block.
+
+        A session of a licence file is a slot on this machine; an online one is renewed in the background, and given
+        back also at exit and on SIGTERM (where the program has no handler of its own).
+
+        Args:
+            now: an aware instant; by default the present one.
+            release_previous: online: end the sessions that this user or API key has on this machine first.
+            on_ended: called with a ``SessionEnd`` when an online session ends before its block does.
+            on_resumed: called with the new lease when it goes on by itself after an outage.
 
         Raises:
             NotEntitled: nothing entitles the program, or all sessions are in use (``SESSIONS_EXCEEDED``).
             KeyseatError: ``UNREADABLE`` where sessions cannot be counted because the home folder cannot be written.
         """
-        session = self._open_session(now_utc() if now is None else now)
+        session = self._open_session(
+            self._clock() if now is None else now,
+            release_previous=release_previous,
+            on_ended=on_ended,
+            on_resumed=on_resumed,
+        )
         try:
             yield session
         finally:
             session.release()
 
-    def _open_session(self, now: datetime) -> Session:
+    def _open_session(
+        self, now: datetime, *, release_previous: bool, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"
+    ) -> Session:
         looked = self._look(now)
-        entitlement = self._entitlement(looked, now)
+        if looked.valid:
+            entitlement = self._offline(looked, now)
+            slot, holders = self._take_slot(looked)
+            if slot is not None:
+                return Session(entitlement, slot)
+            if not self._is_online():
+                raise refusals.exceeded(entitlement, holders, None)
+        elif not self._is_online():
+            raise self._refusal(looked)
+        from keyseat_verifier.online.desk import OnlineRefusedError  # noqa: PLC0415 - late: offline needs none of it
+
+        try:
+            hold = self._desk().open(now, release_previous=release_previous)
+        except OnlineRefusedError as error:
+            if looked.valid:
+                raise refusals.exceeded(entitlement, holders, error) from None
+            raise self._online_refusal(looked, error) from None
+        return self._online_session(hold, looked, on_ended, on_resumed)
+
+    def _take_slot(self, looked: _Looked) -> tuple[SlotLock | None, tuple[int, ...]]:
+        """Take a free slot of the valid licences; without one, return who holds them."""
         folder = os.path.join(self.home, SESSIONS)
         slots = _slots(looked.valid)
         try:
             slot = take_slot(folder, slots)
-            holders = () if slot is not None else in_use(folder, slots)
+            return slot, () if slot is not None else tuple([holder.pid for holder in in_use(folder, slots)])
         except OSError as error:
-            raise KeyseatError(
-                ReasonCode.UNREADABLE,
-                f"sessions cannot be counted under {shown(folder)}: {(error.strerror or 'unknown reason').lower()}",
-                next_step="Make that folder writable for this account, or set KEYSEAT_HOME to one that is.",
-            ) from None
-        if slot is None:
-            raise _exceeded(self.product, entitlement, tuple([holder.pid for holder in holders]))
-        return Session(entitlement, slot)
+            raise refusals.uncounted(shown(folder), error) from None
+
+    def _online_session(
+        self, hold: "Hold", looked: _Looked, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"
+    ) -> Session:
+        from keyseat_verifier.online.renewal import Renewal  # noqa: PLC0415 - late: offline needs none of it
+
+        if not hold.keeps:
+            hold.guard(on_sigterm=True)
+        renewal = Renewal(self._desk(), hold, on_ended=on_ended, on_resumed=on_resumed)
+        renewal.start()
+
+        def entitlement() -> Entitlement:
+            return self._by_lease(hold.stored, looked)
+
+        return Session(entitlement(), hold, lease=entitlement, renewal=renewal)
 
     def _look(self, now: datetime) -> _Looked:
         found = self._store.find()
         if not found.files:
             return _Looked(found, (), ())
-        verifier, _ = self._load_verifier()
-        machine = self._this_machine()
+        verifier, _ = self._trust.load()
+        machine = self._this.machine()
         verdicts = tuple([resolver.judge(path, verifier, machine, now) for path in found.files])
         return _Looked(found, verdicts, tuple(resolver.valid(verdicts)))
 
-    def _entitlement(self, looked: _Looked, now: datetime) -> Entitlement:
-        reasons = resolver.reasons(looked.verdicts)
-        if not looked.valid:
-            raise self._refusal(reasons, looked.found.problems)
+    def _offline(self, looked: _Looked, now: datetime) -> Entitlement:
+        """Return what the valid licence files entitle to."""
         chosen = looked.valid[0]
-        warnings = [*self._load_verifier()[1]]
+        warnings = [*self._trust.load()[1]]
         if self._guard is not None and self._guard.warning:
             warnings.append(self._guard.warning)
         days = chosen.days_left(now)
@@ -243,96 +335,95 @@ class LicenseClient:
             chosen.license_id,
             chosen.features,
             tuple(warnings),
-            tuple(reasons),
+            tuple(resolver.reasons(looked.verdicts)),
         )
 
-    def _refusal(self, reasons: list[PassedOver], problems: tuple[tuple[str, str], ...]) -> NotEntitled:
-        unreadable = [
-            PassedOver(path, ReasonCode.UNREADABLE, reason, "Check the permissions of this folder.")
-            for path, reason in problems
-        ]
-        online = "Activate online, or send the output of `keyseat machine-id` to Customer Success"
-        place = shown(self.license_folder)
-        if not reasons and not unreadable:
-            return NotEntitled(
-                ReasonCode.NO_LICENSE,
-                f"there is no licence file for {self.product} in {place}",
-                next_step=f"{online} and put the licence file you get into {place}.",
+    def _online(self, looked: _Looked, now: datetime) -> tuple[Entitlement, datetime, tuple[Stamp, ...]]:
+        """Return what a lease entitles to, until when that needs no second look, and the stamp of its file."""
+        if not self._is_online():
+            raise self._refusal(looked)
+        from keyseat_verifier.online.desk import OnlineRefusedError  # noqa: PLC0415 - late: offline needs none of it
+
+        try:
+            found = self._desk().entitle(now)
+        except OnlineRefusedError as error:
+            raise self._online_refusal(looked, error) from None
+        lease = found.lease
+        until = lease.renew_after if now < lease.renew_after else lease.expires_at
+        path = found.stored.path
+        return self._by_lease(found, looked), until, (stamp(path),) if path else ()
+
+    def _by_lease(self, found: "FoundLease | StoredLease", looked: _Looked) -> Entitlement:
+        lease = found.lease
+        return Entitlement(
+            getattr(found, "source", "lease"),
+            lease.product,
+            lease.organization_name,
+            lease.user,
+            lease.expires_at,
+            1,
+            lease.session_id,
+            (),
+            (*self._trust.load()[1], *getattr(found, "warnings", ())),
+            (*self._reasons(looked), *getattr(found, "passed_over", ())),
+        )
+
+    def _reasons(self, looked: _Looked) -> list[PassedOver]:
+        return [*resolver.reasons(looked.verdicts), *refusals.unreadable(looked.found.problems)]
+
+    def _refusal(self, looked: _Looked) -> NotEntitled:
+        named = self._is_server_named()
+        activate = f"Activate online (`keyseat activate --product {self.product}`)" if named else "Activate online"
+        return refusals.offline_refusal(
+            self.product, shown(self.license_folder), self._reasons(looked), activate=activate
+        )
+
+    def _online_refusal(self, looked: _Looked, error: "OnlineRefusedError") -> NotEntitled:
+        offline = self._reasons(looked)
+        if error.is_asked:
+            return refusals.online_refusal(offline, error)
+        if error.reasons and not offline:
+            return refusals.offline_refusal(
+                self.product, shown(self.license_folder), list(error.reasons), activate="Activate online"
             )
-        first = (reasons or unreadable)[0]
-        count = len(reasons)
-        files = f"{count} licence file{'s' if count != 1 else ''}" if count else "the licence folder"
-        return NotEntitled(
-            first.code,
-            f"{files} looked at, and nothing entitles to {self.product}: {first.path}: {first.message}",
-            [*reasons, *unreadable],
-            next_step=first.next if "online" in first.next else f"{first.next} Or {online[0].lower()}{online[1:]}.",
-        )
+        return self._refusal(looked)
 
-    def _this_machine(self) -> Machine:
-        if self._machine is not None:
-            return self._machine
-        user = _user()
-        if self._probed is None or self._probed[0] != user:  # the account is part of the machine ID
-            instance = os.path.join(self.home, "instance-id")
-            environ = {**os.environ, "KEYSEAT_HOME": self.home} if os.path.exists(instance) else None
-            self._probed = (user, probe_machine(environ=environ))
-        return self._probed[1]
+    def _is_server_named(self) -> bool:
+        if not self._may_go_online:
+            return False
+        named = self._server or os.environ.get("KEYSEAT_SERVER")
+        return bool(named) or os.path.exists(os.path.join(self.home, SERVER))
 
-    def _machine_text(self, verifier: Verifier) -> str | None:
-        try:
-            return verifier.known_machine(self._this_machine())[0] or None
-        except VerificationError:
-            return None
+    def _is_online(self) -> bool:
+        """Tell whether anything online may entitle: a server is named, or leases lie there."""
+        return self._may_go_online and (self._is_server_named() or os.path.isdir(os.path.join(self.home, LEASES)))
 
-    def _load_verifier(self) -> tuple[Verifier, tuple[str, ...]]:
-        """Return the verifier for the bundle in use, and warnings about a bundle that was not adopted."""
-        path = os.path.join(self.home, TRUST)
-        present = stamp(path)
-        loaded = self._verifier
-        if loaded is None or loaded[0] != present:
-            trust, warnings = self._newest_trust(path)
-            verifier = Verifier(trust, self.product, clock=self._guard, allow_example_keys=self._allow_example_keys)
-            self._verifier = loaded = (present, verifier, warnings)
-        return loaded[1], loaded[2]
+    def _desk(self) -> "OnlineDesk":
+        found = self._desks.get("")
+        if found is None:
+            from keyseat_verifier.online.desk import OnlineDesk  # noqa: PLC0415 - late: offline needs none of it
+            from keyseat_verifier.online.grants import Grants  # noqa: PLC0415 - likewise
 
-    def _newest_trust(self, path: str) -> tuple[TrustBundle, tuple[str, ...]]:
-        if not os.path.exists(path):
-            return self._pinned, ()
-        try:
-            # By the update rule only: a bundle that somebody puts there cannot replace the pinned keys.
-            newest = self._pinned.update(read_file(path), allow_example_keys=self._allow_example_keys)
-        except TrustError as error:
-            if error.code is ReasonCode.TRUST_ROLLBACK:
-                return self._pinned, ()  # an older one that an earlier version of the program left there
-            return self._pinned, (f"{shown(path)} was not adopted: {error.message}",)
-        except VerificationError as error:
-            return self._pinned, (f"{shown(path)} was not adopted: {error.message}",)
-        return newest, ()
+            grants = Grants(
+                self.product,
+                self.home,
+                self._trust.verifier,
+                self._this.machine,
+                self._trust.approve,
+                server=self._server,
+                clock=self._clock,
+            )
+            # One desk, whichever thread comes first: it holds the sessions.
+            found = self._desks.setdefault("", OnlineDesk(grants, self.home))
+        return found
 
+    def _online_status(self, now: datetime) -> "tuple[OnlineStatus | None, list[StoredLease]]":
+        if not self._is_online():
+            return None, []
+        from keyseat_verifier.online.report import online_status  # noqa: PLC0415 - late: offline needs none of it
 
-def _user() -> int:
-    return os.getuid() if hasattr(os, "getuid") else 0
+        return online_status(self._desk(), now)
 
 
 def _slots(valid: tuple[VerifiedLicense, ...]) -> tuple[Slots, ...]:
     return tuple([Slots(found.license_id, found.sessions) for found in valid])
-
-
-def _file_verdict(verdict: resolver.Verdict) -> FileVerdict:
-    reason = verdict.reason
-    if reason is not None:
-        return FileVerdict(verdict.path, reason.code, reason.message, reason.next, None)
-    end = None if verdict.license is None else verdict.license.expires_at
-    said = "valid" if end is None else f"valid until {format_instant(end)}"
-    return FileVerdict(verdict.path, ReasonCode.OK, said, "", end)
-
-
-def _exceeded(product: str, entitlement: Entitlement, pids: tuple[int, ...]) -> NotEntitled:
-    named = ", ".join([str(pid) for pid in sorted(set(pids)) if pid])
-    held = f", held by process {named}" if named else ""
-    return NotEntitled(
-        ReasonCode.SESSIONS_EXCEEDED,
-        f"all {entitlement.sessions} sessions of {product} on this machine are in use{held}",
-        next_step="End another session on this machine, or add a licence for more parallel sessions.",
-    )

@@ -13,6 +13,9 @@ PRIVATE_FILE = 0o600
 LICENSES = "license"
 TRUST = "trust.json"
 SESSIONS = "sessions"
+LEASES = "leases"
+SERVER = "server.json"
+CREDENTIALS = "credentials.json"
 STATE = "state"
 
 

@@ -86,6 +86,12 @@ class SlotLock:
         """Whether this process still holds the slot."""
         return self._descriptor >= 0
 
+    def write_holder(self) -> None:
+        """Write this process's id into the file, for those who find the slot taken."""
+        os.ftruncate(self._descriptor, 0)
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        os.write(self._descriptor, b"%d\n" % os.getpid())
+
     def release(self) -> None:
         """Give the slot back; a second call does nothing."""
         descriptor, self._descriptor = self._descriptor, -1
@@ -154,25 +160,33 @@ def in_use(folder: str, licenses: tuple[Slots, ...]) -> tuple[Holder, ...]:
     return tuple(found)
 
 
-def _path(folder: str, license_id: str, number: int) -> str:
-    return os.path.join(folder, license_id, f"{number}.lock")
+def lock_file(path: str, license_id: str = "", number: int = 0) -> SlotLock | None:
+    """Take the lock of one file, made if need be; ``None`` where somebody else holds it.
 
-
-def _try(folder: str, license_id: str, number: int, *, sign: bool = True) -> SlotLock | None:
-    descriptor = os.open(_path(folder, license_id, number), _FLAGS, PRIVATE_FILE)
+    Raises:
+        OSError: where the file cannot be made.
+    """
+    descriptor = os.open(path, _FLAGS, PRIVATE_FILE)
     try:
         locked = _lock(descriptor)
     except OSError:
         os.close(descriptor)
         raise
-    if not locked:
-        os.close(descriptor)
-        return None
-    if sign:
-        os.ftruncate(descriptor, 0)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, b"%d\n" % os.getpid())
-    return SlotLock(license_id, number, descriptor)
+    if locked:
+        return SlotLock(license_id, number, descriptor)
+    os.close(descriptor)
+    return None
+
+
+def _path(folder: str, license_id: str, number: int) -> str:
+    return os.path.join(folder, license_id, f"{number}.lock")
+
+
+def _try(folder: str, license_id: str, number: int, *, sign: bool = True) -> SlotLock | None:
+    held = lock_file(_path(folder, license_id, number), license_id, number)
+    if held is not None and sign:
+        held.write_holder()
+    return held
 
 
 def _holder(path: str) -> int:

@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn
 
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.payloads import LicensePayload, MachineTestPayload
+from keyseat_shared.payloads import LeasePayload, LicensePayload, MachineTestPayload
 from keyseat_shared.trust import TrustedKey
 
 _TOKEN = object()  # known to the verifier only: a VerifiedLicense in hand means that it was verified
@@ -201,6 +201,56 @@ class VerifiedTestLicense(_Verified):
         return f"<VerifiedTestLicense {self.product} {self.test_id} until {self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
 
 
+class VerifiedLease(_Verified):
+    """A lease that passed every step for this machine and user at one instant: one online session. Immutable."""
+
+    __slots__ = ()
+    _payload: LeasePayload
+
+    @property
+    def session_id(self) -> str:
+        """The UUID of the session."""
+        return self._payload.session_id
+
+    @property
+    def product(self) -> str:
+        """The product code, such as ``KRE``."""
+        return self._payload.product
+
+    @property
+    def organization_name(self) -> str:
+        """The name of the organisation that holds the seat."""
+        return self._payload.organization_name
+
+    @property
+    def user(self) -> str | None:
+        """The user the session belongs to, ``None`` where a program holds it with an API key."""
+        return self._payload.user
+
+    @property
+    def machine_id(self) -> str:
+        """The machine ID that the session began with."""
+        return self._payload.machine_id
+
+    @property
+    def issued_at(self) -> datetime:
+        """When the lease was issued, by the server's clock."""
+        return self._payload.issued_at
+
+    @property
+    def renew_after(self) -> datetime:
+        """From when on it should be renewed."""
+        return self._payload.renew_after
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the lease ends, exclusive."""
+        return self._payload.expires_at
+
+    def __repr__(self) -> str:
+        return f"<VerifiedLease {self.product} {self.session_id} until {self.expires_at:%Y-%m-%dT%H:%M:%SZ}>"
+
+
 def verified_license(payload: LicensePayload, signers: tuple[TrustedKey, ...]) -> VerifiedLicense:
     """Make a verified licence. For the verifier only, after its last step."""
     return VerifiedLicense(_TOKEN, payload, signers)
@@ -209,6 +259,11 @@ def verified_license(payload: LicensePayload, signers: tuple[TrustedKey, ...]) -
 def verified_test_license(payload: MachineTestPayload, signers: tuple[TrustedKey, ...]) -> VerifiedTestLicense:
     """Make a verified test licence. For the verifier only, after its last step."""
     return VerifiedTestLicense(_TOKEN, payload, signers)
+
+
+def verified_lease(payload: LeasePayload, signers: tuple[TrustedKey, ...]) -> VerifiedLease:
+    """Make a verified lease. For ``verify_lease`` only, after its last step."""
+    return VerifiedLease(_TOKEN, payload, signers)
 
 
 class Check(NamedTuple):

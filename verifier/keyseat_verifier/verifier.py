@@ -16,7 +16,7 @@ from typing import Protocol, TypeAlias
 
 from keyseat_shared import rules
 from keyseat_shared.codes import NEXT_STEPS, ReasonCode
-from keyseat_shared.envelope import LEASE_TYPE, LICENSE_TYPE, TEST_LICENSE_TYPE, TRUST_TYPE, Envelope, pae
+from keyseat_shared.envelope import LICENSE_TYPE, TEST_LICENSE_TYPE, TYPE_NAMES, Envelope, pae
 from keyseat_shared.errors import (
     CouldNotVerifyError,
     InvalidLicenseError,
@@ -28,7 +28,7 @@ from keyseat_shared.errors import (
 )
 from keyseat_shared.instants import CLOCK_TOLERANCE, now_utc
 from keyseat_shared.machine_id import MachineID
-from keyseat_shared.payloads import LicensePayload, MachineTestPayload
+from keyseat_shared.payloads import LeasePayload, LicensePayload, MachineTestPayload
 from keyseat_shared.policy import NAMED
 from keyseat_shared.trust import LICENSE, TrustBundle, TrustedKey
 from keyseat_verifier.verified import (
@@ -57,7 +57,7 @@ class Run:
     __slots__ = ("data", "envelope", "facts", "license", "machine", "now", "signers", "test", "verifier")
     envelope: Envelope
     signers: list[TrustedKey]
-    facts: LicensePayload | MachineTestPayload
+    facts: LicensePayload | MachineTestPayload | LeasePayload
     license: LicensePayload  # `facts` of a licence
     test: MachineTestPayload  # `facts` of a test licence
 
@@ -190,10 +190,10 @@ class Verifier:
 
 
 def _as_bytes(data: object) -> bytes:
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        msg = f"data must be the bytes of a licence file, not {type(data).__name__}"
-        raise TypeError(msg)
-    return bytes(data)
+    if isinstance(data, (bytes, bytearray, memoryview)):
+        return bytes(data)
+    msg = f"data must be the bytes of a licence file, not {type(data).__name__}"
+    raise TypeError(msg)
 
 
 def _go(steps: tuple[tuple[str, Step], ...], run: Run) -> None:
@@ -216,11 +216,13 @@ def _typed_machine(text: str) -> MachineID:
         ) from None
 
 
-def _envelope(run: Run) -> None:
+def open_envelope(run: Run) -> None:
+    """Step: size and shape of the file."""
     run.envelope = Envelope.from_bytes(run.data)
 
 
-def _signature(run: Run) -> None:
+def check_signatures(run: Run) -> None:
+    """Step: every signature by a key of the bundle holds, and every required algorithm is there."""
     payload_type, payload, signatures = run.envelope
     message = pae(payload_type, payload)
     signers: list[TrustedKey] = []
@@ -273,33 +275,26 @@ def _format(run: Run) -> None:
     if kind != LICENSE_TYPE:
         if kind == TEST_LICENSE_TYPE:
             raise InvalidLicenseError(ReasonCode.TEST_LICENSE, "the file is a test licence, which entitles to nothing")
-        raise _other_type(kind, "a licence")
+        raise other_type(kind, "a licence")
     run.facts = run.license = LicensePayload.from_bytes(run.envelope.payload)
 
 
 def _test_format(run: Run) -> None:
     kind = run.envelope.payload_type
     if kind != TEST_LICENSE_TYPE:
-        raise _other_type(kind, "a test licence")
+        raise other_type(kind, "a test licence")
     run.facts = run.test = MachineTestPayload.from_bytes(run.envelope.payload)
 
 
-_TYPE_NAMES = {
-    LICENSE_TYPE: "a licence",
-    TEST_LICENSE_TYPE: "a test licence",
-    LEASE_TYPE: "a lease",
-    TRUST_TYPE: "a trust bundle",
-}
-
-
-def _other_type(kind: str, wanted: str) -> MalformedError:
-    found = _TYPE_NAMES.get(kind)
+def other_type(kind: str, wanted: str) -> MalformedError:
+    """Return the refusal of a file that is of another signed type than the one wanted."""
+    found = TYPE_NAMES.get(kind)
     message = f"{found} is not {wanted}" if found else f"the file is of type {kind[:80]!a}, not {wanted}"
     return MalformedError(ReasonCode.UNSUPPORTED_FORMAT, message, details={"payload_type": kind})
 
 
-def _key(run: Run) -> None:
-    """Keep the signers that may sign licences, and require each algorithm among them.
+def keep_signers(run: Run, purpose: str = LICENSE) -> None:
+    """Step: keep the signers that may sign for ``purpose``, and require each algorithm among them.
 
     A compromised, foreign or lapsed key counts for nothing; it does not spoil what a good key has signed.
     """
@@ -307,7 +302,7 @@ def _key(run: Run) -> None:
     counting: list[TrustedKey] = []
     for trusted in run.signers:
         try:
-            trusted.check_may_sign(LICENSE, run.facts.issued_at)
+            trusted.check_may_sign(purpose, run.facts.issued_at)
         except UntrustedError as error:
             refused = refused or error
         else:
@@ -321,7 +316,7 @@ def _key(run: Run) -> None:
 
 def _product(run: Run) -> None:
     code, user, sessions = run.license.product, run.license.user, run.license.sessions
-    _require_product(run)
+    require_product(run)
     if run.verifier.trust.policy.products[code].seats == NAMED:
         if user is None or sessions != 1:
             raise MalformedError(
@@ -331,7 +326,8 @@ def _product(run: Run) -> None:
         raise MalformedError(ReasonCode.MALFORMED, f"a {code} licence is for no particular user, and this one is")
 
 
-def _require_product(run: Run) -> None:
+def require_product(run: Run) -> None:
+    """Step: the product is in the catalogue, and the one wanted."""
     verifier, code = run.verifier, run.facts.product
     if code not in verifier.trust.policy.products:
         raise InvalidLicenseError(
@@ -366,6 +362,11 @@ def _test_expiry(run: Run) -> None:
 
 
 def _machine(run: Run) -> None:
+    rules.check_evidence(match_machine(run).instance_source, run.verifier.trust.policy)
+
+
+def match_machine(run: Run) -> MachineID:
+    """Step: the file is for this machine and user account; returns the machine ID in it."""
     text, probed = run.verifier.known_machine(run.machine)
     enrolled = probed
     if run.facts.machine_id != text:
@@ -373,7 +374,7 @@ def _machine(run: Run) -> None:
         from keyseat_shared.matching import require_match  # noqa: PLC0415 - late: the usual case is equality
 
         require_match(enrolled, probed)
-    rules.check_evidence(enrolled.instance_source, run.verifier.trust.policy)
+    return enrolled
 
 
 def _enrolled_machine(text: str) -> MachineID:
@@ -396,10 +397,10 @@ def _clock(run: Run) -> None:
 
 
 STEPS: tuple[tuple[str, Step], ...] = (
-    ("envelope", _envelope),
-    ("signature", _signature),
+    ("envelope", open_envelope),
+    ("signature", check_signatures),
     ("format", _format),
-    ("key", _key),
+    ("key", keep_signers),
     ("product", _product),
     ("annual", _annual),
     ("sunset", _sunset),
@@ -410,11 +411,11 @@ STEPS: tuple[tuple[str, Step], ...] = (
 """The steps of ``verify``, in the order of the design, section 7."""
 
 TEST_STEPS: tuple[tuple[str, Step], ...] = (
-    ("envelope", _envelope),
-    ("signature", _signature),
+    ("envelope", open_envelope),
+    ("signature", check_signatures),
     ("format", _test_format),
-    ("key", _key),
-    ("product", _require_product),
+    ("key", keep_signers),
+    ("product", require_product),
     ("expiry", _test_expiry),
     ("machine", _machine),
     ("clock", _clock),
