@@ -88,12 +88,19 @@ def configuration(app: App) -> uvicorn.Config:
 
 
 def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
+    _stop_at_signals()
     server = uvicorn.Server(configuration(make_app()))
-    # uvicorn raises the signal that stopped it once more at the end; being asked to stop is no failure.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
     server.run(sockets=[sock])
     return 0 if server.started else 1
+
+
+def _stop_at_signals() -> None:
+    """Let SIGTERM and SIGINT end this process with 0: being asked to stop is no failure.
+
+    While uvicorn runs it has handlers of its own, and raises the signal once more when it has stopped.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
 
 
 class _Supervisor:
@@ -129,9 +136,12 @@ class _Supervisor:
         pid = os.fork()
         if pid:
             self._children.add(pid)
+            if self._stopping:  # asked to while it was forked
+                self._stop()
             return
         code = 1
         try:
+            self._children.clear()  # its siblings are not its own
             code = _serve_here(self._sock, self._make_app)
         finally:
             sys.stdout.flush()
