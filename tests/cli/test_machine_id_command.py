@@ -231,7 +231,7 @@ class TestNamespaces:
     @pytest.fixture
     def place(self, tmp_path: Path) -> Path:
         if shutil.which("unshare") is None or self.run(tmp_path, "--help").returncode:
-            pytest.skip("no namespaces for this account here")
+            pytest.skip("this machine gives this account no namespaces")
         return tmp_path
 
     def test_they_get_different_instance_ids(self, place: Path) -> None:

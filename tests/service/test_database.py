@@ -168,9 +168,8 @@ except KeyseatError as error:
     def test_a_unix_sockets_folder_may_be_written_as_the_host(self) -> None:
         assert "/run/pg" == settings.database_from_url("postgresql://u@%2Frun%2Fpg/ledger")["HOST"]
 
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_sqlite_waits_syncs_and_uses_wal_only_where_that_is_safe(self, ledger: Ledger) -> None:
-        if ledger.vendor != "sqlite":
-            pytest.skip("about SQLite")
         with connection.cursor() as cursor:
             pragmas = {
                 name: cursor.execute(f"PRAGMA {name}").fetchone()[0]
@@ -262,9 +261,8 @@ class TestSnapshot:
 
         assert (0, 0, 1) == (before, during, AuditHead.objects.get().seq)
 
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_a_write_lock_is_taken_before_the_first_read(self, ledger: Ledger) -> None:
-        if ledger.vendor != "sqlite":
-            pytest.skip("about SQLite")
         path = ledger.home / "ledger.sqlite3"
 
         with transaction.atomic():
