@@ -1,34 +1,118 @@
-"""How often a caller may call: a moving window for each token, and for each address that fails or has no token."""
+"""How often a caller may call: a sliding window for each token, and for each address that fails or has no token.
 
+Written here because the known library for it starts a timer thread whenever something is counted, which cost more than
+a whole renewal. The window is the usual approximation: the calls of this fixed window, and of the one before as many
+as still overlap with the last ``seconds``. It lets through at most what the limit says in any such stretch, if calls
+come evenly, and never more than twice.
+"""
+
+import math
+import re
 import time
-
-from limits import RateLimitItem, parse
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
 
 from keyseat_issuer.api.problems import too_many
+
+_NOTATION = re.compile(r"([1-9][0-9]{0,9})\s*/\s*(second|minute|hour|day)")
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
+_MOST_KEYS = 50_000
+"""Callers remembered at once; beyond, the one not seen for longest is forgotten. Bounds memory under attack."""
+
+
+class Limit(NamedTuple):
+    """At most ``calls`` in any ``seconds``."""
+
+    calls: int
+    seconds: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Limit":
+        """Read ``6000/minute``.
+
+        Raises:
+            ValueError: for anything else.
+        """
+        found = _NOTATION.fullmatch(text.strip())
+        if found is None:
+            msg = "a limit is a number and second, minute, hour or day: 6000/minute"
+            raise ValueError(msg)
+        return cls(int(found[1]), _SECONDS[found[2]])
+
+
+class Window:
+    """Counts calls by key against one limit. Used on the event loop only, so it needs no lock."""
+
+    def __init__(self, limit: Limit, clock: Callable[[], float] = time.monotonic) -> None:
+        """Start empty; ``clock`` gives seconds that only grow."""
+        self._limit = limit
+        self._clock = clock
+        # key -> [number of the present window, calls in it, calls in the one before]
+        self._counts: OrderedDict[str, list[int]] = OrderedDict()
+
+    def wait(self, key: str) -> int:
+        """Return 0 where a call may pass now, else the whole seconds until one may. Counts nothing."""
+        now = self._clock()
+        number, into = divmod(now, self._limit.seconds)
+        found = self._counts.get(key)
+        if found is None:
+            return 0
+        self._roll(found, int(number))
+        _, present, before = found
+        left = self._limit.seconds - into
+        if present + before * left / self._limit.seconds <= self._limit.calls - 1:
+            return 0
+        if present >= self._limit.calls:
+            # Even in the next window the calls of this one count until enough of them have slid out.
+            return math.ceil(left + self._limit.seconds * (1 - (self._limit.calls - 1) / present))
+        return max(1, math.ceil(left - self._limit.seconds * (self._limit.calls - 1 - present) / before))
+
+    def count(self, key: str) -> None:
+        """Count a call."""
+        number = int(self._clock() // self._limit.seconds)
+        found = self._counts.get(key)
+        if found is None:
+            self._counts[key] = [number, 1, 0]
+            if len(self._counts) > _MOST_KEYS:
+                self._counts.popitem(last=False)
+            return
+        self._roll(found, number)
+        found[1] += 1
+        self._counts.move_to_end(key)
+
+    @staticmethod
+    def _roll(found: list[int], number: int) -> None:
+        if found[0] != number:
+            found[2] = found[1] if found[0] == number - 1 else 0
+            found[0], found[1] = number, 0
 
 
 class Throttle:
     """Counts calls in this process's memory; N processes allow N times as much in the worst case."""
 
     def __init__(
-        self, *, calls: str = "6000/minute", failures: str = "30/minute", open_calls: str = "120/minute"
+        self,
+        *,
+        calls: str = "6000/minute",
+        failures: str = "30/minute",
+        open_calls: str = "120/minute",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take the limits in the notation of the `limits` library.
+        """Take the limits, written like ``6000/minute``.
 
         Args:
             calls: calls with one good token.
             failures: calls from one address whose token was missing or not good.
             open_calls: calls from one address that need no token.
+            clock: seconds that only grow.
 
         Raises:
             ValueError: for a notation that cannot be read.
         """
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
-        self._calls = parse(calls)
-        self._failures = parse(failures)
-        self._open = parse(open_calls)
+        self._calls = Window(Limit.parse(calls), clock)
+        self._failures = Window(Limit.parse(failures), clock)
+        self._open = Window(Limit.parse(open_calls), clock)
 
     def count_call(self, holder: str) -> None:
         """Count a call with a good token.
@@ -36,8 +120,7 @@ class Throttle:
         Raises:
             ApiError: 429.
         """
-        if not self._limiter.hit(self._calls, "call", holder):
-            raise too_many(self._wait(self._calls, "call", holder), "calls with this token")
+        _pass(self._calls, holder, "calls with this token")
 
     def count_open_call(self, client: str) -> None:
         """Count a call that needs no token.
@@ -45,8 +128,7 @@ class Throttle:
         Raises:
             ApiError: 429.
         """
-        if not self._limiter.hit(self._open, "open", client):
-            raise too_many(self._wait(self._open, "open", client), "calls from this address")
+        _pass(self._open, client, "calls from this address")
 
     def check_failures(self, client: str) -> None:
         """Refuse an address that has guessed too often, before its next guess is looked at.
@@ -54,13 +136,15 @@ class Throttle:
         Raises:
             ApiError: 429.
         """
-        if not self._limiter.test(self._failures, "failure", client):
-            raise too_many(self._wait(self._failures, "failure", client), "refused calls from this address")
+        if seconds := self._failures.wait(client):
+            raise too_many(seconds, "refused calls from this address")
 
     def count_failure(self, client: str) -> None:
         """Count a call whose token was missing or not good."""
-        self._limiter.hit(self._failures, "failure", client)
+        self._failures.count(client)
 
-    def _wait(self, item: RateLimitItem, *key: str) -> int:
-        """Return the whole seconds until the window has room, at least 1."""
-        return max(1, int(self._limiter.get_window_stats(item, *key).reset_time - time.time()) + 1)
+
+def _pass(window: Window, key: str, what: str) -> None:
+    if seconds := window.wait(key):
+        raise too_many(seconds, what)
+    window.count(key)
