@@ -95,22 +95,19 @@ def test_an_offline_seat_cannot_be_given_back_before_it_expires(pool: Pool) -> N
     allocation = take(pool, "a")
 
     with pytest.raises(KeyseatError) as refused, transaction.atomic():
-        pools.give_back(pools.lock_pool(pool.pk), allocation, SOON - timedelta(seconds=1), Ending.RELEASED)
+        pools.give_back(pools.lock_pool(pool.pk), allocation, SOON - timedelta(seconds=1), Ending.UNASSIGNED)
 
     assert ReasonCode.SEAT_LOCKED_OFFLINE is refused.value.code
     assert {"until": "2023-06-11T12:00:00Z"} == refused.value.details
 
 
 def test_giving_a_seat_back_twice_frees_it_once(pool: Pool) -> None:
-    take(pool, "a")
-    with transaction.atomic():
-        lease = pools.take(
-            pools.lock_pool(pool.pk), AllocationKind.LEASE, "session", expires_at=SOON, now=shop.NOW, count=1
-        )
+    take(pool, "a", until=LATER)
+    ended = take(pool, "b", until=SOON)
 
     for _ in range(2):
         with transaction.atomic():
-            pools.give_back(pools.lock_pool(pool.pk), lease, shop.NOW, Ending.RELEASED)
+            pools.give_back(pools.lock_pool(pool.pk), ended, SOON, Ending.EXPIRED)
 
     assert 1 == used(pool)
 
@@ -189,7 +186,7 @@ class TestNonsenseIsNotStored:
         allocation = take(pool, "a")
 
         with pytest.raises(IntegrityError):
-            Allocation.objects.filter(pk=allocation.pk).update(released_at=shop.NOW, ending=Ending.RELEASED)
+            Allocation.objects.filter(pk=allocation.pk).update(released_at=shop.NOW, ending=Ending.UNASSIGNED)
 
     def test_a_second_audit_head(self, ledger: Ledger) -> None:
         with pytest.raises(IntegrityError):

@@ -1,6 +1,6 @@
 """The ledger's tables."""
 
-from keyseat_issuer.ledger.models.audit import AuditEvent, AuditHead, Idempotency
+from keyseat_issuer.ledger.models.audit import AuditEvent, AuditHead
 from keyseat_issuer.ledger.models.confirmations import Confirmation
 from keyseat_issuer.ledger.models.leases import ApiKey, Lease, SessionEnding
 from keyseat_issuer.ledger.models.organizations import Account, Invitation, Membership, Organization, Role
@@ -24,7 +24,6 @@ __all__ = [
     "AuditHead",
     "Confirmation",
     "Ending",
-    "Idempotency",
     "Invitation",
     "Lease",
     "Membership",

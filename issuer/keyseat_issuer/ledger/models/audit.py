@@ -1,4 +1,4 @@
-"""The audit log, hash-chained and append-only, its head, and the results of requests that may come twice."""
+"""The audit log, hash-chained and append-only, and its head."""
 
 from django.db import models
 from django.db.models import Q
@@ -48,14 +48,3 @@ class AuditHead(models.Model):
 
     def __str__(self) -> str:
         return f"audit head {self.seq}"
-
-
-class Idempotency(models.Model):
-    """The result of a request, so that the same request sent again gets the same answer."""
-
-    key = models.CharField(primary_key=True, max_length=128)
-    created_at = models.DateTimeField()
-    result = models.TextField()
-
-    def __str__(self) -> str:
-        return f"request {self.key}"

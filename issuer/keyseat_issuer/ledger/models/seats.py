@@ -29,10 +29,9 @@ class SeatKind(models.TextChoices):
 
 
 class AllocationKind(models.TextChoices):
-    """What holds a seat: a user it is assigned to, a live session, an offline licence."""
+    """What holds a seat for long: a user it is assigned to, an offline licence. Live sessions are ``Lease`` rows."""
 
     NAMED = "named"
-    LEASE = "lease"
     OFFLINE = "offline"
 
 
@@ -44,8 +43,6 @@ class Ending(models.TextChoices):
     CONVERTED = "converted"
     EXPIRED = "expired"
     MEMBER_REMOVED = "member-removed"
-    RELEASED = "released"
-    TAKEN_OVER = "taken-over"
 
 
 class Subscription(models.Model):
@@ -107,7 +104,7 @@ class Pool(models.Model):
 class Allocation(models.Model):
     """Seats of a pool held by somebody or something: live while ``released_at`` is empty.
 
-    ``holder`` is an e-mail address, or a session's or licence's id; ``count`` is how many seats it takes.
+    ``holder`` is an e-mail address, or a licence's id; ``count`` is how many seats it takes.
     """
 
     id = models.UUIDField(primary_key=True)

@@ -18,7 +18,6 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
-_EXPIRING = (AllocationKind.LEASE, AllocationKind.OFFLINE)
 _CHUNK = 500
 _NOTHING: Mapping[str, Any] = {"over": 0, "bound": 0, "soonest": None}
 
@@ -64,7 +63,7 @@ def reclaim_expired(pool: Pool, now: datetime, *, most_sessions: int | None = No
     """
     sessions = reclaim_sessions(pool, now, most_sessions)
     expired = Allocation.objects.filter(
-        pool_id=pool.pk, kind__in=_EXPIRING, released_at__isnull=True, expires_at__lte=now
+        pool_id=pool.pk, kind=AllocationKind.OFFLINE, released_at__isnull=True, expires_at__lte=now
     )
     seats: int = expired.aggregate(total=Sum("count"))["total"] or 0
     if seats:
@@ -172,17 +171,15 @@ def availabilities(pools: Sequence[Pool], now: datetime) -> dict[UUID, Availabil
         part = pools[start : start + _CHUNK]
         ids = [pool.pk for pool in part]
         expired = Q(expires_at__lte=now)
-        offline = Q(kind=AllocationKind.OFFLINE, expires_at__gt=now)
+        bound = Q(expires_at__gt=now)
         seats = {
             row["pool"]: row
-            for row in Allocation.objects.filter(
-                expired | offline, pool__in=ids, kind__in=_EXPIRING, released_at__isnull=True
-            )
+            for row in Allocation.objects.filter(pool__in=ids, kind=AllocationKind.OFFLINE, released_at__isnull=True)
             .values("pool")
             .annotate(
                 over=Sum("count", filter=expired, default=0),
-                bound=Sum("count", filter=offline, default=0),
-                soonest=Min("expires_at", filter=offline),
+                bound=Sum("count", filter=bound, default=0),
+                soonest=Min("expires_at", filter=bound),
             )
         }
         sessions = dict(
