@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
@@ -63,6 +64,7 @@ class LicenseClient:
         remember_time: keep the latest time seen, to notice a clock that was set back.
         server: the licence server's address; by default that of ``KEYSEAT_SERVER``, else of ``server.json``.
         online: whether leases and a server may entitle at all, where no licence file does.
+        environ: the environment with the online settings; by default the process's own.
         clock: tells the present instant where a call is given none, and to what runs in the background.
 
     Raises:
@@ -80,6 +82,7 @@ class LicenseClient:
         remember_time: bool = True,
         server: str | None = None,
         online: bool = True,
+        environ: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         """Keep what was given."""
@@ -92,7 +95,8 @@ class LicenseClient:
         self._guard = ClockGuard(self.home) if remember_time else None
         self._cached: _Cached | None = None
         self._trust = TrustSource(trust, self.home, product, clock=self._guard, allow_example_keys=allow_example_keys)
-        self._server = server
+        environ = os.environ if environ is None else environ
+        self._environ = environ if server is None else ChainMap({"KEYSEAT_SERVER": server}, environ)  # type: ignore[arg-type] # never written
         self._may_go_online = online
         self._clock = clock
         self._desks: dict[str, OnlineDesk] = {}
@@ -371,32 +375,27 @@ class LicenseClient:
     def _reasons(self, looked: _Looked) -> list[PassedOver]:
         return [*resolver.reasons(looked.verdicts), *refusals.unreadable(looked.found.problems)]
 
-    def _refusal(self, looked: _Looked) -> NotEntitled:
+    def _refusal(self, looked: _Looked, more: tuple[PassedOver, ...] = ()) -> NotEntitled:
         named = self._is_server_named()
         activate = f"Activate online (`keyseat activate --product {self.product}`)" if named else "Activate online"
         return refusals.offline_refusal(
-            self.product, shown(self.license_folder), self._reasons(looked), activate=activate
+            self.product, shown(self.license_folder), [*self._reasons(looked), *more], activate=activate
         )
 
     def _online_refusal(self, looked: _Looked, error: "OnlineRefusedError") -> NotEntitled:
         offline = self._reasons(looked)
         if error.is_asked:
             return refusals.online_refusal(offline, error)
-        if error.reasons and not offline:
-            return refusals.offline_refusal(
-                self.product, shown(self.license_folder), list(error.reasons), activate="Activate online"
-            )
-        return self._refusal(looked)
+        return self._refusal(looked, error.reasons)
 
     def _is_server_named(self) -> bool:
-        if not self._may_go_online:
-            return False
-        named = self._server or os.environ.get("KEYSEAT_SERVER")
-        return bool(named) or os.path.exists(os.path.join(self.home, SERVER))
+        named = bool(self._environ.get("KEYSEAT_SERVER")) or os.path.exists(os.path.join(self.home, SERVER))
+        return named and self._may_go_online
 
     def _is_online(self) -> bool:
         """Tell whether anything online may entitle: a server is named, or leases lie there."""
-        return self._may_go_online and (self._is_server_named() or os.path.isdir(os.path.join(self.home, LEASES)))
+        kept = self._may_go_online and os.path.isdir(os.path.join(self.home, LEASES))
+        return kept or self._is_server_named()
 
     def _desk(self) -> "OnlineDesk":
         found = self._desks.get("")
@@ -410,7 +409,7 @@ class LicenseClient:
                 self._trust.verifier,
                 self._this.machine,
                 self._trust.approve,
-                server=self._server,
+                environ=self._environ,
                 clock=self._clock,
             )
             # One desk, whichever thread comes first: it holds the sessions.

@@ -10,9 +10,10 @@ _COMMANDS = {
     "verify": ("verify", "check a licence file and say what each check found"),
     "inspect": ("inspect", "show what a file says, without verifying it"),
     "status": ("status", "show what entitles you to run, until when, and why other files do not"),
-    "activate": ("online", "activate online"),
-    "release": ("online", "give back the online session of this machine"),
-    "login": ("online", "sign in for online activation"),
+    "activate": ("activate", "activate a product online, for programs that run later"),
+    "release": ("release", "give back the online sessions of this machine"),
+    "login": ("login", "sign in for online activation"),
+    "logout": ("login", "sign out again"),
 }
 
 
@@ -63,7 +64,7 @@ def _run(word: str, argv: "list[str]") -> int:
 
     module = import_module(f"keyseat_verifier.cli.{_COMMANDS[word][0]}")
     try:
-        if _COMMANDS[word][0] == "online":
+        if _COMMANDS[word][0] == "login":
             argv = [word, *argv]
         code: int = module.run(argv)
     except KeyseatError as error:

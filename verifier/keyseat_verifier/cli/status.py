@@ -76,6 +76,10 @@ def _show(statuses: list[Status], now: datetime) -> None:
     _terminal.out(f"licence folder  {first.folder}")
     _terminal.out(f"machine ID      {first.machine_id or 'none: run `keyseat machine-id` to see why'}")
     _terminal.out(f"trust bundle    version {first.trust_version}")
+    online = next((status.online for status in statuses if status.online is not None), None)
+    if online is not None:
+        address = online.server or "none is named"
+        _terminal.out(f"server          {online.problem or f'{address}, credentials: {online.credentials}'}")
     for status in statuses:
         _terminal.out()
         _show_product(status, now)
@@ -85,12 +89,13 @@ def _show_product(status: Status, now: datetime) -> None:
     found = status.entitlement
     if found is not None:
         days = (found.expires_at - now).days
+        left = f", {days} day{'s' if days != 1 else ''} left" if found.source == "offline" else ""
         _terminal.out(
-            f"{status.product}: entitled ({found.source}) until {format_instant(found.expires_at)},"
-            f" {days} day{'s' if days != 1 else ''} left",
+            f"{status.product}: entitled ({found.source}) until {format_instant(found.expires_at)}{left}",
             _terminal.GREEN,
         )
-        _terminal.out(f"  sessions        {len(status.sessions_in_use)} of {found.sessions} in use")
+        if found.source == "offline":
+            _terminal.out(f"  sessions        {len(status.sessions_in_use)} of {found.sessions} in use")
         if status.covered_until is not None:
             _terminal.out(f"  covered until   {format_instant(status.covered_until)}")
     elif status.refusal is not None:
@@ -99,6 +104,10 @@ def _show_product(status: Status, now: datetime) -> None:
         _terminal.out(
             f"  not covered     {format_instant(gap.starts_at)} to {format_instant(gap.ends_at)}", _terminal.YELLOW
         )
+    for lease in status.online.leases if status.online is not None else ():
+        held = f"held by process {lease.held_by or 'unknown'}" if lease.held_by is not None else "held by no program"
+        kind = "activated" if lease.is_activated else held
+        _terminal.out(f"  online session  {lease.session_id} until {format_instant(lease.expires_at)}, {kind}")
     for verdict in status.files:
         # A file for another product is no fault: machines with several products have several files.
         symbol, style = _terminal.mark(None if verdict.code in _NO_FAULT else verdict.code is ReasonCode.OK)

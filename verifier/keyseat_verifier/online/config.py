@@ -31,19 +31,14 @@ class ServerConfig(NamedTuple):
     ca_bundle: str | None = None
 
 
-def load_config(home: str, environ: Mapping[str, str], server: str | None = None) -> ServerConfig | None:
+def load_config(home: str, environ: Mapping[str, str]) -> ServerConfig | None:
     """Return what is configured, or ``None`` where no server is named anywhere.
-
-    Args:
-        home: the home folder.
-        environ: the environment.
-        server: an address that the program gives; it goes before all others.
 
     Raises:
         KeyseatError: ``INVALID_INPUT`` or ``UNREADABLE`` that says which setting is wrong.
     """
     kept = _read(os.path.join(home, SERVER))
-    named = server or environ.get("KEYSEAT_SERVER")
+    named = environ.get("KEYSEAT_SERVER")
     if not named and kept is None:
         return None
     url = check_url(named) if named else (kept or {})["url"]
@@ -55,11 +50,6 @@ def load_config(home: str, environ: Mapping[str, str], server: str | None = None
         environ.get("KEYSEAT_API_KEY_FILE") or found.get("api_key_file"),
         environ.get("KEYSEAT_CA_BUNDLE") or found.get("ca_bundle"),
     )
-
-
-def is_named(home: str, environ: Mapping[str, str], server: str | None = None) -> bool:
-    """Tell whether a server is named somewhere, without looking whether it is named rightly."""
-    return bool(server or environ.get("KEYSEAT_SERVER")) or os.path.exists(os.path.join(home, SERVER))
 
 
 def save_server(home: str, url: str) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from keyseat_shared.codes import ReasonCode
@@ -39,7 +39,7 @@ class Grants:
         verifier: gives the verifier for the trust bundle in use.
         probe: gives this machine.
         approve_trust: raises ``TrustError`` for a trust bundle that the update rule does not allow.
-        server: the server's address, before all configuration.
+        environ: the environment with the settings.
         clock: tells the present instant to what runs in the background.
     """
 
@@ -51,7 +51,7 @@ class Grants:
         probe: Callable[[], Machine],
         approve_trust: Callable[[bytes], object],
         *,
-        server: str | None = None,
+        environ: Mapping[str, str] = os.environ,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
         """Keep what was given."""
@@ -62,7 +62,7 @@ class Grants:
         self._home = home
         self._probe = probe
         self._approve_trust = approve_trust
-        self._server_given = server
+        self._environ = environ
         self._servers: tuple[ServerConfig, ServerApi] | None = None
         self._idempotency = ""
         self._has_asked_trust = False
@@ -111,7 +111,7 @@ class Grants:
             # The request that got no answer had reached the server after all, and its session is over by now.
             if repeats and (error.is_gone or error.details.get("field") == "Idempotency-Key"):
                 return self.acquire(now, activated=activated, release_previous=release_previous)
-            raise
+            raise _with_choices(error) from None
         # It is kept where no answer comes: if the request arrived, the next one gets its session and no second seat.
         self._idempotency = ""
         lease = self._verified(api, granted, nonce, now, granted.session_id, is_new=True)
@@ -175,13 +175,13 @@ class Grants:
         Raises:
             KeyseatError: the configuration is wrong.
         """
-        wanted = config.load_config(self._home, os.environ, self._server_given)
+        wanted = config.load_config(self._home, self._environ)
         if wanted is None:
             return None
         known = self._servers
         if known is None or known[0] != wanted:
             transport = Transport(wanted.url, wanted.ca_bundle)
-            credentials = Credentials(self._home, wanted, os.environ, transport)
+            credentials = Credentials(self._home, wanted, self._environ, transport)
             api = ServerApi(transport, credentials, self.product, self.clock, named=self.is_named)
             self._servers = known = (wanted, api)
         return known[1], known[0]
@@ -235,6 +235,15 @@ class Grants:
             api.release(session_id, Deadline(_TRUST_SECONDS))
         except KeyseatError:
             return  # it ends with its lease
+
+
+def _with_choices(error: ProblemError) -> ProblemError:
+    """Say how to name an organisation here, where the server lists several."""
+    listed = error.details.get("organizations")
+    if type(listed) is list:
+        named = [f"{entry.get('name')} ({entry.get('id')})" for entry in listed if type(entry) is dict]
+        error.next_step = f"Name one by its id in KEYSEAT_ORGANIZATION or with --organization: {', '.join(named)}."
+    return error
 
 
 def _nonce() -> str:
