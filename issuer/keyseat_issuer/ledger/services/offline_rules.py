@@ -235,11 +235,17 @@ def _check_holder(request: OfflineRequest, product: Product) -> None:
         raise _invalid(f"sessions is not a number from 1 to {MAX_SESSIONS:,}")
     if product.seats == NAMED:
         if request.user is None:
-            raise _invalid(f"{request.product} has named seats: say whose with --user EMAIL (column user)")
+            raise _invalid(
+                f"{request.product} has named seats: a licence is one user's, and none is named",
+                "Say whose with --user EMAIL (in a table, the column user).",
+            )
         if request.sessions != 1:
-            raise _invalid(f"{request.product} has named seats: a licence is one user's, --sessions does not apply")
+            raise _invalid(
+                f"{request.product} has named seats: a licence is one user's, and has no number of sessions",
+                "Leave --sessions out.",
+            )
     elif request.user is not None:
-        raise _invalid(f"{request.product} has floating seats: its licences belong to no user, leave --user out")
+        raise _invalid(f"{request.product} has floating seats: its licences belong to no user", "Leave --user out.")
 
 
 def _usable_sources(
@@ -330,5 +336,5 @@ def same_machine(machine: MachineID, enrolled: str) -> bool:
     return Verdict.SAME in {match(other, machine).verdict, match(machine, other).verdict}
 
 
-def _invalid(message: str) -> KeyseatError:
-    return KeyseatError(ReasonCode.INVALID_INPUT, message)
+def _invalid(message: str, next_step: str | None = None) -> KeyseatError:
+    return KeyseatError(ReasonCode.INVALID_INPUT, message, next_step=next_step)
