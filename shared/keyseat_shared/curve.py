@@ -6,8 +6,9 @@ checked once, as it enters a trust bundle: canonical, on the curve, and of prime
 
 _P = 2**255 - 19
 _L = 2**252 + 27742317777372353535851937790883648493
-_D = -121665 * pow(121666, _P - 2, _P) % _P
-_SQRT_MINUS_ONE = pow(2, (_P - 1) // 4, _P)
+# -121665/121666 and the root of -1, written out because two powers at every start cost more than reading a licence.
+_D = 0x52036CEE2B6FFE738CC740797779E89800700A4D4141D8AB75EB4DCA135978A3
+_SQRT_MINUS_ONE = 0x2B8324804FC1DF0B2B4D00993DFBD7A72F431806AD2FE478C4EE1B274A0EA0B0
 _ENCODED_SIZE = 32
 _L_BITS = f"{_L:b}"[1:]
 

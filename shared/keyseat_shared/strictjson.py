@@ -4,13 +4,13 @@ Python's own reader keeps the last of duplicate keys, accepts NaN and recurses o
 readers of one signed file could then see two contents. Everything doubtful is ``MALFORMED`` here.
 """
 
-import json
-from collections.abc import Callable
-from json.scanner import make_scanner
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 MAX_DEPTH = 16
 """Deepest nesting of objects and arrays; our formats use at most 5."""
@@ -33,11 +33,33 @@ def _number(_text: str) -> NoReturn:
     malformed("the JSON has a number that is not whole")
 
 
+class _Rules:
+    """How the standard library's reader of one value is to read: the attributes of ``json.JSONDecoder`` it looks at."""
+
+    strict = True  # no control characters within strings
+    object_hook = None
+    object_pairs_hook = staticmethod(_object)
+    parse_float = staticmethod(_number)
+    parse_int = int
+    parse_constant = staticmethod(_number)
+
+
+def _make_scanner() -> "Callable[[str, int], tuple[object, int]]":
+    # The reader below `JSONDecoder.decode`, whose two regular expressions cost as much as reading a licence; and not
+    # through `json`, which compiles ten of them as it is loaded.
+    try:
+        from _json import make_scanner  # noqa: PLC0415 - CPython's own
+    except ImportError:  # an interpreter without it
+        import json  # noqa: PLC0415 - as said above
+        from json.scanner import make_scanner  # noqa: PLC0415 - likewise
+
+        decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, parse_float=_number)
+        return make_scanner(decoder)  # type: ignore[arg-type] # typeshed knows the C class only by its own type
+    return make_scanner(_Rules)  # type: ignore[arg-type] # likewise
+
+
 _QUOTE, _BACKSLASH = b'"\\'
-# The reader below `JSONDecoder.decode`, whose two regular expressions cost as much as reading a licence.
-_scan: Callable[[str, int], tuple[object, int]] = make_scanner(
-    json.JSONDecoder(object_pairs_hook=_object, parse_constant=_number, parse_float=_number)  # type: ignore[arg-type] # typeshed knows the C class only by its own type
-)
+_scan = _make_scanner()
 _WHITE_SPACE = " \t\n\r"
 
 
@@ -113,9 +135,32 @@ def require_keys(
         malformed(f"{what} has unknown keys: {', '.join(sorted(map(repr, unknown)))[:120]}")
 
 
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+def _make_writer() -> "Callable[[object, int], Iterable[str]]":
+    # What `JSONEncoder.encode` builds anew for every value; a batch writes several for each licence.
+    try:
+        from _json import encode_basestring, make_encoder  # noqa: PLC0415 - CPython's own
+    except ImportError:  # an interpreter without it
+        import json  # noqa: PLC0415 - as for the scanner
+
+        encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        return lambda value, _level: encoder.iterencode(value)
+    # No circular values, no indentation, keys neither sorted nor skipped, no NaN.
+    return make_encoder(None, _not_json, encode_basestring, None, ":", ",", False, False, False)  # noqa: FBT003 - takes no names
+
+
+def _not_json(value: object) -> NoReturn:
+    msg = f"a {type(value).__name__} cannot be written as JSON"
+    raise TypeError(msg)
+
+
+_write = _make_writer()
+
+
+def dumps_text(value: object) -> str:
+    """Write JSON as ``dumps_compact`` does, as text."""
+    return "".join(_write(value, 0))
 
 
 def dumps_compact(value: object) -> bytes:
     """Write JSON the one way this project writes it to be signed: compact, UTF-8, keys in the order given."""
-    return _ENCODER.encode(value).encode("utf-8")
+    return dumps_text(value).encode("utf-8")
