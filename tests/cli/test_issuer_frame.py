@@ -133,6 +133,38 @@ def test_a_bug_of_ours_is_no_traceback(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+class TestStreams:
+    """The program as a process, with streams that are closed, full or left by their reader."""
+
+    COMMAND = (sys.executable, "-c", "import sys; from keyseat_issuer.cli import main; main()")
+
+    def test_a_closed_stdout_does_not_change_the_exit_code(self) -> None:
+        done = subprocess.run(
+            ["sh", "-c", '"$@" >&-', "sh", *self.COMMAND, "org", "--help"], capture_output=True, check=False, text=True
+        )
+        assert (0, "") == (done.returncode, done.stderr)
+
+    def test_closed_streams_do_not_change_a_refusal(self, tmp_path: Path) -> None:
+        env = os.environ | {"KEYSEAT_ISSUER_HOME": str(tmp_path / "none")}
+        done = subprocess.run(["sh", "-c", '"$@" >&- 2>&-', "sh", *self.COMMAND, "keys", "list"], check=False, env=env)
+        assert 3 == done.returncode
+
+    def test_a_reader_that_has_gone_is_no_refusal(self) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        try:
+            done = subprocess.run([*self.COMMAND, "--help"], stdout=writing, stderr=subprocess.PIPE, check=False)
+        finally:
+            os.close(writing)
+        assert (3, b"") == (done.returncode, done.stderr)
+
+
+def test_a_word_that_is_no_text_is_refused_before_anything_is_looked_up() -> None:
+    result = CliRunner().invoke(main, ["member", "list", os.fsdecode(b"Acme \xff")])
+    assert 2 == result.exit_code
+    assert result.stderr.startswith("INVALID_INPUT: 'Acme \\udcff' is not text")
+
+
 class TestOutput:
     def test_names_cannot_command_the_terminal(self, run: Callable[..., Result]) -> None:
         name = "Acme\x1b[2J\x9b31m\r[red]"

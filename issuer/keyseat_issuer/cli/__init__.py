@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -94,7 +95,9 @@ class Program(click.Group):
         words = list(sys.argv[1:] if args is None else args)
         # Read by hand as well: a command line that does not parse must still be answered in JSON.
         output = Output(json="--json" in words)
+        stdout = sys.stdout
         try:
+            _require_text(words)
             result = super().main(
                 words,
                 prog_name or PROGRAM,
@@ -105,6 +108,11 @@ class Program(click.Group):
                 **extra,
             )
             code = result if isinstance(result, int) else 0
+        except SystemExit:
+            if sys.stdout is stdout:
+                raise
+            # The reader of our pipe has gone: click mutes stdout and ends with 1 then, our contract's "no".
+            code = _COULD_NOT
         except click.Abort:
             output.say(f"Stopped. {output.stopped_note}")
             code = _INTERRUPTED
@@ -122,10 +130,29 @@ class Program(click.Group):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - click's signature
         """Run as the program: from here on even a bug of ours is told in a sentence."""
         sys.excepthook = _tell_bug
+        _open_closed_streams()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # A name that the terminal's encoding lacks is no reason to fail; stderr is like that by itself.
             sys.stdout.reconfigure(errors="backslashreplace")
         return self.main(*args, **kwargs)
+
+
+def _open_closed_streams() -> None:
+    """Let a program started without stdout or stderr (``>&-``) write to nowhere: its exit code still counts."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+
+
+def _require_text(words: Sequence[str]) -> None:
+    # Bytes that the locale's encoding lacks arrive as lone surrogates (PEP 383), which no database takes.
+    for word in words:
+        if not word.isprintable() and any("\ud800" <= char <= "\udfff" for char in word):
+            raise KeyseatError(
+                ReasonCode.INVALID_INPUT,
+                f"{word[:80]!a} is not text in this terminal's encoding",
+                next_step="Type it in UTF-8, under a UTF-8 locale (LANG=C.UTF-8).",
+            )
 
 
 def _show_usage(output: Output, error: click.UsageError) -> None:
