@@ -178,6 +178,7 @@ def _take_the_name(building: Path, home: Path) -> None:
         sync_folder(home.parent)
         make_private_folder(home)
     except OSError as error:
+        refuse_existing(home)  # another `init` was faster
         raise KeyseatError(
             ReasonCode.UNREADABLE, f"cannot make {str(home)!r}: {error.strerror}; nothing was changed"
         ) from None

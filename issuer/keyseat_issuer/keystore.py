@@ -3,6 +3,7 @@
 A key that lives in an HSM or a cloud KMS has a `<purpose>-<keyid>.uri` file instead, which names it.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -117,6 +118,14 @@ class KeyStore:
                 purpose, dash, keyid = path.stem.partition("-")
                 if dash and path.suffix in _KEY_FILES:
                     yield StoredKey(purpose, keyid, path.suffix[1:], path)
+
+    def exposed(self) -> tuple[Path, ...]:
+        """Return the files of private keys that others than their owner may read: a passphrase alone protects them."""
+        if os.name != "posix":
+            return ()
+        return tuple(
+            [stored.path for stored in self.stored() if stored.kind == "pem" and stored.path.stat().st_mode & 0o077]
+        )
 
     def save(self, purpose: str, key: PrivateKey, passphrase: str) -> Path:
         """Write a key, encrypted. Root keys go to the folder elsewhere, where there is one."""

@@ -22,6 +22,8 @@ from issuing import PASSPHRASE, cheap_scrypt
 from keyseat_issuer import creation
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
 from keyseat_shared.trust import COMPROMISED, RETIRED, TrustBundle
 from vendor import MACHINE
@@ -109,6 +111,13 @@ class TestInit:
         home.mkdir()
         assert 0 == run("init").exit_code
 
+    def test_of_two_at_once_the_slower_says_that_there_is_one(self, made: Path, tmp_path: Path) -> None:
+        building = tmp_path / "building"
+        building.mkdir()
+        with pytest.raises(KeyseatError, match="there is an issuer in") as refused:
+            creation._take_the_name(building, made)
+        assert ReasonCode.ALREADY_EXISTS is refused.value.code
+
     def test_a_failure_on_the_way_leaves_nothing(self, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail() -> None:
             raise OSError(28, "No space left on device")
@@ -161,6 +170,11 @@ class TestKeys:
         Path(rows[0]["private_key"]).unlink()
         assert answer("keys", "list")["keys"][0]["private_key"] is None
         assert "not here" in run("keys", "list").stdout
+
+    def test_a_key_file_that_others_can_read_is_warned_about(self, made: Path) -> None:
+        next((made / "keys").glob("license-*")).chmod(0o644)
+        for command in (("list",), ("add", "--purpose", "lease")):
+            assert "others can read the key file" in run("keys", *command).stderr
 
     def test_add_then_retire_is_a_rotation(self, made: Path) -> None:
         old = keyid()

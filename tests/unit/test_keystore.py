@@ -28,6 +28,14 @@ def test_key_files_are_for_their_owner_only(tmp_path: Path) -> None:
     assert 0o700 == stat.S_IMODE(path.parent.stat().st_mode)
 
 
+def test_key_files_that_others_can_read_are_named(tmp_path: Path) -> None:
+    store = KeyStore(tmp_path)
+    path = store.save("license", KEY, PASSPHRASE)
+    assert () == store.exposed()
+    path.chmod(0o640)
+    assert (path,) == store.exposed()
+
+
 def test_the_secret_is_in_no_file_and_no_repr(tmp_path: Path) -> None:
     path = KeyStore(tmp_path).save("license", KEY, PASSPHRASE)
     plain = KEY._secret.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
-from keyseat_issuer.cli.passphrase import passphrase_asker
+from keyseat_issuer.cli.passphrase import passphrase_asker, warn_of_exposed_keys
 from keyseat_issuer.cli.trust_options import admin_options, key_rows, open_admin, print_keys
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_shared.codes import ReasonCode
@@ -40,6 +40,7 @@ def list_keys(output: Output) -> None:
     rows = key_rows(trust, home)
     now = now_utc()
     output.emit({"trust_version": trust.version, "keys": rows}, lambda: print_keys(output, rows, now))
+    warn_of_exposed_keys(output, home)
     for entry in trust.keys:
         if entry.status == ACTIVE and now < entry.valid_until < now + _SOON:
             output.warn(

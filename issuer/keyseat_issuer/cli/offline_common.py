@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keyseat_issuer.cli.output import Output, Styled
-from keyseat_issuer.cli.passphrase import passphrase_asker
+from keyseat_issuer.cli.passphrase import passphrase_asker, warn_of_exposed_keys
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -75,6 +75,7 @@ def with_signer(output: Output, terms: "Terms", passphrase_file: str | None) -> 
     """
     from keyseat_issuer.signing import open_license_signer
 
+    warn_of_exposed_keys(output, issuer_home())
     asked = passphrase_asker(output, passphrase_file)
     signer = open_license_signer(issuer_home(), terms.trust, asked, now_utc())
     return replace(terms, signer=signer, now=now_utc())

@@ -31,11 +31,19 @@ def passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
+def warn_of_exposed_keys(output: Output, home: Path, root_folder: Path | None = None) -> None:
+    """Warn of key files that others may read. They are encrypted, so that work goes on."""
+    from keyseat_issuer.keystore import KeyStore
+
+    for path in KeyStore(home, root_folder).exposed():
+        output.warn(f"others can read the key file {str(path)!r}; run `chmod 600` on it")
+
+
 def passphrase_asker(output: Output, passphrase_file: str | None, *, new: bool = False) -> Callable[[], str]:
     """Return a function that gets the passphrase when a key first needs it, and remembers it.
 
     The function raises ``KEY_UNAVAILABLE`` where there is neither a file nor a terminal, and
-    ``INVALID_INPUT`` for a ``new`` passphrase that is too short.
+    ``INVALID_INPUT`` for a ``new`` passphrase that is too short; one in a file is warned of.
     """
     answers: list[str] = []
 
@@ -68,12 +76,17 @@ def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = 
             next_step=f"Pass --passphrase-file FILE, or set {PASSPHRASE_VARIABLE}.",
         )
     if new and len(passphrase) < MIN_LENGTH:
-        raise KeyseatError(
-            ReasonCode.INVALID_INPUT,
-            f"the passphrase has {len(passphrase)} characters; use at least {MIN_LENGTH}",
-            next_step="Four or five random words are easy to keep and hard to guess.",
-        )
+        _tell_short(output, passphrase, is_typed=passphrase_file is None)
     return passphrase
+
+
+def _tell_short(output: Output, passphrase: str, *, is_typed: bool) -> None:
+    """Refuse a short passphrase that a person typed, who can type another; warn of one that a script's file holds."""
+    found = f"the passphrase has {len(passphrase)} characters; use at least {MIN_LENGTH}"
+    advice = "Four or five random words are easy to keep and hard to guess."
+    if is_typed:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, found, next_step=advice)
+    output.warn(f"{found}. {advice}")
 
 
 def _from_file(output: Output, path: Path) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keyseat_issuer.cli.output import Output, json_option
-from keyseat_issuer.cli.passphrase import passphrase_asker, passphrase_option
+from keyseat_issuer.cli.passphrase import passphrase_asker, passphrase_option, warn_of_exposed_keys
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -47,6 +47,7 @@ def open_admin(output: Output, passphrase_file: str | None, root_folder: Path | 
     require_ready()
     from keyseat_issuer.ledger.services.audit import cli_actor
 
+    warn_of_exposed_keys(output, issuer_home(), root_folder)
     return TrustAdmin(
         issuer_home(),
         passphrase_asker(output, passphrase_file),
