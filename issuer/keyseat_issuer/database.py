@@ -26,6 +26,11 @@ _KNOWN = (
     (("unable to open", "disk i/o", "disk is full"), "the database file cannot be used", _FILE),
     (("not a database", "malformed"), "the file is not a usable SQLite database", "Restore it from a backup."),
     (("password", "authentication", "permission denied", "role "), "the database refused the sign-in", _URL),
+    (
+        ("connection refused", "timeout expired", "unreachable", "no such file"),
+        "the database server cannot be reached",
+        _UP,
+    ),
     (("resolve", "translate host", "name or service"), "the database server's name is unknown", _URL),
 )
 

@@ -1,5 +1,7 @@
 """`keyseat-issuer demo`: plays the acts, tells them, and ends with 0 only if each ended as told."""
 
+import shutil
+import sys
 import textwrap
 import time
 
@@ -95,4 +97,5 @@ def _tell(output: Output, act: Act, end: Played) -> None:
 
 
 def _wrapped(line: str, lead: str) -> str:
-    return textwrap.fill(line, _WIDTH, initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)
+    width = min(_WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _WIDTH
+    return textwrap.fill(line, width, initial_indent=lead, subsequent_indent=" " * len(lead), break_on_hyphens=False)

@@ -69,11 +69,12 @@ def not_a_member(organization: Organization, email: str) -> KeyseatError:
     """Return the refusal of somebody who is no member, with the members who look like it."""
     known = organization.memberships.values_list("email", flat=True)
     return unknown(
-        f"member of {organization.name!r}",
+        "member",
         email,
         known,
         "Add the user first: `keyseat-issuer member add ORG EMAIL`.",
         code=ReasonCode.NOT_A_MEMBER,
+        within=organization.name,
     )
 
 

@@ -31,16 +31,25 @@ def shorten(text: str) -> str:
 
 
 def unknown(
-    what: str, typed: str, known: Iterable[str], next_step: str, code: ReasonCode = ReasonCode.NOT_FOUND
+    what: str,
+    typed: str,
+    known: Iterable[str],
+    next_step: str,
+    code: ReasonCode = ReasonCode.NOT_FOUND,
+    *,
+    within: str = "",
 ) -> KeyseatError:
-    """Return the refusal of an unknown name; ``details["did_you_mean"]`` lists up to three that look like it."""
+    """Return the refusal of an unknown name; ``details["did_you_mean"]`` lists up to three that look like it.
+
+    ``within`` names the place where it was looked for, where that is not everywhere.
+    """
     by_folded = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(typed.strip().casefold(), by_folded, n=3, cutoff=0.6)
     meant = [by_folded[folded] for folded in close]
     hint = f". Did you mean {' or '.join(repr(name) for name in meant)}?" if meant else ""
     return KeyseatError(
         code,
-        f"there is no {what} {shorten(typed)!r}{hint}",
+        f"there is no {what} {shorten(typed)!r}{f' in {within!r}' if within else ''}{hint}",
         details={"did_you_mean": meant} if meant else {},
         next_step=next_step,
     )
