@@ -196,6 +196,15 @@ class TestInvitations:
         assert [403, 403] == [replaced.status_code, withdrawn.status_code]
         assert ["owner"] == [entry["role"] for entry in office.get("/invitations")["invitations"]]
 
+    def test_that_were_sent_as_another_kind_of_body_are_told_how(self, office: Office) -> None:
+        path = f"/api/v1/organizations/{office.organization.pk}/invitations"
+        answer = office.site.call(
+            "POST", path, b'{"emails": ["eve@example.org"]}', key="owner", Content_Type="text/plain"
+        )
+
+        assert (422, "INVALID_INPUT", None) == problem(answer)
+        assert "application/json" in answer.json()["next"]
+
     def test_can_be_taken_back(self, office: Office) -> None:
         waiting = self.invite(office, EVE).json()["invitations"][0]
 

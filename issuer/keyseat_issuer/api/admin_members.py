@@ -1,6 +1,7 @@
 """Members of an organisation: roles, removal, ownership, and invitations."""
 
 import asyncio
+import contextlib
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.ledger.models import Invitation, Membership, Role
 from keyseat_issuer.ledger.services import invitations, members, seats
 from keyseat_issuer.ledger.services.invitations import Invited
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE, tags=["members"])
@@ -201,7 +203,7 @@ async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) 
 
     def make() -> list[Invited]:
         now = service.clock()
-        typed = {email.strip().lower() for email in body.emails}
+        typed = _addresses(body.emails)
         for row in invitations.waiting(access.organization, now):
             if row.email in typed:
                 access.require_may_give(Role(row.role))  # a new invitation replaces that one
@@ -271,6 +273,15 @@ def _invitation(row: Invitation, *, mailed: bool | None = None) -> InvitationIte
     return InvitationItem(
         id=str(row.pk), email=row.email, role=row.role, expires_at=format_instant(row.expires_at), mailed=mailed
     )
+
+
+def _addresses(emails: list[str]) -> set[str]:
+    """Return the addresses as the ledger writes them; what is none is refused later, with a report."""
+    found = set()
+    for email in emails:
+        with contextlib.suppress(KeyseatError):
+            found.add(members.normalize_email(email))
+    return found
 
 
 def _mail(access: Access, made: list[Invited]) -> set[str]:

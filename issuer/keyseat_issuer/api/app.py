@@ -169,8 +169,15 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
             f"not right: {named or 'the request body'}",
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
             details={"errors": wrong},
+            next_step=None if _is_json(request) else "Send the body with `Content-Type: application/json`.",
         )
     return respond(refusal, request)
+
+
+def _is_json(request: Request) -> bool:
+    """Tell whether a body, if there is one, is declared as JSON; another one is not even looked at."""
+    declared = request.headers.get("content-type", "")
+    return request.method in {"GET", "DELETE"} or declared.partition(";")[0].strip().lower() == "application/json"
 
 
 async def _on_bug(request: Request, _error: Exception) -> Response:
