@@ -21,6 +21,8 @@ def main(argv: "list[str] | None" = None) -> int:
     """Run a command line (without the program's name) and return the exit code of the contract (design, section 10)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     code = 3
+    if sys.stdout is None or sys.stderr is None:
+        _open_closed_streams()
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
@@ -29,6 +31,10 @@ def main(argv: "list[str] | None" = None) -> int:
         return 130
     except BrokenPipeError:
         _let_go_of_stdout()
+    except OSError as error:
+        _let_go_of_stdout()
+        sys.stderr.write(f"the result cannot be written: {(error.strerror or 'unknown reason').lower()}\n")
+        return 3
     return code
 
 
@@ -84,8 +90,17 @@ def _help() -> str:
     )
 
 
+def _open_closed_streams() -> None:
+    """Write to nowhere where a stream was closed at the start (`keyseat ... >&-`): the exit code still counts."""
+    import os
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open until the end
+
+
 def _let_go_of_stdout() -> None:
-    """The reader has gone (`keyseat ... | head`): no error, and the interpreter must not find it out at exit."""
+    """The reader has gone (`keyseat ... | head`) or a disk is full: the interpreter must not find it out at exit."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

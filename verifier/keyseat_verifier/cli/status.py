@@ -8,6 +8,7 @@ from keyseat_shared.instants import format_instant, now_utc
 from keyseat_verifier.cli import _common, _terminal
 from keyseat_verifier.cli._options import Command
 from keyseat_verifier.client import LicenseClient
+from keyseat_verifier.refusals import offline_refusal
 from keyseat_verifier.status import Status
 
 COMMAND = Command(
@@ -68,7 +69,25 @@ def _statuses(options: dict[str, str]) -> tuple[list[Status], datetime]:
         )
         for product in products
     ]
-    return [client.status(now) for client in clients], now
+    statuses = [client.status(now) for client in clients]
+    return statuses if "--product" in options else _each_with_its_own(statuses), now
+
+
+def _each_with_its_own(statuses: list[Status]) -> list[Status]:
+    """Leave out of each product's files what belongs to another product; without any file left there is no licence."""
+    placed = {found.path for status in statuses for found in status.files if found.code is not ReasonCode.WRONG_PRODUCT}
+    return [_with_its_own(status, placed) for status in statuses]
+
+
+def _with_its_own(status: Status, placed: set[str]) -> Status:
+    wrong = ReasonCode.WRONG_PRODUCT
+    files = tuple([found for found in status.files if found.code is not wrong or found.path not in placed])
+    refusal = status.refusal
+    if refusal is not None and refusal.code is wrong and not files:
+        named = status.online is not None and status.online.server is not None
+        activate = f"Activate online (`keyseat activate --product {status.product}`)" if named else "Activate online"
+        refusal = offline_refusal(status.product, status.folder, [], activate=activate)
+    return status._replace(files=files, refusal=refusal)
 
 
 def _show(statuses: list[Status], now: datetime) -> None:

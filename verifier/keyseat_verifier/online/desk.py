@@ -70,6 +70,7 @@ class OnlineDesk:
         self.store = grants.store
         self._home = home
         self._hold: Hold | None = None
+        self._last: StoredLease | None = None
         self._over: KeyseatError | None = None
         self._renew_from = 0.0
         self._trouble = ""
@@ -99,10 +100,13 @@ class OnlineDesk:
             self._drop_lost_hold(stored)
             if stored:
                 self._over = None
-                return self._use(self._chosen(stored), passed, now)
+                return self._used(self._use(self._chosen(stored), passed, now))
+            back = self._ask_about_last(now)
+            if back is not None:
+                return self._used(Found(back, "online", (), tuple(passed)))
             if self._over is not None:
                 raise self._refused(self._over, passed)
-            return self._acquire(passed, now)
+            return self._used(self._acquire(passed, now))
 
     def activate(self, now: datetime, *, release_previous: bool = False) -> Found:
         """Get a lease that stays on this machine until it is released or ends; one that is there is renewed.
@@ -209,6 +213,27 @@ class OnlineDesk:
             self._own_lock = threading.RLock()
             self._hold = None
         return self._own_lock
+
+    def _used(self, found: Found) -> Found:
+        self._last = found.stored
+        return found
+
+    def _ask_about_last(self, now: datetime) -> StoredLease | None:
+        """Ask what became of a user's session whose lease ran out while this machine slept, or was removed.
+
+        Another machine that has taken it over since must not lose it again, only because this one woke up.
+        """
+        last, self._last = self._last, None
+        if last is None or not self.grants.is_named:
+            return None
+        try:
+            return self.grants.renew(last, now, Deadline(RENEW_SECONDS))
+        except ProblemError as error:
+            if error.is_gone and not error.may_begin_again:
+                self._over = error
+        except KeyseatError:
+            pass  # then there is nothing to begin anew with either
+        return None
 
     def _chosen(self, stored: list[StoredLease]) -> StoredLease:
         mine = self._hold.lease.session_id if self._hold is not None and self._hold.is_held else ""

@@ -64,8 +64,10 @@ class Hold:
         exits.release_at_end(self, on_sigterm=on_sigterm)
 
     def renewed(self, stored: StoredLease) -> None:
-        """Take a newer lease of the same session."""
+        """Take a newer lease of the same session. One that comes after ``release`` is not kept."""
         with self._lock:
+            if self._is_over and not self.keeps:
+                remove(stored.path)
             self._stored = stored
 
     def replaced(self, stored: StoredLease, slot: SlotLock | None) -> bool:

@@ -77,6 +77,7 @@ class Renewal:
         self._stop = threading.Event()
         self._failures = 0
         self._due = _due(hold.lease)
+        self._is_known_over = False
         self.ended: SessionEnd | None = None
         self.last_failure: KeyseatError | None = None
         self._thread = threading.Thread(target=self._run, name="keyseat-renewal", daemon=True)
@@ -106,10 +107,12 @@ class Renewal:
         if now < self._due:
             return (self._due - now).total_seconds()
         try:
-            if self.ended is None:
-                self._renew(now)
-            else:
+            # Also after the lease has run out: while this machine slept another one may have taken the session over,
+            # and must not lose it again.
+            if self._is_known_over:
                 self._begin_again(now)
+            else:
+                self._renew(now)
         except ProblemError as error:
             if not error.is_gone:
                 return self._failed(error, now)
@@ -123,8 +126,8 @@ class Renewal:
 
     def _renew(self, now: datetime) -> None:
         renewed = self._desk.grants.renew(self._hold.stored, now, Deadline(CALL_SECONDS))
-        if not self._stop.is_set():
-            self._hold.renewed(renewed)
+        self._hold.renewed(renewed)
+        self._goes_on(renewed)
 
     def _begin_again(self, now: datetime) -> None:
         stored, slot = self._desk.begin_again(now)
@@ -132,8 +135,13 @@ class Renewal:
             # Released meanwhile: the new session goes back as well.
             self._desk.drop(stored, slot)
             return
-        self.ended = None
-        self._tell(self._on_resumed, stored.lease)
+        self._is_known_over = False
+        self._goes_on(stored)
+
+    def _goes_on(self, stored: StoredLease) -> None:
+        if self.ended is not None:
+            self.ended = None
+            self._tell(self._on_resumed, stored.lease)
 
     def _is_gone(self, error: ProblemError, now: datetime) -> float:
         if self._stop.is_set() or not self._hold.is_held:  # we gave it back ourselves, a moment ago
@@ -143,6 +151,7 @@ class Renewal:
         if error.may_begin_again:
             if self.ended is None:
                 self._end(_told(error, now, is_final=False))
+            self._is_known_over = True
             self._due = now
             return _SHORTEST_PAUSE
         self._hold.ended()
