@@ -49,7 +49,7 @@ def test_every_act_ends_as_told_and_nothing_is_left_behind(tmp_path: Path) -> No
 def test_people_read_what_happened_why_and_what_next(tmp_path: Path) -> None:
     done = demo(tmp_path)
     assert 0 == done.returncode
-    assert all(f"\n{number:>3}  " in done.stdout for number in range(1, 24))
+    assert all(f"\n{number:>3}  " in done.stdout for number in range(1, 28))
     assert min(done.stdout.count(f"     {label}") for label in ("what:", "why:", "next:")) > 10
     assert "\x1b" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 120

@@ -24,7 +24,7 @@ class Played(NamedTuple):
     next: str = ""
 
 
-def _answer(answer: Mapping[str, Any]) -> Played:
+def answer_of(answer: Mapping[str, Any]) -> Played:
     """Turn the answer of a client process into the end of an act."""
     code = ReasonCode(answer["code"])
     failed = next((check for check in answer.get("checks", ()) if check["ok"] is False), None)
@@ -72,6 +72,7 @@ def vendor(stage: Stage) -> Played:
         now=stage.now,
     )
     stage.trust = made.trust
+    stage.passphrase = passphrase
     stage.signer = open_license_signer(stage.vendor, made.trust, passphrase, stage.now)
     write_private(stage.trust_file, made.trust.data)
     return Played(
@@ -136,7 +137,7 @@ def test_license(stage: Stage) -> Played:
     answer = stage.keyseat(
         "verify", path, "--trust", stage.trust_file, "--test", "--at", format_instant(stage.now), *_instance(stage)
     )
-    return _answer(answer)._replace(what="the machine ID is right; nothing was consumed")
+    return answer_of(answer)._replace(what="the machine ID is right; nothing was consumed")
 
 
 def convert(stage: Stage) -> Played:
@@ -168,7 +169,7 @@ def verify(stage: Stage, *options: str, data: bytes | None = None, at: datetime 
         path.write_bytes(data)
     machine = () if "--machine-id" in options else _instance(stage)
     when = format_instant(at or stage.now)
-    return _answer(stage.keyseat("verify", path, "--trust", stage.trust_file, "--at", when, *machine, *options))
+    return answer_of(stage.keyseat("verify", path, "--trust", stage.trust_file, "--at", when, *machine, *options))
 
 
 def tampered(stage: Stage) -> Played:
@@ -251,22 +252,22 @@ def backdated(stage: Stage) -> Played:
 
 def after_sunset(stage: Stage) -> Played:
     """Start the customer's program after the sunset."""
-    return _answer(stage.program("KSE", datetime(2024, 3, 1, tzinfo=UTC)))
+    return answer_of(stage.program("KSE", datetime(2024, 3, 1, tzinfo=UTC)))
 
 
 def set_back(stage: Stage) -> Played:
     """Start it with its clock set back."""
-    return _answer(stage.program("KSE", datetime(2023, 12, 1, tzinfo=UTC)))
+    return answer_of(stage.program("KSE", datetime(2023, 12, 1, tzinfo=UTC)))
 
 
 def last_valid(stage: Stage) -> Played:
     """Start it in the last second before the expiry."""
-    return _answer(stage.program("KSE", _END - _SECOND))
+    return answer_of(stage.program("KSE", _END - _SECOND))
 
 
 def expired(stage: Stage) -> Played:
     """Start it at the expiry."""
-    return _answer(stage.program("KSE", _END))
+    return answer_of(stage.program("KSE", _END))
 
 
 def audit(_stage: Stage) -> Played:

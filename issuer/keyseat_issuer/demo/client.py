@@ -9,6 +9,8 @@ from datetime import datetime
 
 from keyseat_verifier import KeyseatError, LicenseClient, TrustBundle
 
+_SOURCES = {"offline": "an offline licence", "lease": "a lease kept from before", "online": "a lease just fetched"}
+
 
 def main(product: str, trust_file: str, now: str) -> None:
     """Ask the client whether the program may run at ``now``; files, clock state and machine are the real ones."""
@@ -19,7 +21,7 @@ def main(product: str, trust_file: str, now: str) -> None:
         answer = error.to_dict()
     else:
         until = entitlement.expires_at.isoformat().replace("+00:00", "Z")
-        what = f"entitled by an {entitlement.source} licence of {entitlement.organization} until {until}"
+        what = f"entitled by {_SOURCES[entitlement.source]} of {entitlement.organization} until {until}"
         answer = {"code": "OK", "message": what, "next": ""}
     sys.stdout.write(json.dumps(answer))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from keyseat_issuer.demo import acts
+from keyseat_issuer.demo import acts, online
 from keyseat_issuer.demo.acts import Played
 from keyseat_issuer.demo.stage import ADA, BOB, ORGANIZATION, Stage
 from keyseat_shared.codes import ReasonCode
@@ -176,6 +176,34 @@ ACTS: tuple[Act, ...] = (
         "The seat is free again by itself, and the program is told to activate online.",
         ReasonCode.EXPIRED,
         acts.expired,
+    ),
+    Act(
+        "Today: the customer renews, and the vendor runs the service",
+        "keyseat-issuer keys add --purpose lease · subscription add · api-key create · serve",
+        "Online sessions need no machine that is known beforehand, and a seat that is not used is free for others.",
+        ReasonCode.OK,
+        online.today,
+    ),
+    Act(
+        "The customer's CI has no offline licence for KRE",
+        "(the customer's program starts)",
+        "Offline files first, then a lease kept from before, then the service: one call, and nobody has to help.",
+        ReasonCode.OK,
+        online.fallback,
+    ),
+    Act(
+        "The build computer activates for the programs of the day",
+        "keyseat activate --product KRE",
+        "The session of the program before ended with it, so the one that was bought is free again.",
+        ReasonCode.OK,
+        online.activate,
+    ),
+    Act(
+        "The service is down",
+        "(the customer's program starts)",
+        "A lease is a signed file as well: it works without the service until it ends.",
+        ReasonCode.OK,
+        online.outage,
     ),
     Act(
         "The audit trail",

@@ -27,7 +27,17 @@ ORGANIZATION = "Analytical Engines Ltd"
 ADA, BOB = "ada@example.com", "bob@example.com"
 _TIMEOUT = 60
 # Of the surroundings, what would mix the demo with a real issuer or a real client.
-_FOREIGN = ("DATABASE_URL", "KEYSEAT_PASSPHRASE_FILE", "KEYSEAT_TRUST", "KEYSEAT_ROOT_KEYS", "DJANGO_SETTINGS_MODULE")
+_FOREIGN = (
+    "DATABASE_URL",
+    "DJANGO_SETTINGS_MODULE",
+    "KEYSEAT_API_KEY",
+    "KEYSEAT_API_KEY_FILE",
+    "KEYSEAT_ORGANIZATION",
+    "KEYSEAT_PASSPHRASE_FILE",
+    "KEYSEAT_ROOT_KEYS",
+    "KEYSEAT_SERVER",
+    "KEYSEAT_TRUST",
+)
 
 
 class Stage:
@@ -41,6 +51,9 @@ class Stage:
     trust: TrustBundle
     signer: "EnvelopeSigner"
     license_file: Path
+    passphrase: str
+    server_url: str = ""
+    server: "subprocess.Popen[str] | None" = None
 
     def __init__(self, folder: Path) -> None:
         """Lay out the folders."""
@@ -56,6 +69,19 @@ class Stage:
     def trust_file(self) -> Path:
         """The trust bundle as it was handed to the customer."""
         return self.desk / "trust.json"
+
+    @property
+    def api_key_file(self) -> Path:
+        """The API key of the customer's CI, for the online acts."""
+        return self.desk / "api-key"
+
+    def stop_server(self) -> None:
+        """Stop the service, if it runs."""
+        if self.server is not None:
+            self.server.terminate()
+            with self.server:  # waits, and closes the pipe
+                pass
+            self.server = None
 
     def later(self, **passed: float) -> datetime:
         """Let time pass in the story; return its new time."""
@@ -83,7 +109,7 @@ class Stage:
             capture_output=True,
             check=False,
             cwd=self.desk,
-            env=os.environ | {"KEYSEAT_HOME": str(self.customer)},
+            env=os.environ | self._client_environment(),
             text=True,
             timeout=_TIMEOUT,
         )
@@ -93,6 +119,10 @@ class Stage:
             msg = f"the client process said no JSON (exit {done.returncode}): {done.stderr[-500:]}"
             raise RuntimeError(msg) from None
         return answer
+
+    def _client_environment(self) -> dict[str, str]:
+        online = {"KEYSEAT_SERVER": self.server_url, "KEYSEAT_API_KEY_FILE": str(self.api_key_file)}
+        return {"KEYSEAT_HOME": str(self.customer)} | (online if self.server_url else {})
 
     def other_machine(self) -> MachineID:
         """Return the ID that another computer of the same kind would have for the same user."""
@@ -116,7 +146,10 @@ def stage() -> Iterator[Stage]:
     with TemporaryDirectory(prefix="keyseat-demo-") as name:
         built = Stage(Path(name))
         with _environment({HOME_VARIABLE: str(built.vendor)}):
-            yield built
+            try:
+                yield built
+            finally:
+                built.stop_server()
 
 
 @contextmanager
