@@ -44,7 +44,15 @@ TITLES: dict[ReasonCode, str] = {
     ReasonCode.SEAT_LOCKED_OFFLINE: "The seat is bound to an offline licence",
     ReasonCode.LEASE_ENDED: "The session has ended",
     ReasonCode.LEDGER_UNAVAILABLE: "The ledger cannot be reached",
-    ReasonCode.KEY_UNAVAILABLE: "The lease key cannot be used",
+    ReasonCode.KEY_UNAVAILABLE: "A signing key cannot be used",
+    ReasonCode.ALREADY_EXISTS: "It exists already",
+    ReasonCode.NOT_CONFIRMED: "Not confirmed",
+    ReasonCode.ALREADY_BOUND: "The machine is bound already",
+    ReasonCode.MACHINE_WEAK: "The machine ID is weak",
+    ReasonCode.ISSUED_AFTER_SUNSET: "Offline licence generation has ended",
+    ReasonCode.NOT_ANNUAL: "Only annual subscriptions can be converted",
+    ReasonCode.EXPIRY_AFTER_SUBSCRIPTION: "The expiry is after the end of the subscription",
+    ReasonCode.EXPIRY_IN_PAST: "The expiry is in the past",
     ReasonCode.INTERNAL: "Internal error",
 }
 """Short titles; other reasons are titled by their code."""
