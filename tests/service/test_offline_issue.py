@@ -515,7 +515,8 @@ class TestFinding:
         offline_shop.customer(name="Somebody Else")
         soon = issue(expires_at=datetime(2023, 6, 10, tzinfo=UTC)).license_id
         later = issue(user=BOB, machine_id=str(OTHER_MACHINE)).license_id
-        other = issue(organization="Somebody Else").license_id
+        # A second later: licences that end together are listed in the order in which they were made.
+        other = issue(organization="Somebody Else", now=shop.NOW + timedelta(seconds=1)).license_id
 
         def listed(now: datetime = shop.NOW, **narrow: object) -> list[object]:
             return [row.license_id for row in offline.list_licenses(now=now, **narrow)]  # type: ignore[arg-type]
