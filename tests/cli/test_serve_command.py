@@ -129,6 +129,21 @@ class TestServing:
         assert (home / "trust.json").read_bytes() == site.call("GET", "/api/v1/trust").content
 
     @SQLITE
+    def test_sessions_are_listed_and_a_stuck_one_is_ended_by_force(self, site: Site) -> None:
+        session = site.acquire().json()["session_id"]
+
+        listed = answer("session", "list", "Example Organisation", "--product", "KRE")["sessions"]
+        ended = [answer("session", "end", "Example Organisation", session)["ended"] for _ in range(2)]
+
+        assert [(session, "KRE")] == [(entry["session_id"], entry["product"]) for entry in listed]
+        assert [[session], []] == ended
+        assert (410, "LEASE_ENDED", "FORCED") == problem(site.renew(session))
+        assert [] == answer("session", "list", "Example Organisation")["sessions"]
+        assert "INVALID_INPUT" == answer("session", "end", "Example Organisation", "nonsense", code=2)["code"]
+        unknown = "01890a5d-ac96-774b-bcce-b302099a8057"
+        assert "NOT_FOUND" == answer("session", "end", "Example Organisation", unknown, code=1)["code"]
+
+    @SQLITE
     def test_takes_up_a_new_policy_without_a_restart(self, site: Site, home: Path) -> None:
         answer("policy", "set", "--lease-ttl", "7200", "--renew-after", "600")
 
@@ -171,6 +186,13 @@ class TestServing:
 
 @SQLITE
 class TestRefusingToServe:
+    def test_with_a_trust_bundle_that_is_not_on_record(self, ledger: Ledger, home: Path) -> None:
+        (home / "trust.json").write_bytes(Vendor().bundle_bytes())
+
+        code, told = refused(ledger, home, KEYSEAT_PASSPHRASE_FILE=str(home / "passphrase"))
+
+        assert (3, True) == (code, "TRUST_INVALID" in told)
+
     def test_without_an_issuer_says_how_to_make_one(self, ledger: Ledger, tmp_path: Path) -> None:
         code, told = refused(ledger, tmp_path / "nothing")
 

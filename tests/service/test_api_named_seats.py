@@ -19,7 +19,10 @@ from keyseat_issuer.ledger.models import (
 )
 from keyseat_issuer.ledger.services import members, pools, seats
 from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.web import tokens
+from keyseat_issuer.web.models import User
 from vendor import MACHINE, OTHER_MACHINE, machine
+from web_server import make_account
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.org"
 PEOPLE = {"ada-token": Person(ADA), "bob-token": Person(BOB), "eve-token": Person(EVE)}
@@ -219,3 +222,16 @@ class TestASessionEnds:
         assert (410, "LEASE_ENDED", "MEMBER_REMOVED") == problem(site.renew(floating))
         assert (0, 0) == (used("KRE"), used("KSE"))
         assert () == verify().findings
+
+
+def test_a_person_signed_in_on_a_device_activates_with_the_token_of_the_grant(customer: Organization) -> None:
+    shop.assign(customer, "KSE", ADA)
+    make_account(ADA)
+    now = shop.NOW
+    with serve_here(find_user=tokens.authenticate) as site:
+        pair = tokens.sign_in(User.objects.get(), client_id="keyseat", scopes="sessions", device_name="laptop", now=now)
+        site.key = pair.access_token
+        answers = [site.acquire("KSE"), site.acquire("KSE", key=pair.refresh_token)]
+
+    assert ADA == lease_of(answers[0], site.vendor.bundle).user
+    assert (401, "NOT_ALLOWED", "unknown") == problem(answers[1])

@@ -102,3 +102,35 @@ def test_a_server_killed_under_load_and_started_again_loses_and_doubles_no_seat(
     assert (480, 480) == (Pool.objects.get().used, Lease.objects.filter(ended_at=None).count())
     assert set(sessions) == {str(pk) for pk in Lease.objects.values_list("pk", flat=True)}
     assert () == verify().findings
+
+
+def test_one_request_sent_by_twenty_processes_at_once_takes_one_seat(ledger: Ledger, service: ServiceProcess) -> None:
+    service.workers = 2
+    customer = shop.organization("Example Organisation")
+    # Two pools: the same request may look for room in either.
+    shop.subscribe(customer, {"KRE": 10})
+    shop.subscribe(customer, {"KRE": 10})
+    key = make_key(customer)
+    service.start()
+
+    lines = race(ledger, "session_tasks:acquire_same", 20, url=service.url, key=key, idempotency="the-same-one")
+
+    assert Counter({201: 1, 200: 19}) == Counter(line["result"][0] for line in lines)
+    assert 1 == len({line["result"][1] for line in lines})
+    assert 1 == sum(Pool.objects.values_list("used", flat=True))
+    assert () == verify().findings
+
+
+def test_a_user_who_starts_on_ten_machines_at_once_has_one_session(ledger: Ledger, service: ServiceProcess) -> None:
+    service.workers = 2
+    customer = shop.organization("Example Organisation", "ada@example.com")
+    shop.subscribe(customer, {"KSE": 1})
+    shop.assign(customer, "KSE", "ada@example.com")
+    service.start()
+
+    lines = race(ledger, "session_tasks:take_over", 10, url=service.url, token="user:ada@example.com")
+
+    started = {line["result"] for line in lines}
+    assert 10 == len(started)
+    assert [("", 1), ("TAKEN_OVER", 9)] == sorted(Counter(Lease.objects.values_list("ending", flat=True)).items())
+    assert () == verify().findings

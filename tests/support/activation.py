@@ -22,10 +22,11 @@ from keyseat_shared.envelope import LEASE_TYPE, Envelope
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LeasePayload
 from keyseat_shared.trust import TrustBundle
-from service_program import VendorTrust
+from service_program import Person, VendorTrust
 from vendor import MACHINE, Vendor
 
 if TYPE_CHECKING:
+    from keyseat_issuer.api.auth import UserLookup
     from keyseat_issuer.api.licensing import Licensing
     from keyseat_issuer.api.throttle import Throttle
     from keyseat_issuer.ledger.models import Organization
@@ -50,14 +51,6 @@ class Clock:
         """Let time pass: ``advance(minutes=5)``."""
         self.now += timedelta(**parts)
         return self.now
-
-
-@dataclass(frozen=True)
-class Person:
-    """A signed-in user."""
-
-    email: str
-    scopes: frozenset[str] = frozenset({"sessions"})
 
 
 @dataclass
@@ -135,6 +128,7 @@ def serve_here(
     vendor: Vendor | None = None,
     clock: Clock | None = None,
     people: Mapping[str, Person] | None = None,
+    find_user: "UserLookup | None" = None,
     throttle: "Throttle | None" = None,
     trusted_proxies: int = 0,
     licensing: "Licensing | None" = None,
@@ -154,7 +148,7 @@ def serve_here(
             VendorTrust(site.vendor),
             clock=site.clock,
             throttle=throttle or Throttle(calls="100000/minute", failures="100000/minute", open_calls="100000/minute"),
-            find_user=lambda token, _now: known.get(token),
+            find_user=find_user or (lambda token, _now: known.get(token)),
             trusted_proxies=trusted_proxies,
             licensing=licensing,
         )

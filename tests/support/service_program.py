@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,14 @@ from keyseat_shared.instants import parse_instant
 from keyseat_shared.policy import Policy
 from keyseat_shared.trust import TrustBundle
 from vendor import Vendor
+
+
+@dataclass(frozen=True)
+class Person:
+    """A signed-in user."""
+
+    email: str
+    scopes: frozenset[str] = frozenset({"sessions"})
 
 
 class VendorTrust:
@@ -57,6 +66,7 @@ def _main(descriptor: int, clock_file: str, workers: int) -> None:
             VendorTrust(Vendor()),
             clock=lambda: parse_instant(Path(clock_file).read_text()).astimezone(UTC),
             throttle=Throttle(calls="1000000/minute", failures="1000000/minute"),
+            find_user=lambda token, _now: Person(token[5:]) if token.startswith("user:") else None,
         )
         return create_app(service)
 

@@ -5,7 +5,7 @@ import json
 import os
 from urllib.parse import urlsplit
 
-from vendor import MACHINE
+from vendor import MACHINE, machine
 
 
 def acquire_each(number: int, url: str, keys: list[str]) -> list[int]:
@@ -35,12 +35,36 @@ def acquire_all(number: int, url: str, key: str, wanted: int) -> list[str]:
     return found
 
 
-def ask(url: str, key: str, idempotency: str = "") -> tuple[int, dict[str, object]]:
-    """Ask for a floating session; return status and body."""
+def acquire_same(number: int, url: str, key: str, idempotency: str) -> list[object]:
+    """Send one and the same request; return its status and session."""
+    del number
+    status, body = ask(url, key, idempotency)
+    return [status, body.get("session_id")]
+
+
+def take_over(number: int, url: str, token: str) -> str:
+    """Ask for the one session of a named user, on a machine of its own; return the session."""
+    own = machine(
+        firmware_uuid=[f"11111111-2222-4333-8444-{number:012x}"],
+        firmware_serial=[f"SERIAL{number:04d}"],
+        nic=[f"3c5282aa{number:04x}"],
+        disk=[f"WD-{number:06d}"],
+        os=[f"ffeeddccbbaa99887766554433{number:06x}"],
+    )
+    status, body = ask(url, token, product="KSE", machine_id=str(own))
+    if status not in {200, 201}:
+        raise AssertionError(body)
+    return str(body["session_id"])
+
+
+def ask(
+    url: str, key: str, idempotency: str = "", *, product: str = "KRE", machine_id: str = str(MACHINE)
+) -> tuple[int, dict[str, object]]:
+    """Ask for a session; return status and body."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     try:
-        body = {"product": "KRE", "machine_id": str(MACHINE), "nonce": "n" * 22}
+        body = {"product": product, "machine_id": machine_id, "nonce": "n" * 22}
         headers = {"Authorization": f"Bearer {key}", "Idempotency-Key": idempotency or os.urandom(8).hex()}
         connection.request("POST", "/api/v1/sessions", json.dumps(body), headers)
         answer = connection.getresponse()

@@ -6,6 +6,7 @@ from typing import cast
 
 from keyseat_issuer.api.calls import App
 from keyseat_issuer.home import issuer_home, load_trust
+from keyseat_issuer.trust_history import current_trust
 from keyseat_issuer.web import start
 from keyseat_issuer.web.public_url import trusted_proxies
 from keyseat_issuer.web.secret import ensure_secret
@@ -34,16 +35,18 @@ def prepare(
     proxies = trusted_proxies()
     ensure_secret()
     start.require_ready()
+    if not allow_example_keys:
+        current_trust(home)  # finishes a change that a crash cut short, and refuses a bundle that is not on record
     from django.db import connections  # noqa: PLC0415 - Django is set up now
 
     connections.close_all()
     from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - likewise
 
-    limit = os.environ.get(RATE_VARIABLE, "").strip()
+    limit = os.environ.get(RATE_VARIABLE, "").strip() or DEFAULT_CALLS
     try:
-        Throttle(**({"calls": limit} if limit else {}))
+        Throttle(calls=limit)
     except ValueError:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT, f"{RATE_VARIABLE} is not like 6000/minute", details={"value": limit[:40]}
@@ -59,7 +62,7 @@ def prepare(
 
         service = Service(
             trust,
-            throttle=Throttle(**({"calls": limit} if limit else {})),
+            throttle=Throttle(calls=limit),
             find_user=authenticate,
             trusted_proxies=proxies,
             licensing=licensing,

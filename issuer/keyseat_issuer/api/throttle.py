@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from keyseat_issuer.api.problems import too_many
 
+DEFAULT_CALLS = "6000/minute"
 _NOTATION = re.compile(r"([1-9][0-9]{0,9})\s*/\s*(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _MOST_KEYS = 50_000
@@ -94,7 +95,7 @@ class Throttle:
     def __init__(
         self,
         *,
-        calls: str = "6000/minute",
+        calls: str = DEFAULT_CALLS,
         failures: str = "30/minute",
         open_calls: str = "120/minute",
         clock: Callable[[], float] = time.monotonic,

@@ -1,6 +1,7 @@
 """The trust bundle and the lease key that the service works with: read at the start, and again when they change."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -8,6 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.home import TRUST_FILE, load_trust
 from keyseat_issuer.signing import EnvelopeSigner, open_lease_signer
 from keyseat_shared.codes import ReasonCode
@@ -15,6 +17,7 @@ from keyseat_shared.errors import KeyseatError, UntrustedError
 from keyseat_shared.policy import Policy
 from keyseat_shared.trust import LEASE, TrustBundle
 
+_log = logging.getLogger(LOGGER)
 _LOOK_EVERY = 1.0
 """Seconds between looks at the file: how long a new bundle takes to be noticed."""
 
@@ -43,6 +46,7 @@ class TrustSource:
         self._allow_example_keys = allow_example_keys
         self._lock = Lock()
         self._looked = time.monotonic()
+        self._failure: KeyseatError | None = None
         self._state = self._load(now)
 
     def authority(self, now: datetime) -> tuple[Policy, EnvelopeSigner]:
@@ -52,6 +56,9 @@ class TrustSource:
             KeyseatError: ``KEY_UNAVAILABLE``, or why the present bundle cannot be used.
         """
         state = self._current(now)
+        if self._failure is not None:
+            # A newer bundle that cannot be used is no reason to go on under the old one: it may revoke our key.
+            raise self._failure
         try:
             for keyid in state.signer.keyids:
                 key = state.bundle.find(keyid)
@@ -81,8 +88,14 @@ class TrustSource:
         if time.monotonic() - self._looked >= _LOOK_EVERY:
             with self._lock:
                 self._looked = time.monotonic()
-                if _stamp(self._home / TRUST_FILE) != self._state.stamp:
-                    self._state = self._load(now)
+                if self._failure is not None or _stamp(self._home / TRUST_FILE) != self._state.stamp:
+                    try:
+                        self._state = self._load(now)
+                    except KeyseatError as error:
+                        self._failure = error
+                        _log.error("the trust bundle or lease key cannot be used", extra={"code": str(error.code)})
+                    else:
+                        self._failure = None
         return self._state
 
     def _load(self, now: datetime) -> _State:

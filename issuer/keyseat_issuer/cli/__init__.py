@@ -46,6 +46,7 @@ COMMANDS: dict[str, _Entry] = {
     "trust": _Entry("keyseat_issuer.cli.trust", "trust", "Show and export the trust bundle, rotate and revoke keys."),
     "keys": _Entry("keyseat_issuer.cli.keys", "keys", "List, add and retire signing keys."),
     "policy": _Entry("keyseat_issuer.cli.policy", "policy", "Show and set the rules: sunset, terms, leases, products."),
+    "session": _Entry("keyseat_issuer.cli.sessions", "session", "List online sessions, and end some by force."),
     "api-key": _Entry("keyseat_issuer.cli.api_keys", "api_key", "Make, list and revoke API keys of programs."),
     "audit": _Entry("keyseat_issuer.cli.audit", "audit", "List and verify the audit trail."),
     "serve": _Entry("keyseat_issuer.cli.serve", "serve", "Run the activation service and the console."),
