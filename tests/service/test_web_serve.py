@@ -1,5 +1,6 @@
 """`keyseat-issuer serve` as an operator runs it: one address for pages, sign-in of programs, and activation."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from web_server import PASSWORD, Http, make_account
 
 ADA = "ada@example.com"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
+CLIENT = "import sys; from keyseat_verifier.cli import main; sys.exit(main())"
 PROGRAM = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 
 
@@ -97,3 +99,68 @@ def test_a_program_signed_in_by_a_person_activates_their_seat_until_it_is_signed
     cookie = "; ".join(f"{cookie.name}={cookie.value}" for cookie in person.jar)
     assert (401, "NOT_ALLOWED", "missing") == problem(site.call("POST", "/api/v1/sessions", {}, key="", Cookie=cookie))
     site.http.close()
+
+
+class Login:
+    """`keyseat login` under way, as a process; ``code`` is what it asks its user to enter."""
+
+    def __init__(self, origin: str, env: dict[str, str]) -> None:
+        command = [sys.executable, "-c", CLIENT, "login", "--server", origin, "--json"]
+        self.process = subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
+        )
+        assert self.process.stderr is not None
+        found = re.search(r"enter the code ([A-Z-]+)", self.process.stderr.readline())
+        assert found is not None
+        self.code = found[1]
+
+
+def keyseat(env: dict[str, str], *argv: str) -> tuple[int, dict[str, object]]:
+    done = subprocess.run(
+        [sys.executable, "-c", CLIENT, *argv, "--json"], env=env, capture_output=True, text=True, check=False
+    )
+    answer: dict[str, object] = json.loads(done.stdout)
+    return done.returncode, answer
+
+
+def test_the_keyseat_command_signs_in_activates_and_gives_back(home: Path, origin: str, tmp_path: Path) -> None:
+    (tmp_path / "trust.json").write_bytes(load_trust(home).data)
+    client_home = tmp_path / "client"
+    env = {name: value for name, value in os.environ.items() if not name.startswith("KEYSEAT_")} | {
+        "KEYSEAT_HOME": str(client_home),
+        "KEYSEAT_TRUST": str(tmp_path / "trust.json"),
+    }
+    assert (3, "SERVER_UNREACHABLE") == refused(keyseat(env, "activate", "--product", "KSE"))
+
+    login = Login(origin, env)
+    person = Http(origin)
+    person.sign_in(ADA, PASSWORD)
+    person.post_page("/device", {"user_code": login.code, "action": "approve"})
+    printed, _ = login.process.communicate(timeout=60)
+    assert (0, f"signed in at {origin}") == (login.process.returncode, json.loads(printed)["message"])
+    assert 0o600 == (client_home / "credentials.json").stat().st_mode & 0o777
+
+    code, activated = keyseat(env, "activate", "--product", "KSE")
+    assert (0, "online", ADA) == (code, activated["source"], activated["user"])
+    code, status = keyseat(env, "status", "--product", "KSE")
+    assert (0, True) == (code, status["entitled"])
+    code, released = keyseat(env, "release", "--product", "KSE")
+    assert (0, [{"product": "KSE", "released": [activated["session_id"]], "previous": 0, "held": []}]) == (
+        code,
+        released["products"],
+    )
+
+    # The refresh token works once; the client goes on with the new pair.
+    spent = json.loads((client_home / "credentials.json").read_text())
+    (client_home / "credentials.json").write_text(json.dumps(spent | {"expires_at": "2023-01-01T00:00:00Z"}))
+    assert 0 == keyseat(env, "activate", "--product", "KSE")[0]
+    assert spent["refresh_token"] != json.loads((client_home / "credentials.json").read_text())["refresh_token"]
+
+    assert 0 == keyseat(env, "release", "--product", "KSE")[0]
+    code, out = keyseat(env, "logout")
+    assert (0, f"signed out at {origin}") == (code, out["message"])
+    assert (1, "NOT_ALLOWED") == refused(keyseat(env, "activate", "--product", "KSE"))
+
+
+def refused(answer: tuple[int, dict[str, object]]) -> tuple[int, object]:
+    return answer[0], answer[1]["code"]
