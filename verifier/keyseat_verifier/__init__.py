@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from keyseat_verifier.clock import ClockGuard
     from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver
     from keyseat_verifier.machine import MachineProbe, probe_machine
+    from keyseat_verifier.online.renewal import SessionEnd
+    from keyseat_verifier.session import Session
     from keyseat_verifier.status import Status
     from keyseat_verifier.verified import Check, Report, VerifiedLicense, VerifiedTestLicense
     from keyseat_verifier.verifier import Verifier
@@ -46,6 +48,8 @@ __all__ = [
     "ReasonCode",
     "Report",
     "RuleError",
+    "Session",
+    "SessionEnd",
     "Status",
     "TrustBundle",
     "TrustError",
@@ -77,6 +81,8 @@ _HOMES = {
     "keyseat_verifier.clock": ("ClockGuard",),
     "keyseat_verifier.entitlement": ("Entitlement", "NotEntitled", "PassedOver"),
     "keyseat_verifier.machine": ("MachineProbe", "probe_machine"),
+    "keyseat_verifier.online.renewal": ("SessionEnd",),
+    "keyseat_verifier.session": ("Session",),
     "keyseat_verifier.status": ("Status",),
     "keyseat_verifier.verified": ("Check", "Report", "VerifiedLicense", "VerifiedTestLicense"),
     "keyseat_verifier.verifier": ("Verifier",),
