@@ -253,9 +253,26 @@ class TestStatus:
         found = json.loads(capsys.readouterr().out)
         assert found["entitled"] is True
         assert [(p["product"], p["entitled"], p["code"]) for p in found["products"]] == [
-            ("KRE", False, "WRONG_PRODUCT"),
+            ("KRE", False, "NO_LICENSE"),
             ("KSE", True, "OK"),
         ]
+
+    def test_each_product_has_its_own_files_only(self, capsys: pytest.CaptureFixture[str]) -> None:
+        put("home/license/kse.lic", VENDOR.license())
+        put("home/license/another.lic", VENDOR.license(2, product="ABC"))
+        assert self.status("--json") == 0
+        found = json.loads(capsys.readouterr().out)
+        assert [[Path(file["path"]).name for file in p["files"]] for p in found["products"]] == [
+            ["another.lic"],
+            ["another.lic", "kse.lic"],
+        ]
+
+    def test_a_product_asked_for_shows_the_files_of_others(self, capsys: pytest.CaptureFixture[str]) -> None:
+        put("home/license/kse.lic", VENDOR.license())
+        assert self.status("--product", "KRE") == 1
+        out = capsys.readouterr().out
+        assert "KRE: not entitled, WRONG_PRODUCT" in out
+        assert "kse.lic: WRONG_PRODUCT, a KSE licence cannot be used for KRE" in out
 
     def test_without_a_licence_is_exit_1_and_names_the_folder(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.status("--product", "KSE") == 1
@@ -268,6 +285,28 @@ class TestStatus:
         assert "did you mean --json?" in capsys.readouterr().err
         assert self.status("--json", "--nope") == 2
         assert json.loads(capsys.readouterr().out)["code"] == "INVALID_INPUT"
+
+
+class TestStreams:
+    """The program as a process, with streams that are closed or full."""
+
+    COMMAND = (sys.executable, "-c", "import sys; from keyseat_verifier.cli import main; sys.exit(main())")
+
+    def verify(self, redirection: str) -> "subprocess.CompletedProcess[str]":
+        put("a.lic", VENDOR.license())
+        argv = ("verify", "a.lic", "--trust", "trust.json", "--machine-id", MID, "--at", "2023-12-01")
+        shell = ("sh", "-c", f'"$@" {redirection}', "sh")
+        return subprocess.run([*shell, *self.COMMAND, *argv], capture_output=True, check=False, text=True)
+
+    @pytest.mark.parametrize("redirection", [">&-", ">&- 2>&-"])
+    def test_closed_streams_do_not_change_the_verdict(self, redirection: str) -> None:
+        done = self.verify(redirection)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+    def test_a_result_that_cannot_be_written_is_neither_yes_nor_no(self) -> None:
+        done = self.verify("> /dev/full")
+        assert (done.returncode, done.stderr) == (3, "the result cannot be written: no space left on device\n")
 
 
 class TestFrame:
