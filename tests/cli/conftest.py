@@ -17,6 +17,8 @@ def issuer_template(tmp_path_factory: pytest.TempPathFactory, django_db_blocker:
     with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock():
         cheap_scrypt(patch)
         patch.delenv("DATABASE_URL", raising=False)
+        # Whatever ran before in this process may have left Django at a database that is gone.
+        databases.point_at(f"sqlite:///{folder.parent}/ledger.sqlite3")
         make_issuer(folder, now=now_utc())
         databases.close_all()
     return folder
