@@ -208,11 +208,17 @@ class TestSeats:
         assert (2, 1, 1) == tuple(found["pools"][0][name] for name in ("quota", "used", "available"))
         assert [(ADA, "named")] == [(seat["holder"], seat["kind"]) for seat in found["seats"]]
 
-    def test_bytes_that_are_no_text_are_refused_and_recorded(self, customer: Ledger) -> None:
-        found = answer("seat", "assign", ORG, "KSE", "\udcff\x1b[31m@example.com", code=2)
+    def test_an_address_that_holds_control_characters_is_refused_and_recorded(self, customer: Ledger) -> None:
+        found = answer("seat", "assign", ORG, "KSE", "\x1b[31m@example.com", code=2)
 
         assert "INVALID_INPUT" == found["code"]
         assert "seat.assigned.refused" == answer("audit", "list", "--limit", "1")["events"][0]["action"]
+
+    def test_bytes_that_are_no_text_never_reach_the_ledger(self, customer: Ledger) -> None:
+        found = answer("seat", "assign", ORG, "KSE", "\udcff@example.com", code=2)
+
+        assert "INVALID_INPUT" == found["code"]
+        assert "subscription.added" == answer("audit", "list", "--limit", "1")["events"][0]["action"]
 
     def test_seats_left_in_an_ended_subscription_are_told_and_carried_over(
         self, customer: Ledger, monkeypatch: pytest.MonkeyPatch
