@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Path:
 def keyseat(home: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command with a home of its own."""
     keep = {
-        name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH", "COVERAGE_PROCESS_START"}
+        name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG"}
     }
     return subprocess.run(
         [*COMMAND, *map(str, arguments)],
