@@ -20,8 +20,10 @@ _GENERATOR = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 _STEP = [0]
 for _generator in _GENERATOR:
     _STEP += [_before ^ _generator for _before in _STEP]
-_DIGITS = "0123456789abcdefghijklmnopqrstuv"  # of base 32 as `int` reads it
+_BASE_32 = bytes.maketrans(bytes(range(32)), b"0123456789abcdefghijklmnopqrstuv")  # as `int` reads it
+_NO_VALUE = 0xFF
 VALUES = {symbol: value for value, symbol in enumerate(ALPHABET)}
+_VALUES = bytes([VALUES.get(chr(code), _NO_VALUE) for code in range(128)]).ljust(256, b"\xff")  # by ASCII code
 
 
 class Bech32mError(ValueError):
@@ -74,8 +76,8 @@ def decode(prefix: str, word: str) -> bytes:
         raise Bech32mError(f"it does not begin with {prefix}1")
     if len(word) > MAX_LENGTH:
         raise Bech32mError(f"it is too long: {len(word)} characters")
-    values = [VALUES.get(char, -1) for char in word[head:]]
-    if -1 in values:
+    values = word[head:].encode("ascii", "replace").translate(_VALUES)
+    if _NO_VALUE in values:
         raise Bech32mError("it has characters that never occur in it")
     if len(values) < CHECKSUM_LENGTH:
         raise Bech32mError("it is too short")
@@ -84,9 +86,9 @@ def decode(prefix: str, word: str) -> bytes:
     return _to_bytes(values[:-CHECKSUM_LENGTH])
 
 
-def _to_bytes(values: "list[int]") -> bytes:
+def _to_bytes(values: bytes) -> bytes:
     bits = len(values) * 5
-    number = int("0" + "".join([_DIGITS[value] for value in values]), 32)
+    number = int(b"0" + values.translate(_BASE_32), 32)
     size, rest = divmod(bits, 8)
     # BIP 173: at most four bits of padding, all zero; otherwise two words would mean the same bytes.
     if rest > 4 or number & ((1 << rest) - 1):  # noqa: PLR2004 - the four bits of the comment

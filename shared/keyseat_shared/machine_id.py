@@ -281,7 +281,7 @@ class MachineID:
         rows: list[tuple[bytes, ...]] = []
         place = TAG_SIZE
         for count in counts:
-            row = tuple([data[place + TAG_SIZE * n : place + TAG_SIZE * (n + 1)] for n in range(count)])
+            row = tuple([data[at : at + TAG_SIZE] for at in range(place, place + TAG_SIZE * count, TAG_SIZE)])
             # Sorted and distinct, or one machine could be written as several strings.
             if count > 1 and row != tuple(sorted(set(row))):
                 raise _malformed("its tags are not in order")

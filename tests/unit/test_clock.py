@@ -76,6 +76,19 @@ class TestHighWaterMark:
         assert not refused(ClockGuard(tmp_path), NOW - HOUR, str(OTHER_MACHINE))
 
 
+class TestSaw:
+    def test_an_instant_that_was_reached_is_a_mark(self, tmp_path: Path) -> None:
+        ClockGuard(tmp_path).saw(NOW, MID)
+        assert refused(ClockGuard(tmp_path), NOW - HOUR)
+        assert not refused(ClockGuard(tmp_path), NOW)
+
+    def test_an_instant_before_the_mark_changes_nothing(self, tmp_path: Path) -> None:
+        guard = ClockGuard(tmp_path)
+        guard.check(NOW, MID)
+        guard.saw(NOW - HOUR, MID)
+        assert refused(guard, NOW - HOUR)
+
+
 class TestState:
     def test_is_kept_in_two_places_for_the_owner_only(self, tmp_path: Path) -> None:
         guard = ClockGuard(tmp_path)

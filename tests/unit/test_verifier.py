@@ -3,6 +3,7 @@
 import copy
 import pickle
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from freezegun import freeze_time
@@ -13,7 +14,7 @@ from keyseat_shared.keys import ML_DSA_65, PublicKey
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import COMPROMISED, LEASE, RETIRED
-from keyseat_verifier import VerifiedLicense, Verifier
+from keyseat_verifier import ClockGuard, VerifiedLicense, Verifier
 from keyseat_verifier.verifier import STEPS
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, envelope, machine
 
@@ -442,6 +443,18 @@ class TestClockFloors:
         verifier = Verifier(vendor.bundle)
         assert refusal(vendor.license(), verifier=verifier) == ("clock", "CLOCK_ROLLED_BACK")
         assert refusal(vendor.license(), verifier=verifier, at=datetime(2024, 1, 1, tzinfo=UTC)) == ("", "OK")
+
+    def test_a_licence_once_seen_expired_is_not_brought_back_by_an_earlier_clock(self, tmp_path: Path) -> None:
+        verifier = Verifier(VENDOR.bundle, clock=ClockGuard(tmp_path))
+        assert refusal(VENDOR.license(), verifier=verifier, at=EXPIRES + timedelta(days=400)) == ("expiry", "EXPIRED")
+        again = Verifier(VENDOR.bundle, clock=ClockGuard(tmp_path))
+        assert refusal(VENDOR.license(), verifier=again) == ("clock", "CLOCK_ROLLED_BACK")
+
+    def test_an_expired_licence_spoils_no_later_one(self, tmp_path: Path) -> None:
+        verifier = Verifier(VENDOR.bundle, clock=ClockGuard(tmp_path))
+        first = VENDOR.license(expires_at="2023-10-01T00:00:00Z")
+        assert refusal(first, verifier=verifier, at=EXPIRES + timedelta(days=400)) == ("expiry", "EXPIRED")
+        assert refusal(VENDOR.license(), verifier=verifier) == ("", "OK")
 
 
 class TestTestLicences:

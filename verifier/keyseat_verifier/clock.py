@@ -74,6 +74,18 @@ class ClockGuard:
                 self._write(machine_id, latest)
         self._known[machine_id] = latest
 
+    def saw(self, at: datetime, machine_id: str) -> None:
+        """Remember that the clock has reached ``at``, which refuses nothing now.
+
+        The verifier tells the end of an expired licence rather than the present: a clock that is far ahead by
+        mistake then spoils that one licence at most.
+        """
+        recorded = self._read(machine_id)
+        if recorded is None or at > recorded.at:
+            mark = Mark(at, self._this_boot(), _uptime())
+            self._write(machine_id, mark)
+            self._known[machine_id] = mark
+
     def files(self, machine_id: str) -> tuple[str, ...]:
         """Return the two files that hold the state for a machine ID; they need not exist."""
         # One file per machine ID: a state copied from elsewhere, or made for another user, does not get in the way.

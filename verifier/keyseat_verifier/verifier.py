@@ -22,6 +22,7 @@ from keyseat_shared.errors import (
     InvalidLicenseError,
     KeyseatError,
     MalformedError,
+    RuleError,
     TrustError,
     UntrustedError,
     VerificationError,
@@ -49,6 +50,9 @@ class Clock(Protocol):
 
     def check(self, now: datetime, machine_id: str) -> None:
         """Raise ``ClockError`` where ``now`` lies before an instant already seen on this machine; else remember it."""
+
+    def saw(self, at: datetime, machine_id: str) -> None:
+        """Remember that the clock has reached ``at``."""
 
 
 class Run:
@@ -354,7 +358,13 @@ def _sunset(run: Run) -> None:
 def _expiry(run: Run) -> None:
     found = run.license
     rules.check_expiry_bounds(found.expires_at, found.issued_at, found.ends_at)
-    rules.check_current(found.starts_at, found.expires_at, run.now)
+    try:
+        rules.check_current(found.starts_at, found.expires_at, run.now)
+    except RuleError as error:
+        # Once seen to be over, a licence stays over: else setting the clock back would bring it to life again.
+        if error.code is ReasonCode.EXPIRED and run.verifier.clock is not None:
+            run.verifier.clock.saw(found.expires_at, found.machine_id)
+        raise
 
 
 def _test_expiry(run: Run) -> None:
