@@ -58,7 +58,7 @@ def test_people_read_what_happened_why_and_what_next(tmp_path: Path) -> None:
 def test_an_act_that_ends_otherwise_fails_the_demo(tmp_path: Path) -> None:
     done = demo(tmp_path, before=BROKEN)
     assert 1 == done.returncode
-    assert "expected: EXPIRED" in done.stdout
+    assert "and should have ended EXPIRED" in done.stdout
     assert "0 of 1 acts ended as told" in done.stdout
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from keyseat_verifier.paths import LICENSES, shown
 
-MAX_FILES = 1_000
+MAX_FILES = 10_000
 MAX_FOLDERS = 1_000
 MAX_DEPTH = 32
 SUFFIX = ".lic"

@@ -85,10 +85,9 @@ def _as_dict(number: int, act: Act, end: Played) -> dict[str, object]:
 def _tell(output: Output, act: Act, end: Played) -> None:
     right = end.code is act.expected
     mark = "✓" if right else "✗"
-    allowed = "yes" if end.code is ReasonCode.OK else "no"
-    output.print(f"{_INDENT}{mark} {end.code} ({allowed})", "green" if right else "red")
-    if not right:
-        output.print(f"{_INDENT}  expected: {act.expected}", "red")
+    ended = "allowed" if end.code is ReasonCode.OK else f"refused: {end.code}"
+    verdict = "as it should be" if right else f"and should have ended {act.expected}"
+    output.print(f"{_INDENT}{mark} {ended}, {verdict}", "green" if right else "red")
     for label, text in (("what", end.what), ("why", act.why), ("next", end.next)):
         lead = f"{_INDENT}{label + ':':<6}"
         for line in text.splitlines():
