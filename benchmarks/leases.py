@@ -14,16 +14,19 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import ledgers
 from sample import machine
-from timing import Row, compare
+from timing import Row, compare, spread
 
 CLIENTS = 16
+_P99_LIMIT = 25.0
+"""Milliseconds."""
 _PASSPHRASE = "benchmark-passphrase"  # noqa: S105 - of a vendor that exists for a minute
 _PATIENCE = 60.0
+_OURS = ("renew", "acquire", "release")
 _HERE = Path(__file__).parent
 _BARE = "a bare uvloop server: a durable transaction and a signature a request"
 
@@ -51,26 +54,57 @@ def lease_rows(rounds: int, seconds: float, *, sqlite_only: bool = False) -> tup
             rows += [
                 compare(
                     f"lease {doing} over HTTP, {CLIENTS} clients, {name}",
-                    {_BARE: found["bare"][0], "keyseat": found[doing][0]},
+                    {_BARE: found["bare"].times, "keyseat": found[doing].times},
                     baseline=_BARE,
                     ours="keyseat",
                     limit=1.0,
                     aim=0.4,
                 )
-                for doing in ("renew", "acquire", "release")
+                for doing in _OURS
             ]
-            notes += [
-                f"{name}, {doing}: p50 {_percentile(latencies, 50):.1f} ms, p99 {_percentile(latencies, 99):.1f} ms"
-                for doing, (_, latencies) in found.items()
+            bare = spread(found["bare"].p99)
+            rows += [
+                Row(
+                    f"p99 of lease {doing} over HTTP, {CLIENTS} clients, {name}",
+                    _BARE,
+                    bare.median / 1e3,
+                    spread(found[doing].p99),
+                    _P99_LIMIT,
+                    _P99_LIMIT,
+                    {"the bare server's": bare},
+                    "ms",
+                )
+                for doing in _OURS
             ]
+            notes += [f"{name}, {doing}: {measured.told()}" for doing, measured in found.items()]
     return rows, notes
 
 
-def _measure(
-    bare_port: int, port: int, key: str, rounds: int, seconds: float
-) -> dict[str, tuple[list[float], list[float]]]:
-    """Return, for each kind of request, the seconds a request of each round and all latencies."""
-    found: dict[str, tuple[list[float], list[float]]] = {}
+class _Found(NamedTuple):
+    """Of one kind of request: seconds a request and p99 (ms) of each round, and the latencies of all rounds (s)."""
+
+    times: list[float]
+    p99: list[float]
+    latencies: list[float]
+
+    def add(self, latencies: list[float]) -> None:
+        """Add a round."""
+        # Closed loop: each client waits for its answer, so the mean latency over the clients is the pace.
+        self.times.append(statistics.fmean(latencies) / CLIENTS)
+        self.p99.append(_percentile(latencies, 99))
+        self.latencies.extend(latencies)
+
+    def told(self) -> str:
+        """Return the figures for people, over all rounds together."""
+        return (
+            f"{CLIENTS / statistics.fmean(self.latencies):,.0f} requests/s, "
+            f"p50 {_percentile(self.latencies, 50):.1f} ms, p99 {_percentile(self.latencies, 99):.1f} ms"
+        )
+
+
+def _measure(bare_port: int, port: int, key: str, rounds: int, seconds: float) -> dict[str, _Found]:
+    """Return what was found for each kind of request."""
+    found: dict[str, _Found] = {}
     job = {"clients": CLIENTS, "seconds": seconds, "machine": str(machine(1)), "key": key}
     with _load() as send:
         for number in range(rounds + 1):
@@ -84,10 +118,7 @@ def _measure(
                     continue
                 for doing, latencies in measured["latencies"].items():
                     name = "bare" if each["kind"] == "bare" else doing
-                    times, every = found.setdefault(name, ([], []))
-                    # Closed loop: each client waits for its answer, so the mean latency over the clients is the pace.
-                    times.append(statistics.fmean(latencies) / CLIENTS)
-                    every.extend(latencies)
+                    found.setdefault(name, _Found([], [], [])).add(latencies)
     return found
 
 

@@ -96,7 +96,8 @@ def _show(rows: list[Row], notes: list[str]) -> None:
     console = Console(highlight=False)
     console.print("keyseat, its baselines and its peers, measured in one run\n")
     for row in rows:
-        console.print(f"[bold]{row.what}[/], in multiples of {row.baseline} ({_duration(row.seconds)})")
+        scale = f"in {row.unit}" if row.unit else f"in multiples of {row.baseline} ({_duration(row.seconds)})"
+        console.print(f"[bold]{row.what}[/], {scale}")
         table = Table(box=None, padding=(0, 1))
         table.add_column("", width=_NAME_WIDTH)
         for heading in ("median", "lowest", "highest", "limit", "aim"):

@@ -12,7 +12,10 @@ _SMALL = 0.2
 
 
 class Ratio(NamedTuple):
-    """How many times the baseline something costs: the median over all rounds, and the extremes."""
+    """How many times the baseline something costs: the median over all rounds, and the extremes.
+
+    In a row with a unit they are figures in that unit instead.
+    """
 
     median: float
     low: float
@@ -25,7 +28,10 @@ class Ratio(NamedTuple):
 
 
 class Row(NamedTuple):
-    """One line of the table. ``limit`` and ``aim`` are the design's figures; a ratio above ``limit`` is a miss."""
+    """One line of the table. ``limit`` and ``aim`` are the design's figures; a ratio above ``limit`` is a miss.
+
+    A row with a ``unit`` has a limit in that unit; the baseline then stands beside it as a peer.
+    """
 
     what: str
     baseline: str
@@ -34,6 +40,7 @@ class Row(NamedTuple):
     limit: float
     aim: float
     peers: dict[str, Ratio]
+    unit: str = ""
 
     @property
     def passes(self) -> bool:
@@ -44,6 +51,7 @@ class Row(NamedTuple):
         """Return JSON-ready values; ``seconds`` is the baseline's median."""
         return {
             "what": self.what,
+            "unit": self.unit,
             "baseline": self.baseline,
             "baseline_seconds": self.seconds,
             "ours": self.ours._asdict(),
@@ -88,6 +96,11 @@ def ratio(times: list[float], baseline: list[float]) -> Ratio:
     """Compare round by round: what disturbs the machine for a while disturbs both sides of a ratio."""
     each = [ours / bare for ours, bare in zip(times, baseline, strict=True)]
     return Ratio(statistics.median(times) / statistics.median(baseline), min(each), max(each))
+
+
+def spread(values: list[float]) -> Ratio:
+    """Return the median and the extremes of figures that have a limit of their own."""
+    return Ratio(statistics.median(values), min(values), max(values))
 
 
 def compare(
