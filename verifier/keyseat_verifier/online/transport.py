@@ -23,6 +23,7 @@ MAX_ANSWER = 256 * 1024
 """Largest answer read, in bytes; a trust bundle has at most 64 KiB."""
 PORTS = {"https": 443, "http": 80}
 _CHUNK = 16 * 1024
+_PROXY_AUTHENTICATION = 407
 
 
 class Answer(NamedTuple):
@@ -91,9 +92,9 @@ class Transport:
         sent = {"User-Agent": f"keyseat/{__version__}", "Accept": "application/json", "Connection": "close", **headers}
         try:
             connection.request(method, self._parts.path + path, body, sent)
-            response = connection.getresponse()
-            found = {name.lower(): value for name, value in response.getheaders()}
-            return Answer(response.status, found, _read(response))
+            with connection.getresponse() as response:
+                found = {name.lower(): value for name, value in response.getheaders()}
+                return Answer(response.status, found, _read(response))
         except ssl.SSLCertVerificationError as error:
             raise UnreachableError(
                 f"the certificate of {self.url} is not trusted: {error.verify_message}",
@@ -104,9 +105,15 @@ class Transport:
             raise UnreachableError(f"{self.url} did not answer in time") from None
         except socket.gaierror:
             raise UnreachableError(f"the name of {self.url} cannot be resolved{self._via()}") from None
+        except _TunnelRefusedError as error:
+            raise UnreachableError(
+                f"{self.url} cannot be reached{self._via()}: {_printable(str(error))}",
+                next_step="Put the proxy's user and password into HTTPS_PROXY: http://user:password@host:port.",
+                is_lasting=True,
+            ) from None
         except (OSError, http.client.HTTPException) as error:
-            reason = (getattr(error, "strerror", None) or str(error) or type(error).__name__).lower()
-            raise UnreachableError(f"{self.url} cannot be reached{self._via()}: {reason[:200]}") from None
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise UnreachableError(f"{self.url} cannot be reached{self._via()}: {_printable(reason)}") from None
         finally:
             connection.close()
 
@@ -129,8 +136,8 @@ class Transport:
         address = found.get("https") or found.get("all")
         if not address or is_loopback(host) or proxy_bypass(f"{host}:{self._parts.port or PORTS['https']}"):
             return None
-        parts = urlsplit(address if "://" in address else f"http://{address}")
         try:
+            parts = urlsplit(address if "://" in address else f"http://{address}")
             usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
@@ -154,9 +161,10 @@ class Transport:
             if self._ca_bundle is not None:
                 try:
                     context.load_verify_locations(self._ca_bundle)
-                except OSError as error:  # ssl.SSLError is one
+                except OSError as error:
+                    what = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
                     raise UnreachableError(
-                        f"the CA bundle {self._ca_bundle!a} cannot be used: {(error.strerror or 'not PEM').lower()}",
+                        f"the CA bundle {self._ca_bundle!a} cannot be used: {(what or 'unknown reason').lower()}",
                         next_step="Name a file of PEM certificates in KEYSEAT_CA_BUNDLE, or unset it.",
                         is_lasting=True,
                     ) from None
@@ -174,6 +182,11 @@ def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
     return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
+def _printable(reason: str) -> str:
+    """Return a reason fit for people: whatever answers there may have written it."""
+    return "".join([char if char.isprintable() else " " for char in reason[:200]]).strip().lower()
+
+
 def _read(response: http.client.HTTPResponse) -> bytes:
     body = b""
     while more := response.read(_CHUNK):
@@ -181,6 +194,9 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         if len(body) > MAX_ANSWER:
             msg = "the answer is too large"
             raise http.client.HTTPException(msg)
+    if response.length:  # reading piece by piece, `http.client` takes half an answer for a whole one
+        msg = "the answer was cut off"
+        raise http.client.HTTPException(msg)
     return body
 
 
@@ -211,13 +227,26 @@ class _Secure(http.client.HTTPSConnection):
             if tunnel:
                 name = tunnel
                 self.sock = _Timed(raw, self.deadline)  # stands in for a socket
-                self._tunnel()  # type: ignore[attr-defined] # what `HTTPConnection.connect` itself calls
+                self._open_tunnel()
             raw.settimeout(self.deadline.require())
             secure = self._tls.wrap_socket(raw, server_hostname=name)
         except BaseException:
             raw.close()
             raise
         self.sock = _Timed(secure, self.deadline)
+
+    def _open_tunnel(self) -> None:
+        try:
+            self._tunnel()  # type: ignore[attr-defined] # what `HTTPConnection.connect` itself calls
+        except OSError as error:
+            # The status is told in the message alone.
+            if f" {_PROXY_AUTHENTICATION} " in f"{error} ":
+                raise _TunnelRefusedError(str(error)) from None
+            raise
+
+
+class _TunnelRefusedError(Exception):
+    """The proxy wants credentials that it was not given."""
 
 
 class _Timed:
@@ -286,6 +315,8 @@ def _resolve(host: str, port: int, deadline: Deadline) -> list[_Address]:
             found.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))  # type: ignore[arg-type] # typeshed: wider addresses
         except OSError as error:
             failed.append(error)
+        except UnicodeError:  # no host name at all: a label is empty, or longer than 63 characters
+            failed.append(socket.gaierror(socket.EAI_NONAME, "no host name"))
 
     _run_bounded(look_up, deadline)
     if failed:
