@@ -38,7 +38,7 @@ _MAX_NAME = 256
 # has no white space, no escapes and no second place for anything, so the strict reader would see the same in it;
 # recognised, it costs half. A property test compares both.
 _USUAL = rb'{"payloadType":"","payload":"","signatures":[{"keyid":"","sig":""}]}'.split(b'"')
-_PLAIN = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-"
+_KNOWN_TYPES = {name.encode("ascii"): name for name in TYPE_NAMES}
 
 
 class Signature(NamedTuple):
@@ -117,14 +117,15 @@ def _from_usual(data: bytes) -> Envelope | None:
         return None
     kind, payload, keyid, sig = parts[3], parts[7], parts[13], parts[17]
     parts[3] = parts[7] = parts[13] = parts[17] = b""
-    # The base64 texts are checked whole as they are decoded. Nothing is left of the others once plain symbols are off.
-    if parts != _USUAL or not payload or not sig or not 0 < len(kind) <= _MAX_NAME or len(keyid) > _MAX_NAME:
+    payload_type = _KNOWN_TYPES.get(kind)
+    # The base64 texts are checked whole as they are decoded; a key id of letters and digits needs no look at its parts.
+    if parts != _USUAL or payload_type is None or not payload or not sig or not keyid.isalnum():
         return None
-    if kind.strip(_PLAIN) or keyid.strip(_PLAIN):
+    if len(keyid) > _MAX_NAME:
         return None
     try:
-        signature = Signature(keyid.decode("ascii"), _canonical_base64(sig, "sig"))
-        return Envelope(kind.decode("ascii"), _canonical_base64(payload, "payload"), (signature,))
+        signature = Signature(str(keyid, "ascii"), _canonical_base64(sig, "sig"))
+        return Envelope(payload_type, _canonical_base64(payload, "payload"), (signature,))
     except MalformedError:
         return None  # the strict reader says what is wrong, in its order
 

@@ -3,13 +3,16 @@
 import contextlib
 import json
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import VerificationError
+from keyseat_shared.payloads import LicensePayload
 from keyseat_verifier import Verifier
 from vendor import MACHINE, NOW, OTHER_MACHINE, Vendor
 
@@ -18,6 +21,13 @@ VERIFIER = Verifier(VENDOR.bundle)
 GENUINE = VENDOR.license()
 ENVELOPE = json.loads(GENUINE)
 PAYLOAD = VENDOR.payload()
+
+LICENSES = (
+    Envelope.from_bytes(GENUINE).payload,
+    Envelope.from_bytes(VENDOR.license(product="KRE", user=None)).payload,
+)
+PIECES = (b'"', b"\\", b'\\"', b"\\u0041", b"null", b"true", b" ", b"1.0", b"01", b"-", b"\x7f", b"\xc2\xa0")
+T = TypeVar("T")
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40)
 VALUES = st.recursive(
@@ -81,11 +91,18 @@ def test_a_few_bytes_of_white_space_may_change() -> None:
     assert _content(spread) == _content(GENUINE)
 
 
-def _read(data: bytes, reader: Callable[[bytes], Envelope]) -> Envelope | str:
+def _read(data: bytes, reader: Callable[[bytes], T]) -> T | str:
     try:
         return reader(data)
     except VerificationError as error:
         return str(error)
+
+
+def _judged(data: bytes, reader: Callable[[bytes], T]) -> T | ReasonCode:
+    try:
+        return reader(data)
+    except VerificationError as error:
+        return error.code
 
 
 def test_the_usual_spelling_is_read_like_any_json_untouched() -> None:
@@ -97,6 +114,23 @@ def test_the_usual_spelling_is_read_like_any_json_damaged(place: int, piece: byt
     data = GENUINE[:place] + piece + GENUINE[place + 1 :]
     if data:
         assert _read(data, Envelope.from_bytes) == _read(data, Envelope._from_any_json)
+
+
+@pytest.mark.parametrize("license_", LICENSES, ids=["named", "floating"])
+def test_the_usual_licence_is_read_like_any_json_untouched(license_: bytes) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delattr(LicensePayload, "_from_any_json")
+        usual = LicensePayload.from_bytes(license_)
+    assert LicensePayload._from_any_json(license_) == usual
+
+
+@given(st.sampled_from(LICENSES), st.data(), st.binary(max_size=3) | st.sampled_from(PIECES), st.integers(0, 3))
+def test_the_usual_licence_is_judged_like_any_json_damaged(
+    license_: bytes, data: st.DataObject, piece: bytes, cut: int
+) -> None:
+    place = data.draw(st.integers(0, len(license_)))
+    damaged = license_[:place] + piece + license_[place + cut :]
+    assert _judged(damaged, LicensePayload._from_any_json) == _judged(damaged, LicensePayload.from_bytes)
 
 
 @given(st.text(alphabet="mid1qpzry9x8gf2tvdw0s3jn54khce6ua7l- ", max_size=100))
