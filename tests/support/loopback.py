@@ -82,6 +82,30 @@ def head(connection: socket.socket) -> str:
     return data.decode("latin-1")
 
 
+def request(connection: socket.socket) -> tuple[str, bytes]:
+    """Read a request with its body, whose length its headers tell."""
+    found = head(connection)
+    length = next((line for line in found.lower().split("\r\n") if line.startswith("content-length:")), ":0")
+    body = b""
+    while len(body) < int(length.partition(":")[2]):
+        body += connection.recv(65536)
+    return found, body
+
+
+class Script:
+    """A server that gives these answers one after the other, the last one again and again; it keeps the requests."""
+
+    def __init__(self, *answers: bytes) -> None:
+        """Take the answers."""
+        self._answers = list(answers)
+        self.requests: list[tuple[str, bytes]] = []
+
+    def __call__(self, connection: socket.socket) -> None:
+        """Answer one request."""
+        self.requests.append(request(connection))
+        connection.sendall(self._answers.pop(0) if len(self._answers) > 1 else self._answers[0])
+
+
 def answer(body: bytes = b"{}", status: str = "200 OK", **headers: str) -> bytes:
     """Return the bytes of an answer whose connection is closed after it."""
     lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}"]

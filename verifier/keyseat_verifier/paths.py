@@ -73,7 +73,9 @@ def write_private(path: str, data: bytes) -> None:
     descriptor = os.open(beside, flags, PRIVATE_FILE)
     try:
         try:
-            os.write(descriptor, data)
+            left = memoryview(data)
+            while left:  # a disk that is nearly full takes a part before it refuses the rest
+                left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

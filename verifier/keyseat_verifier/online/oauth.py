@@ -101,15 +101,17 @@ def wait_for_approval(transport: Transport, code: DeviceCode, pause: Callable[[f
         KeyseatError: ``SERVER_UNREACHABLE`` where the server was away until the code ended.
     """
     until = Deadline(code.expires_in)
-    interval = float(code.interval)
+    interval = max(1.0, float(code.interval))
+    away: UnreachableError | None = None
     form = {"grant_type": _DEVICE_GRANT, "client_id": CLIENT, "device_code": code.device_code}
     while True:
         pause(interval)
         if until.left <= 0:
-            raise OAuthError("expired_token", 400, 0)
+            raise away or OAuthError("expired_token", 400, 0)
         try:
             return _tokens(transport, _post(transport, "/oauth/token", form, Deadline(CALL_SECONDS)))
         except OAuthError as error:
+            away = None
             if error.error == "slow_down":
                 interval += _SLOWER
             elif error.error != "authorization_pending" and not error.is_passing:
@@ -119,6 +121,7 @@ def wait_for_approval(transport: Transport, code: DeviceCode, pause: Callable[[f
             # The network may be back before the code ends.
             if error.is_lasting:
                 raise
+            away = error
             interval += _SLOWER
 
 
