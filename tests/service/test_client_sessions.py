@@ -374,6 +374,23 @@ class TestAServerThatDies:
         assert [] == desktop.leases()
         assert 0 == Lease.objects.filter(ended_at__isnull=True, expires_at__gt=clock()).count()
 
+    def test_is_asked_again_soon_after_the_lease_has_ended_however_often_it_was_before(
+        self, desktop: Desktop, service: ServiceProcess, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(renewal, "CALL_SECONDS", 0.05)
+        with desktop.client().session() as session:
+            by_hand = session._renewal
+            assert by_hand is not None
+            by_hand.stop()
+            service.kill()
+            ends_at = session.entitlement.expires_at
+            now = ends_at - timedelta(minutes=20)
+            for _ in range(10):
+                now += timedelta(seconds=by_hand._step(now))
+            assert now < ends_at
+            first, second = by_hand._step(ends_at), by_hand._step(ends_at + timedelta(seconds=15))
+            assert (5 <= first <= 15, 10 <= second <= 30) == (True, True)
+
 
 class SharedClock(Clock):
     """A clock that the service's process reads from its file."""

@@ -103,6 +103,7 @@ class Renewal:
         """Do what is due at ``now``; return the seconds until something is due again."""
         lease = self._hold.lease
         if self.ended is None and now >= lease.expires_at:
+            self._failures = 0  # the tries were many while the lease ran out; now the program waits for each
             self._end(_ran_out(lease, self.last_failure, now))
         if now < self._due:
             return (self._due - now).total_seconds()
