@@ -75,6 +75,9 @@ class TrustBundle(NamedTuple):
     signatures_required: tuple[str, ...]
     data: bytes
 
+    def __repr__(self) -> str:
+        return f"<TrustBundle version {self.version} of {self.vendor!a}, {len(self.keys)} keys>"
+
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, allow_example_keys: bool = False) -> "TrustBundle":
         """Read and verify a bundle that the caller pins (ships with the program).

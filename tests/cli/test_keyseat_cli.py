@@ -247,6 +247,18 @@ class TestStatus:
         assert "KRE: not entitled, EXPIRED" in out
         assert "next: The offline licence has ended. Activate online." in out
 
+    @pytest.mark.parametrize(
+        ("typed", "guess"), [("KES", "Did you mean KSE? "), ("kre", "Did you mean KRE? "), ("X" * 50, "")]
+    )
+    @pytest.mark.parametrize("command", ["status", "activate", "release"])
+    def test_a_product_that_the_catalogue_lacks_is_wrong_usage_with_a_guess(
+        self, capsys: pytest.CaptureFixture[str], command: str, typed: str, guess: str
+    ) -> None:
+        assert main([command, "--trust", "trust.json", "--product", typed, "--json"]) == 2
+        found = json.loads(capsys.readouterr().out)
+        assert ("INVALID_INPUT", f"{guess}It has KRE, KSE.") == (found["code"], found["next"])
+        assert f"the vendor's catalogue has no product {typed[:40]!r}" == found["message"]
+
     def test_json_holds_every_product(self, capsys: pytest.CaptureFixture[str]) -> None:
         put("home/license/kse.lic", VENDOR.license())
         assert self.status("--json") == 0

@@ -61,6 +61,9 @@ class TestReading:
         assert (ED25519,) == read.signatures_required
         assert data == read.data
 
+    def test_a_bundle_shows_what_it_is_and_not_the_whole_file(self) -> None:
+        assert "<TrustBundle version 1 of 'Example Vendor', 2 keys>" == repr(TrustBundle.from_bytes(bundle()))
+
     def test_a_key_is_found_by_its_id(self) -> None:
         read = TrustBundle.from_bytes(bundle())
         assert trusted(LEASE_KEY, LEASE) == read.find(LEASE_KEY.public.keyid)

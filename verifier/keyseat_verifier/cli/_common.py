@@ -45,6 +45,34 @@ def load_trust(options: "dict[str, str]") -> TrustBundle:
     return TrustBundle.load(path, allow_example_keys=allow)
 
 
+def products(options: "dict[str, str]", pinned: TrustBundle) -> "list[str]":
+    """Return the product of ``--product``, or all of the vendor's catalogue.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` where the catalogue has no such product.
+    """
+    from keyseat_verifier.trust_source import TrustSource
+
+    allow = "--allow-example-keys" in options
+    trust = TrustSource(pinned, home_folder(), "", clock=None, allow_example_keys=allow).verifier().trust
+    known = sorted(trust.policy.products)
+    wanted = options.get("--product")
+    if wanted is None:
+        return known
+    if wanted not in known:
+        import difflib
+
+        lower = {product.lower(): product for product in known}
+        close = difflib.get_close_matches(wanted.lower(), lower, n=1, cutoff=0.5)
+        guess = f"Did you mean {lower[close[0]]}? " if close else ""
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"the vendor's catalogue has no product {wanted[:40]!a}",
+            next_step=f"{guess}It has {', '.join(known)}.",
+        )
+    return [wanted]
+
+
 def read_named(path: str) -> bytes:
     """Return the bytes of a file, or of stdin for ``-``.
 

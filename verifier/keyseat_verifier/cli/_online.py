@@ -50,11 +50,6 @@ def environment(options: "dict[str, str]") -> "Mapping[str, str]":
     return found
 
 
-def products(options: "dict[str, str]", trust: "TrustBundle") -> "list[str]":
-    """Return the product of ``--product``, or all of the vendor's catalogue."""
-    return [options["--product"]] if "--product" in options else sorted(trust.policy.products)
-
-
 def client(options: "dict[str, str]", trust: "TrustBundle", product: str) -> "LicenseClient":
     """Return the client for a product."""
     from keyseat_verifier.client import LicenseClient

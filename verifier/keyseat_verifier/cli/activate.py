@@ -56,7 +56,7 @@ def run(argv: list[str]) -> int:
 def _activate(options: dict[str, str]) -> "Entitlement":
     limit = _online.minutes(options) * 60
     trust = _common.load_trust(options)
-    products = _online.products(options, trust)
+    products = _common.products(options, trust)
     if len(products) > 1:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,

@@ -40,7 +40,7 @@ def _release(options: dict[str, str]) -> "list[tuple[str, Released]]":
     trust = _common.load_trust(options)
     previous = "--previous" in options
     done = []
-    for product in _online.products(options, trust):
+    for product in _common.products(options, trust):
         client = _online.client(options, trust, product)
         try:
             done.append((product, client.release(previous=previous)))

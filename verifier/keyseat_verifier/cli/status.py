@@ -57,8 +57,8 @@ def _statuses(options: dict[str, str]) -> tuple[list[Status], datetime]:
     at = _common.instant(options)
     now = at or now_utc()
     trust = _common.load_trust(options)
+    products = _common.products(options, trust)
     machine = _common.machine(options)
-    products = [options["--product"]] if "--product" in options else sorted(trust.policy.products)
     clients = [
         LicenseClient(
             product,
