@@ -207,7 +207,9 @@ class TestRefusal:
 
         error = refusal(desktop)
 
-        assert ("QUOTA_EXCEEDED", [site.url]) == (error.code, [reason.path for reason in error.reasons])
+        told = [(reason.path, reason.code) for reason in error.reasons]
+        without = (str(desktop.home / "license"), "NO_LICENSE")
+        assert ("QUOTA_EXCEEDED", [without, (site.url, "QUOTA_EXCEEDED")]) == (error.code, told)
         assert 2 == error.details["server"]["quota"]  # type: ignore[index]
 
     def test_has_the_reasons_of_files_and_of_the_server(self, desktop: Desktop, site: Site) -> None:
@@ -370,7 +372,7 @@ class TestServerDown:
 
         site.clock.now = first.expires_at
         error = refusal(desktop)
-        assert ("SERVER_UNREACHABLE", ["EXPIRED", "SERVER_UNREACHABLE"]) == (error.code, codes(error))
+        assert ("SERVER_UNREACHABLE", ["NO_LICENSE", "EXPIRED", "SERVER_UNREACHABLE"]) == (error.code, codes(error))
 
         monkeypatch.setattr(grants, "ACQUIRE_SECONDS", 30.0)
         with serve_here(clock=site.clock) as back:

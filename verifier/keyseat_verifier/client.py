@@ -209,7 +209,7 @@ class LicenseClient:
         try:
             found = self._desk().activate(now, release_previous=release_previous)
         except OnlineRefusedError as error:
-            raise refusals.online_refusal(self._reasons(looked), error) from None
+            raise self._asked_refusal(looked, error) from None
         return self._by_lease(found, looked)
 
     def release(self, now: datetime | None = None, *, previous: bool = False) -> "Released":
@@ -383,10 +383,10 @@ class LicenseClient:
         )
 
     def _online_refusal(self, looked: _Looked, error: "OnlineRefusedError") -> NotEntitled:
-        offline = self._reasons(looked)
-        if error.is_asked:
-            return refusals.online_refusal(offline, error)
-        return self._refusal(looked, error.reasons)
+        return self._asked_refusal(looked, error) if error.is_asked else self._refusal(looked, error.reasons)
+
+    def _asked_refusal(self, looked: _Looked, error: "OnlineRefusedError") -> NotEntitled:
+        return refusals.online_refusal(self._reasons(looked), error, place=shown(self.license_folder))
 
     def _is_server_named(self) -> bool:
         named = bool(self._environ.get("KEYSEAT_SERVER")) or os.path.exists(os.path.join(self.home, SERVER))

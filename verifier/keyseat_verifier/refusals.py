@@ -41,10 +41,16 @@ def offline_refusal(product: str, place: str, reasons: list[PassedOver], *, acti
     )
 
 
-def online_refusal(offline: list[PassedOver], error: "OnlineRefusedError") -> NotEntitled:
-    """Return the refusal where a server was asked last: what it says decides; the offline reasons stand before it."""
+def online_refusal(offline: list[PassedOver], error: "OnlineRefusedError", *, place: str) -> NotEntitled:
+    """Return the refusal where a server was asked last: what it says decides; the offline reasons stand before it.
+
+    Where there are no files to give reasons, that is the reason: ``place`` is where one would be found.
+    """
     count = len(offline)
     passed = f" ({count} licence file{'s do' if count != 1 else ' does'} not count either)" if count else ""
+    if not offline:
+        without = "A licence file is found there; without one the server decides."
+        offline = [PassedOver(place, ReasonCode.NO_LICENSE, "there is no licence file", without)]
     refusal = NotEntitled(error.code, f"{error.message}{passed}", [*offline, *error.reasons], next_step=error.next_step)
     refusal.details["server"] = error.details
     return refusal
