@@ -4,10 +4,14 @@ import os
 from datetime import datetime
 
 
-def uuid7(now: datetime) -> str:
-    """Return a new UUIDv7 in lower-case text: 48 bits of milliseconds since 1970, 74 random bits."""
+def uuid7_number(now: datetime) -> int:
+    """Return a new UUIDv7 as a number of 128 bits: 48 bits of milliseconds since 1970, 74 random bits."""
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
     random = int.from_bytes(os.urandom(10), "big")
-    number = milliseconds << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
-    digits = f"{number:032x}"
+    return milliseconds << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
+
+
+def uuid7(now: datetime) -> str:
+    """Return a new UUIDv7 in lower-case text."""
+    digits = f"{uuid7_number(now):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

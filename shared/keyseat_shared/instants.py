@@ -41,7 +41,7 @@ def format_instant(instant: datetime) -> str:
     """Write an aware instant as ``YYYY-MM-DDTHH:MM:SSZ`` (fractions of a second are cut off)."""
     if instant.tzinfo is not UTC:
         instant = instant.astimezone(UTC)
-    return instant.isoformat(timespec="seconds")[:-6] + "Z"  # instead of "+00:00"
+    return instant.isoformat()[: _SIZE - 1] + "Z"  # without a fraction and "+00:00"
 
 
 def parse_typed(text: str, *, end_of_day: bool) -> datetime:

@@ -34,7 +34,6 @@ KINDS = ("firmware-uuid", "firmware-serial", "nic", "disk", "os", "instance", "u
 _NIC, _DISK, _INSTANCE, _USER_ID = 2, 3, 5, 6
 _LIMITS = (1, 1, MAX_NICS, MAX_DISKS, 1, 1, 1, 1)
 _INSTANCE_SOURCES = ("none", "instance-file", "host-id")
-_HARDWARE_MASK = 0b00111111
 _MAX_TYPED = 400  # characters a person may paste: the word, its spaces and dashes
 
 _IGNORED = dict.fromkeys(map(ord, " \t\r\n\v\f-_\u00a0\u00ad\u200b\ufeff\u2010\u2011\u2012\u2013\u2014\u2015\u2212"))
@@ -161,7 +160,7 @@ class MachineID:
     @property
     def has_hardware(self) -> bool:
         """Whether anything but the user account identifies the machine."""
-        return bool(self.mask & _HARDWARE_MASK)
+        return any(self._tags[:_USER_ID])
 
     @property
     def is_printable(self) -> bool:
@@ -233,7 +232,7 @@ class MachineID:
         """
         if len(text) > _MAX_TYPED:
             raise _malformed("it is far too long")
-        word = text.translate(_IGNORED)
+        word = text if text.isalnum() else text.translate(_IGNORED)  # nothing to ignore in most
         # ASCII first: `lower` turns some foreign letters into ours (the Kelvin sign into k).
         if not word.isascii():
             raise _malformed(
@@ -281,12 +280,16 @@ class MachineID:
         rows: list[tuple[bytes, ...]] = []
         place = TAG_SIZE
         for count in counts:
-            row = tuple([data[at : at + TAG_SIZE] for at in range(place, place + TAG_SIZE * count, TAG_SIZE)])
-            # Sorted and distinct, or one machine could be written as several strings.
-            if count > 1 and row != tuple(sorted(set(row))):
-                raise _malformed("its tags are not in order")
-            rows.append(row)
-            place += TAG_SIZE * count
+            end = place + TAG_SIZE * count
+            if count > 1:
+                row = tuple([data[at : at + TAG_SIZE] for at in range(place, end, TAG_SIZE)])
+                # Sorted and distinct, or one machine could be written as several strings.
+                if row != tuple(sorted(set(row))):
+                    raise _malformed("its tags are not in order")
+                rows.append(row)
+            else:
+                rows.append((data[place:end],) if count else ())
+            place = end
         # Past `__init__`, which would check again what the format guarantees; and the bytes have one spelling only.
         found = cls.__new__(cls)
         found._keep(tuple(rows), _INSTANCE_SOURCES[source], text)  # noqa: SLF001 - our own

@@ -126,6 +126,16 @@ class TestRoundTrips:
         envelope = Envelope(kind, payload, signatures)
         assert envelope == Envelope.from_bytes(envelope.to_bytes())
 
+    @given(st.binary(max_size=300), st.text("0aZ_\u0661", max_size=4), st.binary(max_size=80))
+    def test_the_usual_envelope_is_written_like_any(self, payload: bytes, keyid: str, sig: bytes) -> None:
+        envelope = Envelope(LICENSE_TYPE, payload, (Signature(keyid, sig),))
+        assert envelope._to_any_json() == envelope.to_bytes()
+
+    @given(LICENSES)
+    def test_the_usual_licence_is_read_like_any(self, payload: LicensePayload) -> None:
+        written = payload._replace(sessions=1, features=()).to_bytes()
+        assert LicensePayload._from_any_json(written) == LicensePayload.from_bytes(written)
+
 
 class TestWhatIsSigned:
     @given(st.tuples(WHOLE_TEXT, st.binary()), st.tuples(WHOLE_TEXT, st.binary()))

@@ -8,6 +8,8 @@ from uuid import UUID
 from django.db import connection, models
 from django.db.models import BinaryField
 
+_CONVERTED = {UUID, datetime, bytes}
+
 
 def insert_values(model: type[models.Model], names: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Insert rows given as values, in one ``executemany``, without an object for each. Call inside a transaction.
@@ -55,6 +57,8 @@ def _column(values: Sequence[object]) -> list[object]:
     By their types, as the fields of the ledger's models would (``UUIDField``, ``DateTimeField``, ``BinaryField``);
     what repeats row after row is converted once.
     """
+    if not _CONVERTED & set(map(type, values)):
+        return list(values)
     binary = BinaryField().get_db_prep_value
     native = connection.features.has_native_uuid_field
     last: object = None

@@ -59,7 +59,7 @@ class Row(NamedTuple):
     subject: str
     details: str
     previous: str
-    digest: str = ""
+    digest: str
 
 
 class _Head(NamedTuple):
@@ -149,21 +149,16 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
     at = max(now, head.at)
     seq, digest = head.seq, head.digest
     actor = clean(actor, _MAX_ACTOR)
+    instant = at.astimezone(UTC).isoformat()
     rows: list[Row] = []
     for event in events:
         seq += 1
-        row = Row(
-            seq=seq,
-            at=at,
-            actor=clean(event.actor, _MAX_ACTOR) if event.actor else actor,
-            action=event.action,
-            organization_id=event.organization_id,
-            subject=clean(event.subject, _MAX_SUBJECT),
-            details=_as_text(event.details),
-            previous=digest,
-        )
-        digest = row_digest(row)
-        rows.append(row._replace(digest=digest))
+        previous = digest
+        who = clean(event.actor, _MAX_ACTOR) if event.actor else actor
+        subject, details = clean(event.subject, _MAX_SUBJECT), _as_text(event.details)
+        organization = None if event.organization_id is None else str(event.organization_id)
+        digest = _digest(previous, [seq, instant, who, event.action, organization, subject, details])
+        rows.append(Row(seq, at, who, event.action, event.organization_id, subject, details, previous, digest))
     _insert(rows, at)
     run("UPDATE ledger_audithead SET seq = %s, digest = %s, at = %s WHERE id = 1", (seq, digest, instant_out(at)))
     return rows
@@ -226,20 +221,15 @@ def refused(
         )
 
 
-def row_digest(row: AuditEvent | Row) -> str:
+def row_digest(row: AuditEvent) -> str:
     """Return the SHA-256, in hex, that chains a row to the one before it."""
-    content = dumps_compact(
-        [
-            row.seq,
-            row.at.astimezone(UTC).isoformat(),
-            row.actor,
-            row.action,
-            None if row.organization_id is None else str(row.organization_id),
-            row.subject,
-            row.details,
-        ]
-    )
-    return hashlib.sha256(row.previous.encode() + content).hexdigest()
+    at = row.at.astimezone(UTC).isoformat()
+    organization = None if row.organization_id is None else str(row.organization_id)
+    return _digest(row.previous, [row.seq, at, row.actor, row.action, organization, row.subject, row.details])
+
+
+def _digest(previous: str, content: Sequence[object]) -> str:
+    return hashlib.sha256(previous.encode() + dumps_compact(content)).hexdigest()
 
 
 def _as_text(details: Mapping[str, object]) -> str:

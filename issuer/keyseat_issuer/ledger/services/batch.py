@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keyseat_issuer.ledger.services.batch_csv import BadRow, BatchRow
 from keyseat_issuer.ledger.services.conversion import convert
@@ -26,8 +27,7 @@ REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-@dataclass(frozen=True, slots=True)
-class RowResult:
+class RowResult(NamedTuple):
     """What became of one row; ``file`` is the name of the file it was handed out as, where it was."""
 
     line: int

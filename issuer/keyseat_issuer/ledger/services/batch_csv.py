@@ -2,9 +2,9 @@
 
 import csv
 import io
-from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from typing import NamedTuple
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -20,8 +20,7 @@ _MAX_CELL = 2_000
 _NAMES_SHOWN = 60
 
 
-@dataclass(frozen=True, slots=True)
-class BatchRow:
+class BatchRow(NamedTuple):
     """One row as typed, with spaces at the ends taken off; ``line`` is its line in the file, counted from 1."""
 
     line: int
@@ -33,8 +32,7 @@ class BatchRow:
     sessions: int
 
 
-@dataclass(frozen=True, slots=True)
-class BadRow:
+class BadRow(NamedTuple):
     """A row that cannot be read, and why."""
 
     line: int
@@ -60,7 +58,7 @@ def read_rows(data: bytes) -> tuple[list[BatchRow], list[BadRow]]:
     header: list[str] | None = None
     try:
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            if not "".join(cells).strip():
                 continue
             if header is None:
                 header = _header(cells)
@@ -124,9 +122,9 @@ def _header(cells: list[str]) -> list[str]:
 def _row(header: list[str], cells: list[str], line: int) -> BatchRow:
     if len(cells) != len(header):
         raise _invalid(f"the line has {len(cells)} cells, the header {len(header)}")
-    if any(len(cell) > _MAX_CELL for cell in cells):
+    if max(map(len, cells)) > _MAX_CELL:
         raise _invalid("a cell is too long")
-    value = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+    value = dict(zip(header, map(str.strip, cells), strict=True))
     for name in REQUIRED:
         if not value[name]:
             raise _invalid(f"{name} is empty")

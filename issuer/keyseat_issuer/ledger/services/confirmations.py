@@ -56,7 +56,7 @@ def preview(organization: Organization, request: OfflineRequest, terms: Terms) -
     Raises:
         KeyseatError: the refusal that issuing would meet; it is recorded as a refused attempt.
     """
-    asked = replace(request, organization=str(organization.pk))
+    asked = request._replace(organization=str(organization.pk))
     found = offline.preview(asked, terms)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with ledger_errors(), transaction.atomic():

@@ -73,9 +73,11 @@ class Destination:
         # The process id keeps two runs that hand out one licence from writing into each other's temporary file.
         part = f"{self.folder}{os.sep}.{ident}-{os.getpid()}{_PART}"
         try:
-            with _removed_at_the_end(part):
+            try:
                 _write_part(part, data, sync=sync)
                 path = self._place(part, stem, data)
+            finally:
+                _remove(part)
             if sync:
                 _sync_folder(self.folder)
         except OSError as error:
@@ -116,8 +118,10 @@ def check_destination(out: Path | None, *, must_be_folder: bool = False, may_exi
             destination = Destination(place.parent, place.name)
         probe = f"{destination.folder}{os.sep}.keyseat-{secrets.token_hex(8)}{_PART}"
         # Only writing tells: permission bits say little for root, on read-only mounts and full disks.
-        with _removed_at_the_end(probe):
+        try:
             _write_part(probe, b"\n", sync=False)
+        finally:
+            _remove(probe)
     except OSError as error:
         raise _cannot_write(place, error) from None
     return destination
@@ -146,17 +150,16 @@ def _place_new(part: str, path: str) -> bool:
             raise
         if os.path.lexists(path):
             return False
-        os.rename(part, path)  # noqa: PTH104 - see `_removed_at_the_end`
+        os.rename(part, path)  # noqa: PTH104 - see `_remove`
     return True
 
 
-@contextlib.contextmanager
-def _removed_at_the_end(part: str) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(part)  # noqa: PTH108 - batches come here a thousand times; pathlib would cost a fifth of a signature
+def _remove(part: str) -> None:
+    # Batches come here a thousand times: pathlib would cost a fifth of a signature, and `suppress` as much as the call.
+    try:  # noqa: SIM105 - as said above
+        os.unlink(part)  # noqa: PTH108 - likewise
+    except OSError:
+        pass
 
 
 def _holds(name: str, data: bytes) -> bool:

@@ -6,7 +6,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from keyseat_issuer.ledger.identifiers import new_id
@@ -24,8 +24,7 @@ from keyseat_shared.payloads import MAX_SESSIONS
 from keyseat_shared.policy import NAMED, Policy, Product
 
 
-@dataclass(frozen=True, slots=True)
-class OfflineRequest:
+class OfflineRequest(NamedTuple):
     """What is asked for, as it was typed; ``expires_at`` is exclusive, ``None`` means the end of the subscription."""
 
     organization: str
@@ -101,8 +100,7 @@ class Facts(Protocol):
         """Return the user's active offline licences."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """Who and what a request names, in the one way the ledger writes it."""
 
     organization: Organization
@@ -111,8 +109,7 @@ class Identity:
     machine_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """A request that is granted, and what that does. ``used_before`` and ``used_after`` count the pool's seats."""
 
     license_id: UUID

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from keyseat_issuer.ledger.models import OfflineLicense
@@ -38,8 +38,7 @@ class Status(StrEnum):
     """It would have been granted, but this was a dry run, or another row was refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedLicense:
+class IssuedLicense(NamedTuple):
     """An offline licence as the ledger holds it: ``file`` is its exact bytes; floating products have no ``user``."""
 
     license_id: UUID
@@ -83,8 +82,7 @@ class IssuedLicense:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What became of one request: the ``decision`` that was made, the ``license`` that there is, or the ``error``."""
 
     status: Status
