@@ -41,12 +41,17 @@ def read_version(home: Path, version: int) -> bytes:
     """Return the bundle file of a version.
 
     Raises:
-        KeyseatError: ``NOT_FOUND``.
+        KeyseatError: ``NOT_FOUND``, ``UNREADABLE``.
     """
     try:
         return (home / HISTORY_FOLDER / f"{version}.json").read_bytes()
     except FileNotFoundError:
         raise KeyseatError(ReasonCode.NOT_FOUND, f"there is no trust bundle of version {version} here") from None
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+        raise KeyseatError(
+            ReasonCode.UNREADABLE, f"version {version} of the trust bundle cannot be read: {reason}"
+        ) from None
 
 
 def current_trust(home: Path) -> TrustBundle:
@@ -79,8 +84,9 @@ def reconciled(home: Path) -> TrustBundle:
     for entry in record:
         if entry.version > newest.version:
             newest = newest.update(entry.bundle.encode())
+            # Each of them: clients step through them, and a change that lost a race may have left another file here.
+            write_history(home, newest.data, newest.version)
     if newest is not trust:
-        write_history(home, newest.data, newest.version)
         write_private(home / TRUST_FILE, newest.data)
     return newest
 

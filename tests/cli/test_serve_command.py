@@ -19,8 +19,9 @@ from activation import Clock, Site, lease_of, problem
 from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
+from keyseat_issuer.trust_admin import TrustAdmin
 from keyseat_shared.instants import now_utc
-from keyseat_shared.trust import TrustBundle
+from keyseat_shared.trust import LICENSE, TrustBundle
 from vendor import Vendor
 
 _START = 60.0
@@ -127,6 +128,23 @@ class TestServing:
         assert "KRE" == lease_of(acquired, TrustBundle.load(home / "trust.json")).product
         assert 204 == site.release(acquired.json()["session_id"]).status_code
         assert (home / "trust.json").read_bytes() == site.call("GET", "/api/v1/trust").content
+
+    @SQLITE
+    def test_hands_out_older_versions_of_the_bundle_and_none_that_is_not_in_force(self, site: Site, home: Path) -> None:
+        first = (home / "trust.json").read_bytes()
+        (home / "trust" / "2.json").write_bytes(b"left behind by a change that was cut short")
+        assert [200, 404] == [site.call("GET", f"/api/v1/trust/{number}").status_code for number in (1, 2)]
+
+        admin = TrustAdmin(home, PASSPHRASE, actor="test", now=now_utc())
+        admin.add_key(LICENSE)
+        until = time.monotonic() + _START
+        while site.call("GET", "/api/v1/trust").content == first:
+            assert time.monotonic() < until
+            time.sleep(0.5)  # it looks once a second, and counts calls without a token
+
+        assert first == site.call("GET", "/api/v1/trust/1").content
+        assert (home / "trust.json").read_bytes() == site.call("GET", "/api/v1/trust/2").content
+        assert "NOT_FOUND" == site.call("GET", "/api/v1/trust/3").json()["code"]
 
     @SQLITE
     def test_sessions_are_listed_and_a_stuck_one_is_ended_by_force(self, site: Site) -> None:

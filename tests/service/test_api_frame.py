@@ -254,6 +254,24 @@ class TestTrust:
         assert TrustBundle.from_bytes(answer.content).data == answer.content
         assert (304, b"") == (again.status_code, again.content)
 
+    def test_of_each_version_is_given_to_everybody(self, site: Site) -> None:
+        old = site.vendor.history[1] = site.vendor.bundle_bytes()
+        site.vendor.version = 2
+        answer = site.call("GET", "/api/v1/trust/1", key="")
+        again = site.call("GET", "/api/v1/trust/1", key="", If_None_Match=answer.headers["etag"])
+
+        assert (old, "public, max-age=86400") == (answer.content, answer.headers["cache-control"])
+        assert (304, b"") == (again.status_code, again.content)
+        assert site.call("GET", "/api/v1/trust", key="").content == site.call("GET", "/api/v1/trust/2", key="").content
+
+    @pytest.mark.parametrize(("version", "status"), [("3", 404), ("0", 422), ("-1", 422), ("x", 422), ("9" * 30, 422)])
+    def test_of_a_version_that_is_not_there_is_a_problem(self, site: Site, version: str, status: int) -> None:
+        assert status == site.call("GET", f"/api/v1/trust/{version}", key="").status_code
+
+    def test_versions_count_as_open_calls(self, customer: Organization) -> None:
+        with serve_here(throttle=Throttle(open_calls="1/hour")) as site:
+            assert [200, 429] == [site.call("GET", "/api/v1/trust/1", key="").status_code for _ in range(2)]
+
 
 class TestOperation:
     def test_liveness_readiness_and_figures_need_no_token(self, site: Site) -> None:

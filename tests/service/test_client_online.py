@@ -14,6 +14,7 @@ from databases import Ledger
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
 from keyseat_issuer.ledger.services import members, seats
 from keyseat_issuer.ledger.services.session_admin import force_release
+from keyseat_shared.errors import TrustError
 from keyseat_shared.trust import ACTIVE, LEASE
 from keyseat_verifier import NotEntitled
 from keyseat_verifier.online import grants
@@ -33,6 +34,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"KEYSEAT_{name}", raising=False)
     monkeypatch.setattr(grants, "ACQUIRE_SECONDS", 30.0)  # a busy machine
     monkeypatch.setattr(grants, "RENEW_SECONDS", 30.0)
+    monkeypatch.setattr(grants, "_TRUST_SECONDS", 30.0)
 
 
 @pytest.fixture
@@ -70,6 +72,17 @@ def refusal(desktop: Desktop, product: str = "KRE", **options: object) -> NotEnt
 
 def codes(error: NotEntitled) -> list[str]:
     return [str(reason.code) for reason in error.reasons]
+
+
+def rotate(vendor: Vendor, roots: dict[int, str], newest: int) -> None:
+    """Let a vendor publish versions up to ``newest``; at those of ``roots`` the root key is replaced and destroyed."""
+    for version in range(2, newest + 1):
+        vendor.version = version
+        before = vendor.root
+        if version in roots:
+            vendor.root = Key(f"{roots[version]} root")
+        signers = [vendor.root] if vendor.root is before else [before, vendor.root]
+        vendor.history[version] = vendor.bundle_bytes(signers=signers)
 
 
 def sign_in(desktop: Desktop, token: str = "ada-token") -> None:  # noqa: S107 - a test's
@@ -431,6 +444,29 @@ class TestWhatTheServerSends:
         assert ("online", 2) == (found.source, client.trust.version)
         assert [ACTIVE] == [key.status for key in client.trust.keys if key.purpose == LEASE]
         assert 0o600 == (desktop.home / "trust.json").stat().st_mode & 0o777
+
+    def test_brings_the_newest_bundle_over_two_rotations_of_the_root(self, desktop: Desktop, site: Site) -> None:
+        """The newest of forty versions is signed by the third root key alone; the client pins the first."""
+        pinned = Vendor().bundle
+        rotate(site.vendor, {13: "second", 30: "third"}, newest=40)
+        client = desktop.client(trust=pinned)
+        with pytest.raises(TrustError):
+            pinned.update(site.vendor.bundle_bytes())
+
+        found = client.check()
+
+        assert ("online", 40, ()) == (found.source, client.trust.version, found.warnings)
+        assert 40 == desktop.client(trust=pinned).trust.version  # the next start of the program
+        assert (40, ()) == (desktop.client(trust=pinned).status().trust_version, desktop.client().status().warnings)
+
+    def test_leaves_the_bundle_as_it_is_where_no_older_version_leads_on(self, desktop: Desktop, site: Site) -> None:
+        pinned = Vendor().bundle
+        rotate(site.vendor, {13: "second", 30: "third"}, newest=40)
+        site.vendor.history = {2: Vendor(name="strange", version=2).bundle_bytes()}
+        client = desktop.client(trust=pinned)
+
+        assert ("online", 1) == (client.check().source, client.trust.version)
+        assert not (desktop.home / "trust.json").exists()
 
     def test_is_refused_where_a_licence_key_signed_it(self, desktop: Desktop, site: Site) -> None:
         site.vendor.lease_key = site.vendor.key

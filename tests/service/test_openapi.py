@@ -77,6 +77,7 @@ def everything(ledger: Ledger) -> Iterator[Try]:
             "session_id": session,
             "session_ids": [session],
             "invitation_id": str(Invitation.objects.get().pk),
+            "version": 1,
             "key_id": str(ApiKey.objects.get().pk),
         }
         yield Try(office, known, key)

@@ -30,6 +30,7 @@ OPERATION = {"healthz", "readyz", "metrics"}
 NOTHING = {
     "product": "KSE",
     "machine_id": str(OTHER_MACHINE),
+    "version": "7",
     **dict.fromkeys(
         ("member_id", "invitation_id", "session_id", "license_id", "key_id"), "01890a5d-ac96-774b-bcce-b302099a8057"
     ),
@@ -150,7 +151,8 @@ class TestTheTable:
         assert set(api_keys.SCOPES) <= {rule.key_scope for rule in MATRIX.values()}
 
     def test_opens_nothing_but_trust_and_operation(self) -> None:
-        assert OPERATION | {"trust_get"} == {name for name, rule in MATRIX.items() if rule.reach is Reach.OPEN}
+        opened = {name for name, rule in MATRIX.items() if rule.reach is Reach.OPEN}
+        assert OPERATION | {"trust_get", "trust_version_get"} == opened
 
     def test_denies_what_it_does_not_hold(self) -> None:
         with pytest.raises(KeyseatError, match="nobody may do this"):

@@ -100,6 +100,27 @@ def test_without_the_former_root_key_clients_step_through_the_versions(issuer: C
     assert newest == issuer.trust.update(read_version(issuer.home, 2)).update(newest.data)
 
 
+def test_an_older_home_gets_every_version_that_the_ledger_has(issuer: Created) -> None:
+    for _ in range(2):
+        admin(issuer.home).add_key(LICENSE)
+    newest = current_trust(issuer.home)
+    between = read_version(issuer.home, 2)
+    (issuer.home / "trust" / "3.json").unlink()
+    (issuer.home / "trust" / "2.json").write_bytes(b"of a change that lost a race")
+    (issuer.home / "trust.json").write_bytes(issuer.trust.data)
+
+    assert newest == current_trust(issuer.home)
+    assert [between, newest.data] == [read_version(issuer.home, version) for version in (2, 3)]
+
+
+def test_a_version_that_is_not_there_or_cannot_be_read_is_told(issuer: Created) -> None:
+    (issuer.home / "trust" / "7.json").mkdir()
+    for version, code in ((6, ReasonCode.NOT_FOUND), (7, ReasonCode.UNREADABLE)):
+        with pytest.raises(KeyseatError) as caught:
+            read_version(issuer.home, version)
+        assert code is caught.value.code
+
+
 def test_a_root_key_kept_offline_is_asked_for_and_then_used(issuer: Created, tmp_path: Path) -> None:
     stick = tmp_path / "stick"
     stick.mkdir()

@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_instant
 from keyseat_shared.policy import Policy
 from keyseat_shared.trust import TrustBundle
@@ -40,6 +42,13 @@ class VendorTrust:
     def bundle(self, _now: datetime) -> tuple[bytes, str]:
         """Return the bundle and an ETag."""
         return self.vendor.bundle_bytes(), '"bundle"'
+
+    def version(self, number: int, _now: datetime) -> tuple[bytes, str]:
+        """Return one version of the bundle and an ETag."""
+        history = {**self.vendor.history, self.vendor.version: self.vendor.bundle_bytes()}
+        if number not in history:
+            raise KeyseatError(ReasonCode.NOT_FOUND, f"there is no version {number} of the trust bundle")
+        return history[number], f'"bundle {number}"'
 
     def trust(self, _now: datetime) -> TrustBundle:
         """Return the bundle, parsed."""

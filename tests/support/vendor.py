@@ -111,6 +111,8 @@ class Vendor:
         self.required = (ED25519, ML_DSA_65) if hybrid else (ED25519,)
         self.version = version
         self.issued_at = issued_at
+        self.history: dict[int, bytes] = {}
+        """Older versions of the bundle, as the service hands them out."""
 
     def trusted(
         self,

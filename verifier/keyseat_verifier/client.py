@@ -408,7 +408,7 @@ class LicenseClient:
                 self.home,
                 self._trust.verifier,
                 self._this.machine,
-                self._trust.approve,
+                self._trust.adopt,
                 environ=self._environ,
                 clock=self._clock,
             )

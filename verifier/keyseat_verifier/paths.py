@@ -12,6 +12,7 @@ PRIVATE_FILE = 0o600
 
 LICENSES = "license"
 TRUST = "trust.json"
+TRUST_STEPS = "trust"
 SESSIONS = "sessions"
 LEASES = "leases"
 SERVER = "server.json"

@@ -1,26 +1,34 @@
-"""The trust bundle in use: the one a program pins, or a newer one from its home folder that the update rule allows."""
+"""The trust bundle in use: the one a program pins, or a newer one from its home folder that the update rule allows.
+
+Where no root key of the pinned bundle has signed the newest, the update rule leads there over versions in between.
+Those are kept beside it: ``trust/<version>.json``.
+"""
 
 import os
 
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import TrustError, VerificationError
+from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier.files import read_file
-from keyseat_verifier.paths import TRUST, shown
+from keyseat_verifier.paths import TRUST, TRUST_STEPS, shown, write_private
 from keyseat_verifier.store import Stamp, stamp
 from keyseat_verifier.verifier import Clock, Verifier
+
+_DIGITS = 16
+"""Longest version number: 2**53."""
 
 
 class TrustSource:
     """Gives the verifier for the bundle in use, and notices when a newer bundle lies in the home folder."""
 
-    __slots__ = ("_allow_example_keys", "_clock", "_loaded", "_pinned", "_product", "path")
+    __slots__ = ("_allow_example_keys", "_clock", "_folder", "_loaded", "_pinned", "_product", "path")
 
     def __init__(
         self, pinned: TrustBundle, home: str, product: str, *, clock: Clock | None, allow_example_keys: bool
     ) -> None:
         """Keep what was given; nothing is read yet."""
         self.path = os.path.join(home, TRUST)
+        self._folder = os.path.join(home, TRUST_STEPS)
         self._pinned = pinned
         self._product = product
         self._clock = clock
@@ -41,25 +49,60 @@ class TrustSource:
         """Return the verifier alone."""
         return self.load()[0]
 
-    def approve(self, data: bytes) -> None:
-        """Require that a bundle may replace the one in use, and would be adopted from the home folder.
+    def adopt(self, data: bytes) -> None:
+        """Keep a newer bundle in the home folder, if the update rule allows it from the bundle in use.
 
         Raises:
             TrustError: the update rule does not allow it.
+            OSError: it cannot be written.
         """
-        for bundle in (self.verifier().trust, self._pinned):
-            bundle.update(data, allow_example_keys=self._allow_example_keys)
+        present = self.verifier().trust
+        self._update(present, data)
+        try:
+            self._update(self._pinned, data)
+        except TrustError:
+            # The next start has to come the same way, so what led here is kept first.
+            write_private(os.path.join(self._folder, f"{present.version}.json"), present.data)
+        write_private(self.path, data)
 
     def _newest(self) -> tuple[TrustBundle, tuple[str, ...]]:
         if not os.path.exists(self.path):
             return self._pinned, ()
+        trust = self._pinned
         try:
             # By the update rule only: a bundle that somebody puts there cannot replace the pinned keys.
-            newest = self._pinned.update(read_file(self.path), allow_example_keys=self._allow_example_keys)
-        except TrustError as error:
+            data = read_file(self.path)
+            try:
+                return self._update(trust, data), ()
+            except TrustError as error:
+                if error.code is not ReasonCode.TRUST_INVALID:
+                    raise
+            trust = self._stepped()
+            return self._update(trust, data), ()
+        except KeyseatError as error:
             if error.code is ReasonCode.TRUST_ROLLBACK:
-                return self._pinned, ()  # an older one that an earlier version of the program left there
-            return self._pinned, (f"{shown(self.path)} was not adopted: {error.message}",)
-        except VerificationError as error:
-            return self._pinned, (f"{shown(self.path)} was not adopted: {error.message}",)
-        return newest, ()
+                return trust, ()  # an older one that an earlier version of the program left there
+            return trust, (f"{shown(self.path)} was not adopted: {error.message}",)
+
+    def _stepped(self) -> TrustBundle:
+        """Return the bundle that the versions kept in between lead to."""
+        trust = self._pinned
+        for number in _numbers(self._folder):
+            if number > trust.version:
+                try:
+                    trust = self._update(trust, read_file(os.path.join(self._folder, f"{number}.json")))
+                except KeyseatError:
+                    continue  # a step that leads nowhere from here
+        return trust
+
+    def _update(self, trust: TrustBundle, data: bytes) -> TrustBundle:
+        return trust.update(data, allow_example_keys=self._allow_example_keys)
+
+
+def _numbers(folder: str) -> list[int]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    stems = [name[:-5] for name in names if name.endswith(".json")]
+    return sorted([int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and len(stem) <= _DIGITS])

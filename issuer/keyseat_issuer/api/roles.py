@@ -61,6 +61,7 @@ MATRIX: dict[str, Rule] = {
     "readyz": _OPEN,
     "metrics": _OPEN,
     "trust_get": _OPEN,
+    "trust_version_get": _OPEN,
     # the client's own
     "sessions_acquire": _SESSION,
     "sessions_renew": _SESSION,

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.home import TRUST_FILE, load_trust
 from keyseat_issuer.signing import EnvelopeSigner, open_lease_signer
+from keyseat_issuer.trust_history import read_version
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, UntrustedError
 from keyseat_shared.policy import Policy
@@ -76,6 +77,21 @@ class TrustSource:
         state = self._current(now)
         return state.bundle.data, state.etag
 
+    def version(self, number: int, now: datetime) -> tuple[bytes, str]:
+        """Return the bytes of one version of the bundle and their ETag.
+
+        Raises:
+            KeyseatError: ``NOT_FOUND`` where there is none of that number, ``UNREADABLE``.
+        """
+        state = self._current(now)
+        if number == state.bundle.version:
+            return state.bundle.data, state.etag
+        if number > state.bundle.version:
+            # A change that was cut short may have left a file, of which the ledger knows nothing.
+            raise KeyseatError(ReasonCode.NOT_FOUND, f"version {number} of the trust bundle is still to come")
+        data = read_version(self._home, number)
+        return data, _etag(data)
+
     def trust(self, now: datetime) -> TrustBundle:
         """Return the present bundle."""
         return self._current(now).bundle
@@ -102,7 +118,11 @@ class TrustSource:
         stamp = _stamp(self._home / TRUST_FILE)
         bundle = load_trust(self._home, allow_example_keys=self._allow_example_keys)
         signer = open_lease_signer(self._home, bundle, self._passphrase, now)
-        return _State(bundle, f'"{hashlib.sha256(bundle.data).hexdigest()[:32]}"', signer, stamp)
+        return _State(bundle, _etag(bundle.data), signer, stamp)
+
+
+def _etag(data: bytes) -> str:
+    return f'"{hashlib.sha256(data).hexdigest()[:32]}"'
 
 
 def _stamp(path: Path) -> tuple[int, int, int]:

@@ -1,4 +1,4 @@
-"""The calls of docs/spec/client-api.md: acquire, renew, release sessions, and fetch the newest trust bundle.
+"""The calls of docs/spec/client-api.md: acquire, renew, release sessions, and fetch the trust bundle.
 
 Every call is tried again with growing, jittered pauses while that can help, and ends at its deadline. Repeating is
 safe: an idempotency key stands for one session, however often a lost answer makes us ask.
@@ -167,13 +167,14 @@ class ServerApi:
         released = value.get("released")
         return released if type(released) is int else 0
 
-    def trust(self, deadline: Deadline) -> bytes:
-        """Return the newest trust bundle, which is not verified yet.
+    def trust(self, deadline: Deadline, version: int | None = None) -> bytes:
+        """Return the newest trust bundle, or an older version of it, which is not verified yet.
 
         Raises:
             KeyseatError: ``SERVER_UNREACHABLE``, or what the server refuses with.
         """
-        return self._try("GET", "/trust", deadline, None, {}).body
+        path = "/trust" if version is None else f"/trust/{version}"
+        return self._try("GET", path, deadline, None, {}).body
 
     def _call(
         self,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import KeyseatError, VerificationError
+from keyseat_shared.errors import KeyseatError, TrustError, VerificationError
 from keyseat_shared.instants import now_utc
 from keyseat_shared.policy import NAMED
 from keyseat_verifier.lease import verify_lease
@@ -16,7 +16,7 @@ from keyseat_verifier.online.config import ServerConfig
 from keyseat_verifier.online.credentials import Credentials
 from keyseat_verifier.online.leases import LeaseStore, StoredLease
 from keyseat_verifier.online.transport import Deadline, Transport
-from keyseat_verifier.paths import SERVER, TRUST, shown, write_private
+from keyseat_verifier.paths import SERVER, shown
 from keyseat_verifier.verified import VerifiedLease
 from keyseat_verifier.verifier import Machine, Verifier
 
@@ -25,6 +25,8 @@ ACQUIRE_SECONDS = 10.0
 RENEW_SECONDS = 4.0
 """Longest time it waits where a lease still counts."""
 _TRUST_SECONDS = 3.0
+_MOST_STEPS = 32
+"""Most versions of the trust bundle asked for in one go; the next look goes on from there."""
 _KEYS_MAY_BE_NEWER = frozenset(
     {ReasonCode.UNKNOWN_KEY, ReasonCode.KEY_NOT_VALID, ReasonCode.KEY_COMPROMISED, ReasonCode.MISSING_SIGNATURE}
 )
@@ -38,7 +40,7 @@ class Grants:
         home: the home folder.
         verifier: gives the verifier for the trust bundle in use.
         probe: gives this machine.
-        approve_trust: raises ``TrustError`` for a trust bundle that the update rule does not allow.
+        adopt_trust: keeps a newer trust bundle; raises ``TrustError`` for one that the update rule does not allow.
         environ: the environment with the settings.
         clock: tells the present instant to what runs in the background.
     """
@@ -49,7 +51,7 @@ class Grants:
         home: str,
         verifier: Callable[[], Verifier],
         probe: Callable[[], Machine],
-        approve_trust: Callable[[bytes], object],
+        adopt_trust: Callable[[bytes], object],
         *,
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], datetime] = now_utc,
@@ -61,7 +63,7 @@ class Grants:
         self.load_verifier = verifier
         self._home = home
         self._probe = probe
-        self._approve_trust = approve_trust
+        self._adopt_trust = adopt_trust
         self._environ = environ
         self._servers: tuple[ServerConfig, ServerApi] | None = None
         self._idempotency = ""
@@ -187,21 +189,47 @@ class Grants:
         return known[1], known[0]
 
     def update_trust(self, deadline: Deadline) -> bool:
-        """Adopt the server's trust bundle if the update rule allows it; tell whether it is new.
+        """Adopt the server's trust bundle as far as the update rule allows it; tell whether ours is newer now.
 
         Keys that a server sends count for nothing by themselves: a bundle must be signed by the threshold of the
         root keys that the program pins, and of its own.
         """
         api, _ = self.require_server()
+        before = self.load_verifier().trust
         try:
-            data = api.trust(deadline)
-            if data == self.load_verifier().trust.data:
-                return False
-            self._approve_trust(data)
-            write_private(os.path.join(self._home, TRUST), data)
+            newest = api.trust(deadline)
+            if newest != before.data:
+                self._follow(api, newest, deadline)
         except (KeyseatError, OSError):
-            return False
-        return self.load_verifier().trust.data == data
+            pass  # what was adopted on the way stays
+        return self.load_verifier().trust.version > before.version
+
+    def _follow(self, api: ServerApi, newest: bytes, deadline: Deadline) -> None:
+        """Adopt a bundle, over versions in between where no root key that we know has signed it.
+
+        The steps grow while they succeed: only those at which a root key changed have to be met.
+
+        Raises:
+            KeyseatError: no version offered leads any further.
+            OSError: nothing can be kept.
+        """
+        leap = 1
+        for _ in range(_MOST_STEPS):
+            try:
+                self._adopt_trust(newest)
+            except TrustError as error:
+                if error.code is not ReasonCode.TRUST_INVALID:
+                    raise
+            else:
+                return
+            version = self.load_verifier().trust.version + leap
+            try:
+                self._adopt_trust(api.trust(deadline, version))
+                leap *= 2
+            except (TrustError, ProblemError):
+                if leap == 1:
+                    raise
+                leap //= 2
 
     def ask_trust_once(self) -> None:
         """Look for a newer trust bundle, once in the life of the process."""
