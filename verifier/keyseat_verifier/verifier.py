@@ -391,12 +391,8 @@ def _enrolled_machine(text: str) -> MachineID:
     try:
         return MachineID.parse_canonical(text)
     except KeyseatError as error:
-        raise MalformedError(
-            error.code,
-            "the licence's machine ID is not usable",
-            details=error.details,
-            next_step=NEXT_STEPS[error.code],
-        ) from None
+        words = "the licence's machine ID is not usable"
+        raise MalformedError(error.code, words, details=error.details, next_step=NEXT_STEPS[error.code]) from None
 
 
 def _clock(run: Run) -> None:
