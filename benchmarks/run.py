@@ -73,7 +73,9 @@ def _measure(wanted: list[str], progress: Progress, *, quick: bool) -> tuple[lis
                     rows.append(launch(place, 3 if quick else 40))
     if "batch" in wanted:
         progress("batch")
-        rows.append(batch.batch_row(*((1, 20) if quick else (7, 1000))))
+        row, told = batch.batch_row(*((1, 20) if quick else (7, 1000)))
+        rows.append(row)
+        notes += told
     servers: dict[str, Callable[[], tuple[list[Row], list[str]]]] = {
         "leases": lambda: leases.lease_rows(*((1, 0.2) if quick else (10, 2.0)), sqlite_only=quick),
         "growth": lambda: growth.growth_rows(

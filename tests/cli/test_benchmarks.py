@@ -31,7 +31,10 @@ def test_each_row_of_the_design_is_measured_against_its_baseline(report: dict[st
         ("repeated client.check()", "bare Ed25519 verify", 0.1, set()),
         ("launch → verdict of keyseat verify", "bare python", 4.6, {"PyJWT script, no probe"}),
         ("keyseat machine-id", "bare python", 2.6, {"py-machineid"}),
-        ("batch issue of 20, per licence", "bare Ed25519 sign", 10, {"PyJWT encode, nothing stored"}),
+        (
+            *("batch issue of 20, per licence", "bare Ed25519 sign", 10),
+            {"PyJWT encode, nothing stored", "a bare file each, unsigned"},
+        ),
         *[
             (f"lease {doing} over HTTP, 16 clients, SQLite", BARE_SERVER, 1.0, set())
             for doing in ("renew", "acquire", "release")
@@ -63,6 +66,10 @@ def test_each_ratio_lies_between_its_extremes_and_is_judged_by_the_limit(report:
             assert ratio["median"] > 0
         assert row["passes"] == (row["ours"]["median"] <= row["limit"])
         assert row["baseline_seconds"] > 0
+
+
+def test_the_batch_says_which_file_system_it_was_on(report: dict[str, Any]) -> None:
+    assert any(note.startswith("the batch's ledger and files are on ") for note in report["notes"])
 
 
 def test_one_row_can_be_asked_for_and_is_printed_as_a_table() -> None:
