@@ -18,32 +18,41 @@ LABELS = {
 """What people are told each kind of evidence is."""
 
 
-def grade(machine_id: MachineID) -> "tuple[str, tuple[str, ...]]":
-    """Return the grade of an ID (``strong``, ``fair``, ``weak``) and its reasons, the deciding one first.
+def level(machine_id: MachineID) -> str:
+    """Return the grade of an ID: ``strong``, ``fair`` or ``weak``.
 
     Strong: firmware and one more hardware item. Fair: two independent items of adapters, disk and operating
     system, or firmware with at most the operating system. Weak: one such item, or an instance or host id only.
     """
     present = machine_id.kinds
+    firmware = ("firmware-uuid" in present) + ("firmware-serial" in present)
+    hardware = firmware + ("nic" in present) + ("disk" in present)
+    if firmware:
+        return "strong" if hardware > 1 else "fair"
+    return "fair" if hardware + ("os" in present) > 1 else "weak"
+
+
+def grade(machine_id: MachineID) -> "tuple[str, tuple[str, ...]]":
+    """Return the grade of an ID as ``level`` does, and its reasons, the deciding one first."""
+    found = level(machine_id)
+    present = machine_id.kinds
     firmware = [kind for kind in ("firmware-uuid", "firmware-serial") if kind in present]
     others = [kind for kind in ("nic", "disk", "os") if kind in present]
-    hardware = firmware + [kind for kind in others if kind != "os"]
     named = _listed([LABELS[kind] for kind in firmware + others])
-    if firmware and len(hardware) > 1:
-        found, reason = "strong", f"It rests on hardware: {named}."
+    if found == "strong":
+        reason = f"It rests on hardware: {named}."
     elif firmware:
-        found, reason = "fair", f"It rests on {named}; no second hardware item could be read."
-    elif len(others) > 1:
-        found, reason = "fair", f"It rests on {named}; the firmware could not be read."
+        reason = f"It rests on {named}; no second hardware item could be read."
+    elif found == "fair":
+        reason = f"It rests on {named}; the firmware could not be read."
     elif others == ["os"]:
-        found = "weak"
         reason = "It rests on the operating system's id alone, which a copy of the disk or image carries along."
     elif others:
-        found, reason = "weak", f"It rests on the {named} alone."
+        reason = f"It rests on the {named} alone."
     elif machine_id.has_hardware:
-        found, reason = "weak", "No hardware could be read; it rests on an id kept in a file."
+        reason = "No hardware could be read; it rests on an id kept in a file."
     else:
-        found, reason = "weak", "Nothing identifies the machine."
+        reason = "Nothing identifies the machine."
     return found, (reason, *_remarks(machine_id))
 
 

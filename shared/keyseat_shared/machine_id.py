@@ -176,9 +176,9 @@ class MachineID:
     def grade(self) -> "Grade":
         """How much the evidence holds a licence to one machine (docs/spec/machine-id.md, "Grades")."""
         from keyseat_shared.evidence import Grade  # noqa: PLC0415 - late: see the module docstring
-        from keyseat_shared.grades import grade  # noqa: PLC0415 - likewise
+        from keyseat_shared.grades import level  # noqa: PLC0415 - likewise
 
-        return Grade(grade(self)[0])
+        return Grade(level(self))
 
     @property
     def grade_reasons(self) -> "tuple[str, ...]":

@@ -186,11 +186,11 @@ def _hand_out(
 ) -> tuple[dict[str, str], KeyseatError | None]:
     """Write the files of all licences in the order of the rows; return their names by licence id."""
     licenses = [outcome.license for outcome in outcomes if outcome.license is not None]
+    idents = [str(license_.license_id) for license_ in licenses]
     names: dict[str, str] = {}
     try:
-        destination.sweep({str(license_.license_id) for license_ in licenses})
-        for license_ in progress(licenses, "Writing files", len(licenses)):
-            ident = str(license_.license_id)
+        destination.sweep(set(idents))
+        for ident, license_ in progress(zip(idents, licenses, strict=True), "Writing files", len(licenses)):
             stem = file_stem(license_.product, license_.machine_id)
             # Not synced: after a power cut a second run writes from the ledger what is missing.
             names[ident] = destination.write(stem, license_.file, ident=ident, sync=False)

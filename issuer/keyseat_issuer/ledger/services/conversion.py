@@ -167,7 +167,7 @@ class _Run:
         self._convert_named_seats([seat for decision in decisions if (seat := decision.converts) is not None])
         insert_values(Allocation, _ALLOCATION_FIELDS, allocations)
         insert_values(OfflineLicense, _LICENSE_FIELDS, licenses)
-        for pool in {decision.source.pool.pk: decision.source.pool for decision in decisions}.values():
+        for pool in {decision.source.pool.id: decision.source.pool for decision in decisions}.values():
             pools.save_counters(pool)
         events += self.refusals(outcomes)
         if events:
@@ -197,7 +197,7 @@ class _Run:
             signed.append(
                 IssuedLicense(
                     decision.license_id,
-                    decision.organization.pk,
+                    decision.organization.id,
                     payload.organization_name,
                     payload.product,
                     payload.user,
@@ -251,7 +251,7 @@ def request_keys(requests: Sequence[OfflineRequest], identities: Sequence[Identi
             keys.append("")
             continue
         words = (
-            str(identity.organization.pk),
+            str(identity.organization.id),
             request.product,
             identity.machine_id,
             identity.user or "",
@@ -278,7 +278,7 @@ def _payload(decision: Decision, at: datetime, policy: str) -> LicensePayload:
     return LicensePayload(
         license_id=str(decision.license_id),
         product=decision.request.product,
-        organization_id=str(organization.pk),
+        organization_id=str(organization.id),
         organization_name=organization.name,
         user=decision.user,
         subscription_id=str(source.subscription_id),
@@ -319,7 +319,7 @@ def unverifiable(error: VerificationError) -> KeyseatError:
 def _allocation_row(allocation_id: UUID, decision: Decision, license_: IssuedLicense) -> Sequence[object]:
     return (
         allocation_id,
-        decision.source.pool.pk,
+        decision.source.pool.id,
         AllocationKind.OFFLINE.value,
         decision.user or str(license_.license_id),
         license_.sessions,
@@ -335,7 +335,7 @@ def _license_row(
 ) -> Sequence[object]:
     return (
         license_.license_id,
-        decision.source.pool.pk,
+        decision.source.pool.id,
         allocation_id,
         license_.organization_id,
         license_.product,
@@ -364,7 +364,7 @@ def _issued_event(decision: Decision, license_: IssuedLicense, digest: str) -> a
     }
     if decision.grade is Grade.WEAK:
         details["accepted_weak"] = True
-    return audit.NewEvent(audit.OFFLINE_ISSUED, str(license_.license_id), details, decision.organization.pk)
+    return audit.NewEvent(audit.OFFLINE_ISSUED, str(license_.license_id), details, decision.organization.id)
 
 
 def _exported_event(license_: IssuedLicense) -> audit.NewEvent:
