@@ -3,12 +3,15 @@
 import os
 from datetime import datetime
 
+_VERSION_AND_VARIANT = 0x7 << 76 | 0b10 << 62
+_RANDOM = 0xFFF << 64 | (1 << 62) - 1
+
 
 def uuid7_number(now: datetime) -> int:
     """Return a new UUIDv7 as a number of 128 bits: 48 bits of milliseconds since 1970, 74 random bits."""
     milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
     random = int.from_bytes(os.urandom(10), "big")
-    return milliseconds << 80 | 0x7 << 76 | (random >> 68) << 64 | 0b10 << 62 | (random & ((1 << 62) - 1))
+    return milliseconds << 80 | random & _RANDOM | _VERSION_AND_VARIANT
 
 
 def uuid7(now: datetime) -> str:

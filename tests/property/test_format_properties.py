@@ -136,6 +136,13 @@ class TestRoundTrips:
         written = payload._replace(sessions=1, features=()).to_bytes()
         assert LicensePayload._from_any_json(written) == LicensePayload.from_bytes(written)
 
+    @given(LICENSES, WHOLE_TEXT, st.none() | WHOLE_TEXT, st.integers(0, 2))
+    def test_the_usual_licence_is_written_like_any(
+        self, payload: LicensePayload, name: str, user: str | None, sessions: int
+    ) -> None:
+        usual = payload._replace(organization_name=name, user=user, sessions=sessions, features=())
+        assert dumps_compact(usual.to_dict()) == usual.to_bytes()
+
 
 class TestWhatIsSigned:
     @given(st.tuples(WHOLE_TEXT, st.binary()), st.tuples(WHOLE_TEXT, st.binary()))
