@@ -1,5 +1,8 @@
 """Strict JSON: what one reader would take this way and another that way is refused."""
 
+import subprocess
+import sys
+
 import pytest
 
 from keyseat_shared.codes import ReasonCode
@@ -105,3 +108,21 @@ class TestKeys:
         with pytest.raises(MalformedError) as caught:
             require_keys({"k" * 1000: 1}, "it", frozenset())
         assert len(caught.value.message) < 160
+
+
+def test_an_interpreter_without_the_c_readers_reads_and_writes_the_same() -> None:
+    """All tests of this file again, in a process that has no ``_json`` module (PyPy has none)."""
+    program = "import sys; sys.modules['_json'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    options = ["-q", "--noconftest", "-p", "no:django", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *options, "-k", "not interpreter", __file__],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 0 == done.returncode, done.stdout[-3000:]
+
+
+def test_what_json_does_not_know_is_not_written() -> None:
+    with pytest.raises(TypeError, match="JSON"):
+        dumps_compact({"a": set()})
