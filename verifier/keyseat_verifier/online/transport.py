@@ -226,8 +226,11 @@ class _Secure(http.client.HTTPSConnection):
         try:
             if tunnel:
                 name = tunnel
-                self.sock = _Timed(raw, self.deadline)  # stands in for a socket
-                self._open_tunnel()
+                self.sock = lent = _Timed(raw, self.deadline)  # stands in for a socket
+                try:
+                    self._open_tunnel()
+                finally:
+                    lent.close_readers()  # older Pythons leave the proxy's answer open
             raw.settimeout(self.deadline.require())
             secure = self._tls.wrap_socket(raw, server_hostname=name)
         except BaseException:
@@ -255,16 +258,23 @@ class _Timed:
     def __init__(self, sock: socket.socket, deadline: Deadline) -> None:
         self._sock = sock
         self._deadline = deadline
+        self._readers: list[io.BufferedReader] = []
 
     def sendall(self, data: bytes) -> None:
         self._sock.settimeout(self._deadline.require())
         self._sock.sendall(data)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock, self._deadline))
+        reader: io.BufferedReader = io.BufferedReader(_Reader(self._sock, self._deadline))
+        self._readers.append(reader)
+        return reader
 
     def close(self) -> None:
-        self._sock.close()
+        self._sock.close()  # its readers stay open: `http.client` reads on after it has let go of the socket
+
+    def close_readers(self) -> None:
+        for reader in self._readers:
+            reader.close()
 
 
 class _Reader(io.RawIOBase):
