@@ -11,6 +11,7 @@ client; its own ``db`` fixtures are not used: they roll back, and what commits i
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from databases import Ledger, Postgres
 
 # Before any test module is imported: those of the issuer import its models.
 databases.set_up_django()
+# A shell starts what runs in its background with Ctrl-C ignored; programs that a test starts would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
