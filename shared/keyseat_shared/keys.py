@@ -75,7 +75,7 @@ class PublicKey:
         if self._holds is None:
             self.check()
             self._holds = _load(self.algorithm, self.raw)
-        return len(signature) == SIGNATURE_SIZE[self.algorithm] and self._holds(signature, message)
+        return self._holds(signature, message)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PublicKey) and (self.algorithm, self.raw) == (other.algorithm, other.raw)
@@ -104,7 +104,11 @@ def _load(algorithm: str, raw: bytes) -> "Callable[[bytes, bytes], bool]":
         def verify(signature: bytes, message: bytes) -> None:
             quantum.verify(signature, message, ML_DSA_CONTEXT)
 
+    size = SIGNATURE_SIZE[algorithm]
+
     def holds(signature: bytes, message: bytes) -> bool:
+        if len(signature) != size:
+            return False
         try:
             verify(signature, message)
         except InvalidSignature:

@@ -127,6 +127,7 @@ class LicensePayload(NamedTuple):
         """Check the user and the other texts, which stand in the order of the file."""
         license_id, product, organization_id, organization_name, subscription_id, term, starts_at, *rest = texts
         ends_at, machine_id, issued_at, expires_at, policy = rest
+        end = fields.instant(ends_at, "ends_at")
         return cls(
             fields.uuid(license_id, "license_id"),
             fields.code(product, "product"),
@@ -136,12 +137,13 @@ class LicensePayload(NamedTuple):
             fields.uuid(subscription_id, "subscription id"),
             fields.code(term, "term"),
             fields.instant(starts_at, "starts_at"),
-            fields.instant(ends_at, "ends_at"),
+            end,
             fields.text(machine_id, "machine_id"),
             sessions,
             features,
             fields.instant(issued_at, "issued_at"),
-            fields.instant(expires_at, "expires_at"),
+            # Most licences end with their subscription.
+            end if expires_at == ends_at else fields.instant(expires_at, "expires_at"),
             fields.digest(policy, "policy"),
         )
 
