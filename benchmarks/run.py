@@ -79,7 +79,7 @@ def _measure(wanted: list[str], progress: Progress, *, quick: bool) -> tuple[lis
     servers: dict[str, Callable[[], tuple[list[Row], list[str]]]] = {
         "leases": lambda: leases.lease_rows(*((1, 0.2) if quick else (10, 2.0)), sqlite_only=quick),
         "growth": lambda: growth.growth_rows(
-            *((1, 2, 10, 100) if quick else (7, 25, 1000, 990_000)), sqlite_only=quick
+            *((1, 2, 10, 100) if quick else (20, 10, 1000, 990_000)), sqlite_only=quick
         ),
     }
     for name, measured in servers.items():

@@ -16,6 +16,8 @@ from keyseat_shared.errors import KeyseatError
 _BACKLOG = 1024
 _GRACE = 10
 """Seconds that calls under way get when the service stops."""
+_SWITCH = 0.0005
+"""Seconds after which a thread that waits for the interpreter gets it."""
 
 
 def bind(address: str) -> socket.socket:
@@ -89,6 +91,9 @@ def configuration(app: App) -> uvicorn.Config:
 
 def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
     _stop_at_signals()
+    # The session desk's thread waits for the database at every statement and would get the interpreter back 5 ms
+    # (Python's default) later, each time, while the event loop is busy: measured, a third of all requests a second.
+    sys.setswitchinterval(_SWITCH)
     server = uvicorn.Server(configuration(make_app()))
     server.run(sockets=[sock])
     return 0 if server.started else 1
