@@ -459,6 +459,28 @@ class TestWhatTheServerSends:
         assert 40 == desktop.client(trust=pinned).trust.version  # the next start of the program
         assert (40, ()) == (desktop.client(trust=pinned).status().trust_version, desktop.client().status().warnings)
 
+    def test_brings_it_in_several_goes_where_the_way_is_long(
+        self, desktop: Desktop, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(grants, "_MOST_STEPS", 3)
+        pinned = Vendor().bundle
+        rotate(site.vendor, {version: f"root {version}" for version in range(2, 9)}, newest=9)
+        seen = []
+        for _ in range(4):
+            client = desktop.client(trust=pinned)
+            client.activate(release_previous=True)
+            seen.append(client.trust.version)
+
+        assert seen == sorted(set(seen))
+        assert 9 == seen[-1] == desktop.client(trust=pinned).trust.version
+
+    def test_never_brings_an_older_bundle(self, desktop: Desktop, site: Site) -> None:
+        pinned = Vendor(version=3).bundle
+        client = desktop.client(trust=pinned)
+
+        assert ("online", 3) == (client.check().source, client.trust.version)
+        assert not (desktop.home / "trust.json").exists()
+
     def test_leaves_the_bundle_as_it_is_where_no_older_version_leads_on(self, desktop: Desktop, site: Site) -> None:
         pinned = Vendor().bundle
         rotate(site.vendor, {13: "second", 30: "third"}, newest=40)
