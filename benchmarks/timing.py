@@ -62,13 +62,20 @@ class Row(NamedTuple):
         }
 
 
-def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int, calls: int) -> dict[str, list[float]]:
+def take_turns(
+    candidates: Mapping[str, Callable[[], object]],
+    rounds: int,
+    calls: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
     """Time each candidate once a round, in a new order each round.
 
     Args:
         candidates: by name; a call's work must be the same every time.
         rounds: how often each is timed.
         calls: how many calls make one timing.
+        clock: what reads the seconds; ``time.process_time`` for work that waits for nothing, so that other programs
+            on this machine do not count.
 
     Returns:
         Seconds a call, one for each round.
@@ -84,10 +91,10 @@ def take_turns(candidates: Mapping[str, Callable[[], object]], rounds: int, call
             call = candidates[name]
             gc.collect()
             gc.disable()
-            started = time.perf_counter()
+            started = clock()
             for _ in range(calls):
                 call()
-            found[name].append((time.perf_counter() - started) / calls)
+            found[name].append((clock() - started) / calls)
             gc.enable()
     return found
 
