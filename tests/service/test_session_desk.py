@@ -114,6 +114,26 @@ class TestTurns:
 
         assert (["Signed"] * 12, 3) == (codes(replies), turns)
 
+    def test_wait_a_moment_for_those_just_answered_instead_of_serving_halves_in_turn(self, holder: Holder) -> None:
+        async def run() -> int:
+            desk = SessionDesk(VendorTrust(Vendor()).authority, Clock())
+
+            async def twice(number: int) -> None:
+                await desk.ask(acquire(holder, number))
+                await desk.ask(acquire(holder, number + 10))
+
+            async def once_the_first_turn_runs() -> None:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                assert 1 == desk.turns
+                await desk.ask(acquire(holder, 9))
+
+            await asyncio.gather(twice(1), twice(2), once_the_first_turn_runs())
+            await desk.close()
+            return desk.turns
+
+        assert (2, 5) == (asyncio.run(run()), Pool.objects.get().used)
+
 
 class TestOverload:
     def test_is_refused_at_once(self, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:
