@@ -1,5 +1,6 @@
 """Strict JSON: what one reader would take this way and another that way is refused."""
 
+import os
 import subprocess
 import sys
 
@@ -116,6 +117,7 @@ def test_an_interpreter_without_the_c_readers_reads_and_writes_the_same() -> Non
     options = ["-q", "--noconftest", "-p", "no:django", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [sys.executable, "-c", program, *options, "-k", "not interpreter", __file__],
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         capture_output=True,
         text=True,
         check=False,
