@@ -54,6 +54,7 @@ def offline_seat(customer: Organization, site: Site, *, until: timedelta) -> Non
     now, pool_id = site.clock.now, Pool.objects.get(product="KSE").pk
     with transaction.atomic():
         pool = pools.lock_pool(pool_id)
+        pools.reclaim_expired(pool, now)
         taken = pools.take(pool, AllocationKind.OFFLINE, ADA, expires_at=now + until, now=now)
         OfflineLicense.objects.create(
             license_id=taken.pk,
@@ -162,6 +163,24 @@ class TestAUserWithoutASeat:
 
         assert (201, 1) == (site.acquire("KSE").status_code, used())
         assert ADA == Allocation.objects.get(kind=AllocationKind.NAMED, released_at=None).holder
+
+    def test_with_two_offline_licences_gets_the_first_seat_back_while_the_second_is_active(
+        self, site: Site, customer: Organization
+    ) -> None:
+        Pool.objects.filter(product="KSE").update(quota=2)
+        offline_seat(customer, site, until=timedelta(days=30))
+        site.clock.advance(days=1)
+        offline_seat(customer, site, until=timedelta(days=60))
+        site.clock.advance(days=29)
+
+        assert (201, 2) == (site.acquire("KSE").status_code, used())
+
+    def test_whose_licence_went_on_in_another_one_has_no_second_seat(self, site: Site, customer: Organization) -> None:
+        offline_seat(customer, site, until=timedelta(days=30))
+        site.clock.advance(days=30)
+        offline_seat(customer, site, until=timedelta(days=30))
+
+        assert (409, "SEAT_LOCKED_OFFLINE", None) == problem(site.acquire("KSE"))
 
     def test_whose_former_seat_somebody_else_holds_now_is_refused(self, site: Site, customer: Organization) -> None:
         offline_seat(customer, site, until=timedelta(days=30))

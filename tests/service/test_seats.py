@@ -249,6 +249,16 @@ class TestTransferring:
 
         assert ReasonCode.ALREADY_EXISTS is refused.value.code
 
+    def test_to_one_whose_own_seat_was_left_behind_beside_it_is_refused(self, customer: Organization) -> None:
+        shop.assign(customer, "KSE", ADA, BOB)
+        shop.subscribe(customer, {"KSE": 1}, starts_at=shop.END, ends_at=shop.END.replace(year=2025), now=shop.END)
+
+        for receiver in (ADA, BOB):
+            with pytest.raises(KeyseatError) as refused:
+                seats.transfer(customer, "KSE", ADA, receiver, actor=shop.ACTOR, now=shop.END)
+
+            assert ReasonCode.ALREADY_EXISTS is refused.value.code
+
     def test_of_a_seat_bound_offline_is_refused(self, customer: Organization) -> None:
         go_offline(customer, ADA)
 

@@ -178,24 +178,25 @@ def sessions_used_up(locked: Sequence[Pool], now: datetime) -> KeyseatError:
 
 
 def _seat_comes_back(organization_id: UUID, product: str, email: str, now: datetime) -> bool:
-    """Tell whether the user's last seat of the product was an offline licence that has expired.
+    """Tell whether a seat that was the user's offline licence is free again, and the user's to take back.
+
+    Several licences of one user that run at the same time are a seat each: the first to expire comes back.
 
     Raises:
-        KeyseatError: ``SEAT_LOCKED_OFFLINE`` where it has not: the user's one seat works offline until then.
+        KeyseatError: ``SEAT_LOCKED_OFFLINE`` where every one is active, or went on in one that is.
     """
-    license_ = (
-        OfflineLicense.objects.filter(organization_id=organization_id, product=product, user=email)
-        .order_by("-issued_at")
-        .first()
-    )
-    if license_ is None:
-        return False
-    if now < license_.expires_at:
-        until = format_instant(license_.expires_at)
+    licenses = OfflineLicense.objects.filter(organization_id=organization_id, product=product, user=email)
+    periods = sorted(licenses.values_list("issued_at", "expires_at"))
+    # One that was issued after another had expired goes on with the seat of that one.
+    expired = [issued for issued, expires in periods if expires <= now and periods[-1][0] < expires]
+    if not expired:
+        until = min((expires for _, expires in periods if now < expires), default=None)
+        if until is None:
+            return False
         raise KeyseatError(
             ReasonCode.SEAT_LOCKED_OFFLINE,
-            f"the user's {product} seat is an offline licence until {until}",
-            details={"until": until, "license_id": str(license_.pk)},
+            f"the user's {product} seat is an offline licence until {format_instant(until)}",
+            details={"until": format_instant(until)},
             next_step="Use the offline licence on its machine until then; afterwards activate online.",
         )
     # A seat assigned after the licence was issued, and taken back since, was somebody's decision.
@@ -204,7 +205,7 @@ def _seat_comes_back(organization_id: UUID, product: str, email: str, now: datet
         pool__product=product,
         kind=AllocationKind.NAMED,
         holder=email,
-        created_at__gt=license_.issued_at,
+        created_at__gt=expired[-1],
     ).exists()
 
 

@@ -148,13 +148,14 @@ def transfer(
         _check_addresses(organization, [receiver])
         locked, held = _held(organization, product, [giver], at)
         active = active_pools(organization, product, at)
-        if receiver in _holders(active):
+        given = held[giver]
+        # The giver's pool too: it may be of a subscription that has ended, where the receiver has been left behind.
+        if receiver in _holders([*active, locked[given.pool_id]]):
             raise KeyseatError(
                 ReasonCode.ALREADY_EXISTS,
                 f"{receiver} holds a {product} seat already",
                 next_step=f"To free the seat of {giver}, use `keyseat-issuer seat unassign`.",
             )
-        given = held[giver]
         pool = locked[given.pool_id]
         pools.give_back(pool, given, at, Ending.TRANSFERRED)
         taken = pools.take(pool, AllocationKind.NAMED, receiver, expires_at=None, now=at, limit_assigned=False)
