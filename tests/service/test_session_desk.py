@@ -134,6 +134,19 @@ class TestTurns:
 
         assert (2, 5) == (asyncio.run(run()), Pool.objects.get().used)
 
+    def test_begin_as_soon_as_all_are_there_that_the_last_one_lets_expect(
+        self, holder: Holder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(session_desk, "GATHER", 3600)
+
+        async def run() -> int:
+            desk = SessionDesk(VendorTrust(Vendor()).authority, Clock())
+            for round_ in range(3):
+                await asyncio.gather(*[desk.ask(acquire(holder, 5 * round_ + number)) for number in range(5)])
+            return desk.turns
+
+        assert (3, 15) == (asyncio.run(asyncio.wait_for(run(), 30)), Pool.objects.get().used)
+
 
 class TestOverload:
     def test_is_refused_at_once(self, holder: Holder, monkeypatch: pytest.MonkeyPatch) -> None:

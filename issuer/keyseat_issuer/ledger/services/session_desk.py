@@ -27,9 +27,10 @@ from keyseat_shared.policy import Policy
 
 MOST_PER_TURN = 128
 MOST_WAITING = 4096
-GATHER = 0.001
-"""Seconds between turns under load: who was just answered and asks again joins those who waited meanwhile. Without it
-two halves of the callers take turns, and each commit serves half of them (measured: up to twice the renewals)."""
+GATHER = 0.003
+"""Seconds at most between turns under load, until as many wait as the last turn had and left waiting: who was answered
+and asks again joins those who waited meanwhile. Without it two halves of the callers take turns, and each commit serves
+half of them."""
 PATIENCE = 10.0
 """Seconds a request waits for its turn; its client has given up by then, and its retry is idempotent."""
 
@@ -69,6 +70,8 @@ class SessionDesk:
         self._waiting: deque[_Waiting] = deque()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="session-desk")
         self._busy = False
+        self._gathering: asyncio.TimerHandle | None = None
+        self._expected = 0
         self._idle = asyncio.Event()
         self._closed = False
         self.turns = 0
@@ -93,6 +96,10 @@ class SessionDesk:
             # Not at once: what else this round of the event loop has read joins the same turn.
             self._busy = True
             loop.call_soon(self._begin)
+        elif self._gathering is not None and len(self._waiting) >= self._expected:
+            self._gathering.cancel()
+            self._gathering = None
+            loop.call_soon(self._begin)
         return reply
 
     async def close(self) -> None:
@@ -105,6 +112,7 @@ class SessionDesk:
         self._thread.shutdown(wait=False)
 
     def _begin(self) -> None:
+        self._gathering = None
         now = time.monotonic()
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < MOST_PER_TURN:
@@ -133,8 +141,9 @@ class SessionDesk:
                 entry.reply.set_exception(answer)
             else:
                 entry.reply.set_result(answer)
-        if len(batch) > 1 and len(self._waiting) < MOST_PER_TURN:
-            asyncio.get_running_loop().call_later(GATHER, self._begin)
+        self._expected = min(len(batch) + len(self._waiting), MOST_PER_TURN)
+        if len(batch) > 1 and len(self._waiting) < self._expected:
+            self._gathering = asyncio.get_running_loop().call_later(GATHER, self._begin)
         else:
             self._begin()
 
