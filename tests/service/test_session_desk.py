@@ -143,6 +143,7 @@ class TestTurns:
             desk = SessionDesk(VendorTrust(Vendor()).authority, Clock())
             for round_ in range(3):
                 await asyncio.gather(*[desk.ask(acquire(holder, 5 * round_ + number)) for number in range(5)])
+            await desk.close()
             return desk.turns
 
         assert (3, 15) == (asyncio.run(asyncio.wait_for(run(), 30)), Pool.objects.get().used)

@@ -105,6 +105,9 @@ class SessionDesk:
     async def close(self) -> None:
         """Answer what waits, then end the thread and its connection."""
         self._closed = True
+        if self._gathering is not None:  # nobody else will come
+            self._gathering.cancel()
+            self._begin()
         if self._busy:
             self._idle.clear()
             await self._idle.wait()
