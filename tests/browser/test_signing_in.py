@@ -16,6 +16,7 @@ from databases import Ledger
 from keyseat_issuer.ledger.models import Organization, Role
 from keyseat_issuer.ledger.services import invitations
 from keyseat_issuer.web import invitation_mail
+from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.tokens import authenticate
 from keyseat_shared.instants import now_utc
 from web_server import PASSWORD, Http, make_account, serve
@@ -149,7 +150,7 @@ def test_a_person_signs_a_waiting_program_in(page: Page, site: str) -> None:
 def test_an_invited_person_chooses_a_password_and_sees_their_organisation(
     page: Page, site: str, org: Organization
 ) -> None:
-    [made] = invitations.invite(org, [ADA], Role.MEMBER, actor="test", now=now_utc())
+    [made] = invitations.invite(org, [ADA], Role.MEMBER, with_account=with_account, actor="test", now=now_utc())
     page.goto(invitation_mail.link(made, site))
     expect(page.get_by_role("heading", name="Join Example Organisation")).to_be_visible()
     check(page)

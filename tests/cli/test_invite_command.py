@@ -12,6 +12,7 @@ from keyseat_issuer.cli import main
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.services import invitations
 from keyseat_shared.instants import now_utc
+from web_server import make_account
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
@@ -61,6 +62,8 @@ def test_lists_and_takes_back(org: Organization) -> None:
 
 
 def test_tells_about_every_address_that_cannot_be_invited(org: Organization) -> None:
+    make_account("owner@example.com")
+
     result = run("Example Organisation", "ada@example.com", "owner@example.com", "--json")
 
     assert 1 == result.exit_code

@@ -13,6 +13,8 @@ from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Role
 from keyseat_issuer.ledger.services import invitations, members
 from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.web.accounts import with_account
+from web_server import make_account
 
 
 @pytest.fixture
@@ -175,6 +177,8 @@ class TestInvitations:
         assert [False] == [entry["mailed"] for entry in self.invite(office, EVE).json()["invitations"]]
 
     def test_tell_about_every_address_in_the_way_and_invite_nobody(self, office: Office) -> None:
+        make_account(ADA)
+
         answer = self.invite(office, EVE, ADA, "no address")
 
         assert (422, "INVALID_INPUT", None) == problem(answer)
@@ -214,7 +218,7 @@ class TestInvitations:
 
     def test_of_another_organisation_are_not_found(self, office: Office) -> None:
         foreign = found("Another Organisation")
-        [made] = invitations.invite(foreign, [EVE], Role.MEMBER, actor="test", now=shop.NOW)
+        [made] = invitations.invite(foreign, [EVE], Role.MEMBER, with_account=with_account, actor="test", now=shop.NOW)
         row = Invitation.objects.get(email=made.email)
 
         assert (404, "NOT_FOUND", None) == problem(office.call("DELETE", f"/invitations/{row.pk}"))

@@ -14,6 +14,7 @@ from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Organization, Role
 from keyseat_issuer.ledger.services import audit_check, invitations
 from keyseat_issuer.web import invitation_mail
+from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -32,7 +33,7 @@ def org(ledger: Ledger) -> Organization:
 
 
 def invite(org: Organization, *emails: str, role: Role = Role.MEMBER, now: datetime = NOW) -> list[invitations.Invited]:
-    return invitations.invite(org, emails, role, actor="test", now=now)
+    return invitations.invite(org, emails, role, with_account=with_account, actor="test", now=now)
 
 
 def code_of(error: "pytest.ExceptionInfo[KeyseatError]") -> ReasonCode:
@@ -51,6 +52,8 @@ class TestInviting:
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_invites_nobody_where_one_address_cannot_be(self, org: Organization) -> None:
+        make_account("owner@example.com")
+
         with pytest.raises(KeyseatError) as caught:
             invite(org, ADA, "nonsense", "owner@example.com")
 
@@ -58,6 +61,13 @@ class TestInviting:
         assert ["nonsense", "owner@example.com"] == [line["email"] for line in caught.value.details["lines"]]
         assert [] == invitations.waiting(org, NOW)
         assert "invitation.sent.refused" == AuditEvent.objects.latest("seq").action
+
+    def test_a_member_who_was_added_by_hand_is_for_making_an_account_in_the_same_role(self, org: Organization) -> None:
+        [made] = invite(org, "owner@example.com", role=Role.MEMBER)
+
+        assert ("owner", "owner") == (made.role, invitations.look_up(made.token, NOW).role)
+        accepted = invitations.accept(invitations.look_up(made.token, NOW).pk, "owner@example.com", now=NOW)
+        assert Role.OWNER == accepted.role
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_somebody_again_replaces_the_first_link(self, org: Organization) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
@@ -207,7 +208,14 @@ async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) 
         for row in invitations.waiting(access.organization, now):
             if row.email in typed:
                 access.require_may_give(Role(row.role))  # a new invitation replaces that one
-        return invitations.invite(access.organization, body.emails, body.role, actor=access.actor, now=now)
+        return invitations.invite(
+            access.organization,
+            body.emails,
+            body.role,
+            with_account=_with_account,
+            actor=access.actor,
+            now=now,
+        )
 
     made = await act(service, make)
     # Not on the ledger's threads: a slow mail server must not hold up anything else.
@@ -282,6 +290,15 @@ def _addresses(emails: list[str]) -> set[str]:
         with contextlib.suppress(KeyseatError):
             found.add(members.normalize_email(email))
     return found
+
+
+def _with_account(emails: Collection[str]) -> set[str]:
+    """Return those of these addresses that can sign in; without pages nobody can make an account: all are settled."""
+    if not apps.is_installed("keyseat_issuer.web"):
+        return set(emails)
+    from keyseat_issuer.web.accounts import with_account  # noqa: PLC0415 - as below
+
+    return with_account(emails)
 
 
 def _mail(access: Access, made: list[Invited]) -> set[str]:

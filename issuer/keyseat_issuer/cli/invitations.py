@@ -38,7 +38,8 @@ def invite() -> None:
 def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mail: bool) -> None:
     """Invite people to ORG: all of them, or none where one address cannot be invited.
 
-    Somebody invited before gets a new link; the old one stops working.
+    Somebody invited before gets a new link; the old one stops working. Members who were added with `member add` get a
+    link to make their account, and keep their role.
     """
     from keyseat_issuer import database
     from keyseat_issuer.web import start
@@ -46,13 +47,20 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
     start.require_ready()
     from keyseat_issuer.ledger.models import Role
     from keyseat_issuer.ledger.services import audit, invitations, organizations
-    from keyseat_issuer.web import invitation_mail
+    from keyseat_issuer.web import accounts, invitation_mail
     from keyseat_issuer.web.mail import sends_for_real
     from keyseat_issuer.web.public_url import URL_VARIABLE, public_url
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    made = invitations.invite(organization, emails, Role(role), actor=audit.cli_actor(), now=now_utc())
+    made = invitations.invite(
+        organization,
+        emails,
+        Role(role),
+        with_account=accounts.with_account,
+        actor=audit.cli_actor(),
+        now=now_utc(),
+    )
     output.stopped_note = "The invitations were made; `keyseat-issuer invite list` shows them."
     mailing = sends_for_real() and not no_mail
     failed = invitation_mail.send(organization, made) if mailing else []

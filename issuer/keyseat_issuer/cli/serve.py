@@ -34,7 +34,7 @@ def serve(
     with_license_key: bool,
     allow_example_keys: bool,
 ) -> None:
-    """Run the activation service and the console until stopped.
+    """Run the activation service and its pages until stopped.
 
     It needs the lease key, not the licence keys: whoever takes over a server that holds those makes licences.
 

@@ -1,6 +1,6 @@
 """What an operator does to accounts: see them, shut one off, take a lost second factor away, name staff."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 
 from allauth.mfa.models import Authenticator
@@ -16,6 +16,11 @@ from keyseat_issuer.web.models import User
 def list_accounts() -> list[User]:
     """Return all accounts by address."""
     return list(User.objects.order_by("email"))
+
+
+def with_account(emails: Collection[str]) -> set[str]:
+    """Return those of these addresses that belong to an account."""
+    return set(User.objects.filter(email__in=emails).values_list("email", flat=True))
 
 
 def with_second_factor() -> set[str]:

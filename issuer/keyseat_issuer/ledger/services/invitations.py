@@ -2,7 +2,7 @@
 
 import hashlib
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -33,28 +33,48 @@ class Invited(NamedTuple):
 
 
 def invite(
-    organization: Organization, emails: Sequence[str], role: Role, *, actor: str, now: datetime
+    organization: Organization,
+    emails: Sequence[str],
+    role: Role,
+    *,
+    with_account: Callable[[Collection[str]], set[str]],
+    actor: str,
+    now: datetime,
 ) -> list[Invited]:
     """Invite each address, or none of them. An invitation that still waits is replaced: its link stops working.
 
+    Members who were added by hand and have no account yet are invited as what they are: the link lets them make one.
+
+    Args:
+        organization: to which organisation.
+        emails: whom, 1 to 500 addresses.
+        role: as what, where somebody is no member yet.
+        with_account: tells which of these addresses can sign in already.
+        actor: who invites.
+        now: the present.
+
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for what is no address, ``ALREADY_EXISTS`` for members;
+        KeyseatError: ``INVALID_INPUT`` for what is no address, ``ALREADY_EXISTS`` for members who can sign in;
             ``details["lines"]`` tells about every address in the way.
     """
     subject = ", ".join(shorten(email) for email in emails)
     with audit.act("invitation.sent", actor=actor, organization=organization, subject=subject, now=now) as at:
         lock_organization(organization)
-        wanted = _check(organization, emails)
+        wanted = _check(organization, emails, with_account)
+        roles = dict(organization.memberships.filter(email__in=wanted).values_list("email", "role"))
         organization.invitations.filter(email__in=wanted, accepted_at__isnull=True).delete()
         expires_at = at + LIFETIME
-        made = [Invited(email, str(role), secrets.token_urlsafe(_TOKEN_BYTES), expires_at) for email in wanted]
+        made = [
+            Invited(email, str(roles.get(email, role)), secrets.token_urlsafe(_TOKEN_BYTES), expires_at)
+            for email in wanted
+        ]
         Invitation.objects.bulk_create(
             [
                 Invitation(
                     id=new_id(at),
                     organization=organization,
                     email=entry.email,
-                    role=role,
+                    role=entry.role,
                     token_sha256=_digest(entry.token),
                     created_at=at,
                     expires_at=expires_at,
@@ -62,9 +82,14 @@ def invite(
                 for entry in made
             ]
         )
-        details = {"role": str(role), "expires_at": format_instant(expires_at)}
+        until = format_instant(expires_at)
         audit.append_many(
-            [audit.NewEvent("invitation.sent", email, details, organization.pk) for email in wanted],
+            [
+                audit.NewEvent(
+                    "invitation.sent", entry.email, {"role": entry.role, "expires_at": until}, organization.pk
+                )
+                for entry in made
+            ],
             actor=actor,
             now=at,
         )
@@ -183,7 +208,9 @@ def _require_open(invitation: Invitation, now: datetime) -> None:
         )
 
 
-def _check(organization: Organization, emails: Iterable[str]) -> list[str]:
+def _check(
+    organization: Organization, emails: Iterable[str], with_account: Callable[[Collection[str]], set[str]]
+) -> list[str]:
     typed = [email for email in emails if email.strip()]
     if not 0 < len(typed) <= MOST_AT_ONCE:
         raise KeyseatError(ReasonCode.INVALID_INPUT, f"give 1 to {MOST_AT_ONCE} e-mail addresses")
@@ -194,9 +221,14 @@ def _check(organization: Organization, emails: Iterable[str]) -> list[str]:
             wanted[normalize_email(email)] = None
         except KeyseatError as error:
             lines.append({"email": shorten(email), "code": str(error.code), "note": error.message})
-    members = organization.memberships.filter(email__in=list(wanted)).values_list("email", "role")
+    settled = with_account(list(wanted))
+    members = organization.memberships.filter(email__in=settled).values_list("email", "role")
     lines += [
-        {"email": email, "code": str(ReasonCode.ALREADY_EXISTS), "note": f"is a member already, as {role}"}
+        {
+            "email": email,
+            "code": str(ReasonCode.ALREADY_EXISTS),
+            "note": f"is a member already, as {role}, and has an account",
+        }
         for email, role in members
     ]
     if not lines:
