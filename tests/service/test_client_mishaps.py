@@ -260,11 +260,11 @@ class TestRelease:
         assert (1, 1) == (len(desktop.leases()), used())
 
     def test_without_anything_kept_asks_nobody(self, desktop: Desktop) -> None:
-        assert ((), (), 0) == desktop.client(server="http://127.0.0.1:9").release()
+        assert ((), (), 0, ()) == desktop.client(server="http://127.0.0.1:9").release()
 
     def test_after_the_lease_ended_is_nothing(self, desktop: Desktop) -> None:
         client = desktop.client()
         client.activate()
         desktop.site.clock.now += timedelta(hours=2)
 
-        assert ((), (), 0) == client.release()
+        assert ((), (), 0, ()) == client.release()

@@ -209,6 +209,29 @@ class TestRelease:
         assert 1 == main(["release", "--previous", "--product", "KSE"])
         assert "nobody is signed in" in capsys.readouterr().err
 
+    def test_tells_what_was_begun_by_somebody_else_and_gives_back_the_rest(
+        self, site: Site, home: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        main(["activate", "--product", "KRE"])
+        sign_in(home, site.url)
+        monkeypatch.delenv("KEYSEAT_API_KEY")
+        main(["activate", "--product", "KSE"])
+        capsys.readouterr()
+
+        assert 1 == main(["release"])
+
+        told = capsys.readouterr()
+        assert re.fullmatch(
+            r"KRE: session \S+ was begun by somebody else than who asks now, and stays until \S+Z\n"
+            r"KSE: 1 session given back\n",
+            told.out,
+        )
+        assert "with the API key, or signed in as the user" in told.err
+        assert ["KRE"] == [path.name[:3] for path in Desktop(home, site).leases()]
+        assert 1 == main(["release", "--product", "KRE", "--json"])
+        found = json.loads(capsys.readouterr().out)
+        assert (False, "NOT_ALLOWED", 1) == (found["ok"], found["code"], len(found["products"][0]["foreign"]))
+
     def test_without_a_server_cannot_be_done(self, home: Path, capsys: Capture, ledger: Ledger) -> None:
         assert 3 == main(["release", "--previous", "--product", "KRE", "--json"])
         found = json.loads(capsys.readouterr().out)

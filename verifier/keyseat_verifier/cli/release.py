@@ -1,6 +1,8 @@
 """``keyseat release``: give back the online sessions of this machine."""
 
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
 from keyseat_verifier.cli import _common, _online, _terminal
 from keyseat_verifier.cli._options import Command
 
@@ -28,12 +30,17 @@ def run(argv: list[str]) -> int:
         released = _release(options)
     except KeyseatError as error:
         return _online.refused(error, as_json=as_json)
+    is_foreign = any(found.foreign for _, found in released)
     if as_json:
-        _terminal.out_json({"ok": True, "code": "OK", "products": [_value(*entry) for entry in released]})
-        return 0
-    for product, found in released:
-        _show(product, found)
-    return 0
+        code = ReasonCode.NOT_ALLOWED if is_foreign else ReasonCode.OK
+        products = [_value(*entry) for entry in released]
+        _terminal.out_json({"ok": not is_foreign, "code": str(code), "products": products})
+    else:
+        for product, found in released:
+            _show(product, found)
+    if is_foreign:
+        _terminal.say("Give them back with the API key, or signed in as the user, that they were begun with.")
+    return 1 if is_foreign else 0
 
 
 def _release(options: dict[str, str]) -> "list[tuple[str, Released]]":
@@ -57,6 +64,9 @@ def _value(product: str, found: "Released") -> dict[str, object]:
         "released": list(found.ended),
         "previous": found.previous,
         "held": [{"session_id": session_id, "pid": pid or None} for session_id, pid in found.held],
+        "foreign": [
+            {"session_id": session_id, "expires_at": format_instant(until)} for session_id, until in found.foreign
+        ],
     }
 
 
@@ -66,5 +76,11 @@ def _show(product: str, found: "Released") -> None:
         _terminal.out(f"{product}: {count} session{'s' if count != 1 else ''} given back", _terminal.GREEN)
     for session_id, pid in found.held:
         _terminal.out(f"{product}: session {session_id} is held by process {pid or 'unknown'}: it gives it back itself")
-    if not count and not found.held:
+    for session_id, until in found.foreign:
+        _terminal.out(
+            f"{product}: session {session_id} was begun by somebody else than who asks now,"
+            f" and stays until {format_instant(until)}",
+            _terminal.RED,
+        )
+    if not count and not found.held and not found.foreign:
         _terminal.out(f"{product}: no online session is kept here")

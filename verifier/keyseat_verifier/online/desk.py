@@ -13,7 +13,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 from keyseat_verifier.entitlement import PassedOver
-from keyseat_verifier.online.api import ProblemError, jittered
+from keyseat_verifier.online.api import ProblemError, ServerApi, jittered
 from keyseat_verifier.online.grants import ACQUIRE_SECONDS, RENEW_SECONDS, Grants
 from keyseat_verifier.online.hold import Hold
 from keyseat_verifier.online.leases import StoredLease, remove
@@ -54,11 +54,16 @@ class OnlineRefusedError(KeyseatError):
 
 
 class Released(NamedTuple):
-    """What a release did: sessions ended, and those left alone with the process that holds each (0: not known)."""
+    """What a release did: sessions ended, and those left alone.
+
+    ``held``: by running programs, each with its process (0: not known). ``foreign``: begun with other credentials than
+    those of now, each with the end of its lease.
+    """
 
     ended: tuple[str, ...]
     held: tuple[tuple[str, int], ...]
     previous: int
+    foreign: tuple[tuple[str, datetime], ...] = ()
 
 
 class OnlineDesk:
@@ -186,7 +191,7 @@ class OnlineDesk:
         with self._lock():
             stored, _ = self.look(now)
             self._over = None
-            ended, held = [], []
+            ended, held, foreign = [], [], []
             api = self.grants.require_server()[0] if stored or previous else None
             count = 0
             if previous and api is not None:
@@ -198,12 +203,14 @@ class OnlineDesk:
                     held.append((session_id, pid))
                 elif api is not None:
                     if pid is None:
-                        api.release(session_id, Deadline(ACQUIRE_SECONDS))
+                        if not _give_back(api, session_id):
+                            foreign.append((session_id, kept.lease.expires_at))
+                            continue
                         self.store.forget_slot(session_id)
                     remove(kept.path)
                     ended.append(session_id)
             self.grants.unkept = None
-            return Released(tuple(ended), tuple(held), count)
+            return Released(tuple(ended), tuple(held), count, tuple(foreign))
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
@@ -365,6 +372,17 @@ class OnlineDesk:
         if is_asked:
             reasons.append(PassedOver(place, error.code, error.message, error.next_step))
         return OnlineRefusedError(error, reasons, is_asked=is_asked)
+
+
+def _give_back(api: ServerApi, session_id: str) -> bool:
+    """End a session; tell whether it is known to who asks: the server says of others' that there is none such."""
+    try:
+        api.release(session_id, Deadline(ACQUIRE_SECONDS))
+    except ProblemError as error:
+        if error.code is not ReasonCode.NOT_FOUND:
+            raise
+        return False
+    return True
 
 
 def _not_renewed(error: KeyseatError, lease: VerifiedLease) -> str:
