@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 
 
-def fetch(statement: str, values: Sequence[Any] = ()) -> list[tuple[object, ...]]:
+def fetch(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
     """Run a SELECT and return its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
@@ -32,9 +32,14 @@ def run_many(statement: str, rows: Sequence[Sequence[Any]]) -> None:
         cursor.executemany(statement, rows)
 
 
-def lock_clause(table: str) -> str:
-    """Return what locks the rows of ``table`` in a SELECT; nothing on SQLite, where a transaction locks the file."""
-    return f" FOR UPDATE OF {table}" if connection.vendor == "postgresql" else ""
+def lock_clause(table: str, *, no_key: bool = False) -> str:
+    """Return what locks the rows of ``table`` in a SELECT; nothing on SQLite, where a transaction locks the file.
+
+    With ``no_key``, rows that refer to the locked ones may be written meanwhile.
+    """
+    if connection.vendor != "postgresql":
+        return ""
+    return f" FOR {'NO KEY ' if no_key else ''}UPDATE OF {table}"
 
 
 def places(count: int) -> str:
@@ -58,6 +63,11 @@ def instant_out(value: datetime) -> object:
 def uuid_in(value: object) -> UUID:
     """Read a UUID: SQLite keeps 32 hex digits, PostgreSQL gives a ``UUID``."""
     return value if isinstance(value, UUID) else UUID(str(value))
+
+
+def uuid_out(value: UUID) -> object:
+    """Write a UUID."""
+    return value if connection.vendor == "postgresql" else value.hex
 
 
 def uuids_out(values: Iterable[UUID]) -> list[object]:

@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
-from keyseat_issuer.ledger.plain_sql import fetch, instant_in, instant_out, lock_clause, run, run_many, uuids_out
+from keyseat_issuer.ledger.plain_sql import fetch, instant_in, instant_out, lock_clause, run, run_many, uuid_out
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.rules import check_not_before_floor
@@ -169,7 +169,7 @@ def _insert(rows: Sequence[Row], at: datetime) -> None:
     organizations: dict[UUID | None, object] = {None: None}
     for row in rows:
         if row.organization_id is not None and row.organization_id not in organizations:
-            organizations[row.organization_id] = uuids_out([row.organization_id])[0]
+            organizations[row.organization_id] = uuid_out(row.organization_id)
     run_many(
         _INSERT,
         [
@@ -192,7 +192,7 @@ def _insert(rows: Sequence[Row], at: datetime) -> None:
 def _lock_head() -> _Head:
     select = "SELECT seq, digest, at FROM ledger_audithead WHERE id = 1"
     [(seq, digest, at)] = fetch(select + lock_clause("ledger_audithead"))
-    return _Head(int(str(seq)), str(digest), instant_in(at))
+    return _Head(seq, digest, instant_in(at))
 
 
 def refused(

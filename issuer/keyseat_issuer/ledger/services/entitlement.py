@@ -16,6 +16,7 @@ from keyseat_issuer.ledger.models import (
     Role,
     SeatKind,
 )
+from keyseat_issuer.ledger.plain_sql import fetch, instant_in, instant_out, places, uuid_in, uuids_out
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.session_values import Holder
 from keyseat_issuer.ledger.services.subscriptions import active_pools
@@ -25,6 +26,15 @@ from keyseat_shared.instants import format_instant
 
 _MOST_NAMES = 10
 """How many people or organisations an answer lists."""
+
+_CANDIDATES = """
+SELECT pool.product, pool.id, pool.seats, subscription.ends_at, subscription.organization_id, organization.name
+  FROM ledger_pool pool
+  JOIN ledger_subscription subscription ON subscription.id = pool.subscription_id
+  JOIN ledger_organization organization ON organization.id = subscription.organization_id
+ WHERE subscription.organization_id IN ({}) AND pool.product IN ({})
+       AND subscription.starts_at <= %s AND subscription.ends_at > %s
+ ORDER BY subscription.ends_at DESC, pool.id"""
 
 
 class Candidate(NamedTuple):
@@ -79,27 +89,16 @@ def candidates(wanted: Collection[tuple[UUID, str]], now: datetime) -> dict[tupl
     """Return the active pools for each (organisation, product), the one that lasts longest first."""
     if not wanted:
         return {}
-    rows = (
-        Pool.objects.filter(
-            subscription__organization__in={organization for organization, _ in wanted},
-            product__in={product for _, product in wanted},
-            subscription__starts_at__lte=now,
-            subscription__ends_at__gt=now,
-        )
-        .order_by("-subscription__ends_at", "pk")
-        .values_list(
-            "product",
-            "pk",
-            "seats",
-            "subscription__ends_at",
-            "subscription__organization_id",
-            "subscription__organization__name",
-        )
+    organizations = {organization for organization, _ in wanted}
+    products = {product for _, product in wanted}
+    rows = fetch(
+        _CANDIDATES.format(places(len(organizations)), places(len(products))),
+        [*uuids_out(organizations), *products, *[instant_out(now)] * 2],
     )
     found: dict[tuple[UUID, str], list[Candidate]] = {}
     for product, pool_id, seats, ends_at, organization_id, name in rows:
-        candidate = Candidate(pool_id, seats, ends_at, organization_id, name)
-        found.setdefault((organization_id, product), []).append(candidate)
+        candidate = Candidate(uuid_in(pool_id), seats, instant_in(ends_at), uuid_in(organization_id), name)
+        found.setdefault((candidate.organization_id, product), []).append(candidate)
     return found
 
 

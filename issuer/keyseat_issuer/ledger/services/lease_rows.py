@@ -1,61 +1,140 @@
-"""The rows that a renewal reads and writes, with plain SQL: two statements for all renewals of a turn."""
+"""The rows of sessions as the desk reads and writes them, with plain SQL: a statement or two for all of a turn.
 
-from collections.abc import Collection
+Whoever locks pools as well locks them first; sessions are always locked in the order of their ids.
+"""
+
+import functools
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from keyseat_issuer.ledger.plain_sql import fetch, instant_in, instant_out, lock_clause, places, run, uuid_in, uuids_out
+from keyseat_issuer.ledger.models import SessionEnding
+from keyseat_issuer.ledger.plain_sql import (
+    fetch,
+    instant_in,
+    instant_out,
+    lock_clause,
+    places,
+    run,
+    run_many,
+    uuid_in,
+    uuid_out,
+    uuids_out,
+)
 
 
 class LeaseRow(NamedTuple):
-    """A session as a renewal needs it; ``ending`` is empty and ``ended_at`` ``None`` while it lives."""
+    """A session with what a lease tells of its organisation and subscription, as ``models.Lease`` describes it.
+
+    ``ending`` is empty and ``ended_at`` ``None`` while it lives.
+    """
 
     pk: UUID
+    pool_id: UUID
     organization_id: UUID
-    organization_name: str
+    api_key_id: UUID | None
     product: str
+    holder: str
     email: str
-    by_key: bool
     machine_id: str
+    seats: int
     expires_at: datetime
     ended_at: datetime | None
     ending: str
+    idempotency: str | None
+    request_sha256: str
+    organization_name: str
     subscription_ends_at: datetime
 
 
 _SELECT = """
-SELECT lease.id, lease.organization_id, organization.name, lease.product, lease.email,
-       lease.api_key_id IS NOT NULL, lease.machine_id, lease.expires_at, lease.ended_at, lease.ending,
-       subscription.ends_at
+SELECT lease.id, lease.pool_id, lease.organization_id, lease.api_key_id, lease.product, lease.holder, lease.email,
+       lease.machine_id, lease.seats, lease.expires_at, lease.ended_at, lease.ending, lease.idempotency,
+       lease.request_sha256, organization.name, subscription.ends_at
   FROM ledger_lease lease
   JOIN ledger_organization organization ON organization.id = lease.organization_id
   JOIN ledger_pool pool ON pool.id = lease.pool_id
   JOIN ledger_subscription subscription ON subscription.id = pool.subscription_id
- WHERE lease.id IN ({}) ORDER BY lease.id"""
+ WHERE """
+
+_INSERT = """
+INSERT INTO ledger_lease (id, pool_id, organization_id, api_key_id, product, holder, email, machine_id, seats,
+                          started_at, renewed_at, expires_at, ended_at, ending, idempotency, request_sha256)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, '', %s, %s)"""
 
 
 def lock_rows(ids: Collection[UUID]) -> dict[UUID, LeaseRow]:
-    """Lock these sessions until the transaction ends, in the order of their ids, and return those that exist."""
-    statement = _SELECT.format(places(len(ids))) + lock_clause("lease")
-    found = {}
-    for row in fetch(statement, uuids_out(ids)):
-        pk, organization_id, name, product, email, by_key, machine_id, expires_at, ended_at, ending, ends_at = row
-        lease = LeaseRow(
-            uuid_in(pk),
-            uuid_in(organization_id),
-            str(name),
-            str(product),
-            str(email),
-            bool(by_key),
-            str(machine_id),
-            instant_in(expires_at),
-            None if ended_at is None else instant_in(ended_at),
-            str(ending),
-            instant_in(ends_at),
-        )
-        found[lease.pk] = lease
-    return found
+    """Lock these sessions until the transaction ends, and return those that exist."""
+    return {row.pk: row for row in _lock(f"lease.id IN ({places(len(ids))})", uuids_out(ids))} if ids else {}
+
+
+def lock_asked(keys: Collection[str]) -> dict[str, LeaseRow]:
+    """Lock the sessions that were started under these idempotency keys, and return them by their keys."""
+    if not keys:
+        return {}
+    return {str(row.idempotency): row for row in _lock(f"lease.idempotency IN ({places(len(keys))})", list(keys))}
+
+
+def lock_running(
+    holder: str, product: str, pools: Collection[UUID], *, organization: UUID | None = None, machine_id: str = ""
+) -> list[LeaseRow]:
+    """Lock a holder's sessions that have not ended, in these pools; of one organisation or on one machine only."""
+    if not pools:
+        return []
+    condition = "lease.holder = %s AND lease.product = %s AND lease.ended_at IS NULL"
+    values: list[object] = [holder, product]
+    if organization is not None:
+        condition += " AND lease.organization_id = %s"
+        values.append(uuid_out(organization))
+    if machine_id:
+        condition += " AND lease.machine_id = %s"
+        values.append(machine_id)
+    return _lock(f"{condition} AND lease.pool_id IN ({places(len(pools))})", [*values, *uuids_out(pools)])
+
+
+def pools_of_live(ids: Collection[UUID]) -> set[UUID]:
+    """Return the pools of those of these sessions that have not ended; locks nothing."""
+    if not ids:
+        return set()
+    statement = "SELECT DISTINCT pool_id FROM ledger_lease WHERE ended_at IS NULL AND id IN ({})"
+    return {uuid_in(pk) for (pk,) in fetch(statement.format(places(len(ids))), uuids_out(ids))}
+
+
+def pools_of_machine(holder: str, product: str, machine_id: str) -> set[UUID]:
+    """Return the pools in which a holder has sessions on a machine that have not ended; locks nothing."""
+    statement = (
+        "SELECT DISTINCT pool_id FROM ledger_lease"
+        " WHERE holder = %s AND product = %s AND machine_id = %s AND ended_at IS NULL"
+    )
+    return {uuid_in(pk) for (pk,) in fetch(statement, (holder, product, machine_id))}
+
+
+def insert(rows: Sequence[LeaseRow], now: datetime) -> None:
+    """Store sessions that start now."""
+    written = instant_out(now)
+    run_many(
+        _INSERT,
+        [
+            (
+                uuid_out(row.pk),
+                uuid_out(row.pool_id),
+                uuid_out(row.organization_id),
+                None if row.api_key_id is None else uuid_out(row.api_key_id),
+                row.product,
+                row.holder,
+                row.email,
+                row.machine_id,
+                row.seats,
+                written,
+                written,
+                instant_out(row.expires_at),
+                row.idempotency,
+                row.request_sha256,
+            )
+            for row in rows
+        ],
+    )
 
 
 def extend(ids: Collection[UUID], now: datetime, expires_at: datetime) -> None:
@@ -64,3 +143,40 @@ def extend(ids: Collection[UUID], now: datetime, expires_at: datetime) -> None:
         f"UPDATE ledger_lease SET renewed_at = %s, expires_at = %s WHERE id IN ({places(len(ids))})",  # noqa: S608 - marks
         [instant_out(now), instant_out(expires_at), *uuids_out(ids)],
     )
+
+
+def end(ids: Collection[UUID], ending: SessionEnding, now: datetime) -> None:
+    """End locked, live sessions."""
+    run(
+        f"UPDATE ledger_lease SET ended_at = %s, ending = %s WHERE id IN ({places(len(ids))})",  # noqa: S608 - marks
+        [instant_out(now), str(ending), *uuids_out(ids)],
+    )
+
+
+def expire(ids: Collection[UUID]) -> None:
+    """End locked sessions whose lease ran out, at that instant."""
+    run(
+        f"UPDATE ledger_lease SET ended_at = expires_at, ending = %s WHERE id IN ({places(len(ids))})",  # noqa: S608 - marks
+        [str(SessionEnding.EXPIRED), *uuids_out(ids)],
+    )
+
+
+def _lock(condition: str, values: Sequence[object]) -> list[LeaseRow]:
+    # Pools, organisations, keys and instants are the same row after row.
+    uuid, instant = functools.cache(uuid_in), functools.cache(instant_in)
+    return [
+        LeaseRow._make(
+            (
+                uuid_in(row[0]),
+                uuid(row[1]),
+                uuid(row[2]),
+                None if row[3] is None else uuid(row[3]),
+                *row[4:9],
+                instant(row[9]),
+                None if row[10] is None else instant(row[10]),
+                *row[11:15],
+                instant(row[15]),
+            )
+        )
+        for row in fetch(f"{_SELECT}{condition} ORDER BY lease.id{lock_clause('lease')}", values)
+    ]

@@ -10,14 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import QuerySet
-
-from keyseat_issuer.ledger.bulk import insert_rows
 from keyseat_issuer.ledger.identifiers import new_id
-from keyseat_issuer.ledger.models import Lease, Pool, SeatKind, SessionEnding
-from keyseat_issuer.ledger.services import audit, entitlement, pools
+from keyseat_issuer.ledger.models import Pool, SeatKind, SessionEnding
+from keyseat_issuer.ledger.services import audit, entitlement, lease_rows, pools
 from keyseat_issuer.ledger.services.entitlement import Candidate
-from keyseat_issuer.ledger.services.lease_rows import LeaseRow, extend, lock_rows
+from keyseat_issuer.ledger.services.lease_rows import LeaseRow
 from keyseat_issuer.ledger.services.session_values import (
     Acquire,
     Ended,
@@ -60,9 +57,9 @@ class _Turn:
         self.now = now
         self.pools: dict[UUID, Pool] = {}
         self.candidates: dict[tuple[UUID, str], list[Candidate]] = {}
-        self.by_key: dict[str, Lease] = {}
+        self.by_key: dict[str, LeaseRow] = {}
         self.changed: set[UUID] = set()
-        self.unsaved: list[Lease] = []
+        self.unsaved: list[LeaseRow] = []
         self.events: list[audit.NewEvent] = []
 
     def run(self, requests: Sequence[Request]) -> list[Outcome]:
@@ -80,7 +77,7 @@ class _Turn:
                 outcomes[index] = self._try(functools.partial(self._acquire, organization_id=organization), request)
         self._flush()
         for pool_id in sorted(self.changed):
-            self.pools[pool_id].save(update_fields=("used",))
+            pools.save_counters(self.pools[pool_id])
         renewals = [(index, r) for index, r in enumerate(requests) if index not in outcomes and isinstance(r, Renew)]
         if renewals:
             outcomes.update(self._renew(renewals))
@@ -114,34 +111,24 @@ class _Turn:
         }
         self.candidates = entitlement.candidates(wanted, self.now)
         ids = {candidate.pool_id for listed in self.candidates.values() for candidate in listed}
-        releases = [request.session_id for request in requests if isinstance(request, Release)]
-        if releases:
-            ids.update(Lease.objects.filter(pk__in=releases, ended_at__isnull=True).values_list("pool_id", flat=True))
+        ids |= lease_rows.pools_of_live({request.session_id for request in requests if isinstance(request, Release)})
         for request in requests:
             if isinstance(request, ReleasePrevious):
-                running = _of_machine(request.holder, request.product, request.machine_id)
-                ids.update(running.values_list("pool_id", flat=True))
+                ids |= lease_rows.pools_of_machine(request.holder.name, request.product, request.machine_id)
         if ids:
             self.pools = {pool.pk: pool for pool in pools.lock_pools(ids)}
-        keys = {request.idempotency for request in requests if isinstance(request, Acquire)}
-        if keys:
-            # Under the pools' locks: a repeated request waits for the first one and then finds its session.
-            known = Lease.objects.select_for_update(of=("self",)).filter(idempotency__in=keys).order_by("pk")
-            self.by_key = {row.idempotency: row for row in known if row.idempotency}
+        # Under the pools' locks: a repeated request waits for the first one and then finds its session.
+        self.by_key = lease_rows.lock_asked({r.idempotency for r in requests if isinstance(r, Acquire)})
 
     # Releasing -------------------------------------------------------------------------------------------------------
 
     def _release(self, releases: Sequence[tuple[int, Release]]) -> dict[int, Outcome]:
-        if not releases:
-            return {}
-        wanted = {request.session_id for _, request in releases}
-        rows = Lease.objects.select_for_update(of=("self",)).filter(pk__in=wanted).order_by("pk")
-        found = {row.pk: row for row in rows}
-        mine: dict[UUID, Lease] = {}
+        found = lease_rows.lock_rows({request.session_id for _, request in releases})
+        mine: dict[UUID, LeaseRow] = {}
         refused: dict[int, Outcome] = {}
         for index, request in releases:
             row = found.get(request.session_id)
-            if row is None or not _owns(request.holder, row.organization_id, row.email, by_key=bool(row.api_key_id)):
+            if row is None or not _owns(request.holder, row):
                 refused[index] = _no_session()
             # A pool that was not locked holds no seat for it: the session had ended before this turn began.
             elif row.pool_id in self.pools:
@@ -151,13 +138,12 @@ class _Turn:
 
     def _release_previous(self, holder: Holder, product: str, machine_id: str) -> int:
         self._flush()
-        rows = _of_machine(holder, product, machine_id).filter(pool__in=list(self.pools))
-        return len(self._end(rows.select_for_update(of=("self",)).order_by("pk"), SessionEnding.RELEASED))
+        rows = lease_rows.lock_running(holder.name, product, self.pools, machine_id=machine_id)
+        return len(self._end(rows, SessionEnding.RELEASED))
 
-    def _end(self, rows: Iterable[Lease], ending: SessionEnding) -> list[Lease]:
-        live = end_sessions(rows, self.pools, ending, self.now)
-        self.changed.update(row.pool_id for row in live if row.seats)
-        ended = [row for row in live if row.ending == ending]
+    def _end(self, rows: Iterable[LeaseRow], ending: SessionEnding) -> list[LeaseRow]:
+        ended, changed = end_sessions(rows, self.pools, ending, self.now)
+        self.changed |= changed
         for row in ended:
             self._tell("session.ended", row, {"reason": str(ending)})
         return ended
@@ -178,7 +164,7 @@ class _Turn:
             self._release_previous(request.holder, request.product, request.machine_id)
         return self._start(request, self._pool_with_room(listed), seats=1)
 
-    def _repeat(self, known: Lease, request: Acquire) -> Grant:
+    def _repeat(self, known: LeaseRow, request: Acquire) -> Grant:
         """Answer a request that came before: the same session, a new lease.
 
         Raises:
@@ -196,14 +182,9 @@ class _Turn:
     def _take_over(self, request: Acquire, candidate: Candidate) -> Grant:
         """Start the one session of a named user; a session on the same machine goes on, any other one ends."""
         self._flush()
-        running = Lease.objects.filter(
-            pool__in=list(self.pools),
-            organization_id=candidate.organization_id,
-            holder=request.holder.name,
-            product=request.product,
-            ended_at__isnull=True,
-        )
-        for row in running.select_for_update(of=("self",)).order_by("pk"):
+        for row in lease_rows.lock_running(
+            request.holder.name, request.product, self.pools, organization=candidate.organization_id
+        ):
             if row.expires_at > self.now and same_machine(row.machine_id, request.machine_id):
                 return self._grant_again(row, request.nonce)
             self._end([row], SessionEnding.TAKEN_OVER)
@@ -221,8 +202,8 @@ class _Turn:
 
     def _start(self, request: Acquire, candidate: Candidate, *, seats: int) -> Grant:
         expires_at = min(self.now + timedelta(seconds=self.policy.lease_ttl), candidate.ends_at)
-        row = Lease(
-            id=new_id(self.now),
+        row = LeaseRow(
+            pk=new_id(self.now),
             pool_id=candidate.pool_id,
             organization_id=candidate.organization_id,
             api_key_id=request.holder.key_id,
@@ -231,11 +212,13 @@ class _Turn:
             email=request.holder.email,
             machine_id=request.machine_id,
             seats=seats,
-            started_at=self.now,
-            renewed_at=self.now,
             expires_at=expires_at,
+            ended_at=None,
+            ending="",
             idempotency=request.idempotency,
             request_sha256=request.fingerprint,
+            organization_name=candidate.organization_name,
+            subscription_ends_at=candidate.ends_at,
         )
         self.unsaved.append(row)
         self.by_key[request.idempotency] = row
@@ -243,22 +226,22 @@ class _Turn:
             self.pools[candidate.pool_id].used += seats
             self.changed.add(candidate.pool_id)
         self._tell("session.started", row, {"expires_at": format_instant(expires_at)})
-        return self._grant(row, candidate.organization_name, request.nonce, created=True)
+        return self._grant(row, request.nonce, expires_at, created=True)
 
-    def _grant_again(self, lease: Lease, nonce: str) -> Grant:
+    def _grant_again(self, lease: LeaseRow, nonce: str) -> Grant:
         """Return a new lease for a session that exists: like a renewal."""
         self._flush()
-        row = lock_rows({lease.pk})[lease.pk]
+        row = lease_rows.lock_rows({lease.pk})[lease.pk]
         expires_at = self._renewed_until(row)
-        extend({row.pk}, self.now, expires_at)
+        lease_rows.extend({row.pk}, self.now, expires_at)
         told = {"sessions": [str(row.pk)]}
         self.events.append(audit.NewEvent("session.renewed", "1 sessions", told, row.organization_id))
-        return self._grant(lease, row.organization_name, nonce, expires_at=expires_at)
+        return self._grant(row, nonce, expires_at)
 
     # Renewing --------------------------------------------------------------------------------------------------------
 
     def _renew(self, renewals: Sequence[tuple[int, Renew]]) -> dict[int, Outcome]:
-        found = lock_rows({request.session_id for _, request in renewals})
+        found = lease_rows.lock_rows({request.session_id for _, request in renewals})
         outcomes: dict[int, Outcome] = {}
         until: dict[datetime, set[UUID]] = defaultdict(set)
         for index, request in renewals:
@@ -269,10 +252,10 @@ class _Turn:
                 outcomes[index] = refusal
                 continue
             until[expires_at].add(row.pk)
-            outcomes[index] = self._grant(row, row.organization_name, request.nonce, expires_at=expires_at)
+            outcomes[index] = self._grant(row, request.nonce, expires_at)
         for expires_at, ids in until.items():
             # The rows are locked on PostgreSQL and the whole file is on SQLite, so they are still as they were read.
-            extend(ids, self.now, expires_at)
+            lease_rows.extend(ids, self.now, expires_at)
         renewed = sorted(str(pk) for ids in until.values() for pk in ids)
         if renewed:
             self.events.append(audit.NewEvent("session.renewed", f"{len(renewed)} sessions", {"sessions": renewed}))
@@ -293,16 +276,7 @@ class _Turn:
         # Never earlier than before: the client holds a signed lease until then, so its seat must stay taken.
         return max(row.expires_at, min(self.now + timedelta(seconds=self.policy.lease_ttl), row.subscription_ends_at))
 
-    def _grant(
-        self,
-        row: Lease | LeaseRow,
-        organization_name: str,
-        nonce: str,
-        *,
-        expires_at: datetime | None = None,
-        created: bool = False,
-    ) -> Grant:
-        until = expires_at or row.expires_at
+    def _grant(self, row: LeaseRow, nonce: str, until: datetime, *, created: bool = False) -> Grant:
         # A lease cut short by the subscription's end is renewed at the same share of its time.
         share = self.policy.lease_renew_after / self.policy.lease_ttl
         renew_after = self.now + timedelta(seconds=int((until - self.now).total_seconds() * share))
@@ -310,7 +284,7 @@ class _Turn:
             row.pk,
             row.product,
             row.organization_id,
-            organization_name,
+            row.organization_name,
             row.email or None,
             row.machine_id,
             nonce,
@@ -324,10 +298,10 @@ class _Turn:
 
     def _flush(self) -> None:
         if self.unsaved:
-            insert_rows(self.unsaved)
+            lease_rows.insert(self.unsaved, self.now)
             self.unsaved = []
 
-    def _tell(self, action: str, row: Lease, details: dict[str, object]) -> None:
+    def _tell(self, action: str, row: LeaseRow, details: dict[str, object]) -> None:
         self.events.append(
             audit.NewEvent(
                 action,
@@ -350,7 +324,7 @@ def same_machine(enrolled: str, probed: str) -> bool:
 
 
 def _renewable(row: LeaseRow | None, request: Renew) -> LeaseRow:
-    if row is None or not _owns(request.holder, row.organization_id, row.email, by_key=row.by_key):
+    if row is None or not _owns(request.holder, row):
         raise _no_session()
     if not same_machine(row.machine_id, request.machine_id):
         raise KeyseatError(
@@ -361,17 +335,13 @@ def _renewable(row: LeaseRow | None, request: Renew) -> LeaseRow:
     return row
 
 
-def _owns(holder: Holder, organization_id: UUID, email: str, *, by_key: bool) -> bool:
+def _owns(holder: Holder, row: LeaseRow) -> bool:
     """A user owns the user's sessions; an API key those of every key of its organisation, so that keys can rotate."""
     if holder.key_id is None:
-        return email == holder.email
-    return by_key and organization_id == holder.organization_id
+        return row.email == holder.email
+    return row.api_key_id is not None and row.organization_id == holder.organization_id
 
 
 def _no_session() -> KeyseatError:
     # The same answer for somebody else's session: its existence is nobody else's business.
     return KeyseatError(ReasonCode.NOT_FOUND, "there is no such session", next_step="Acquire a session.")
-
-
-def _of_machine(holder: Holder, product: str, machine_id: str) -> QuerySet[Lease]:
-    return Lease.objects.filter(holder=holder.name, product=product, machine_id=machine_id, ended_at__isnull=True)

@@ -9,16 +9,20 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import F, Min, Q, Sum
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Lease, Pool, SeatKind
+from keyseat_issuer.ledger.plain_sql import fetch, lock_clause, places, run, uuid_in, uuid_out, uuids_out
 from keyseat_issuer.ledger.services.sessions import reclaim_sessions
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
 _CHUNK = 500
+_COLUMNS = ("id", "subscription_id", "product", "seats", "quota", "used", "assigned")
+_SELECT = f"SELECT {', '.join(_COLUMNS)} FROM ledger_pool WHERE id IN ({{}}) ORDER BY id"  # noqa: S608 - marks
 _NOTHING: Mapping[str, Any] = {"over": 0, "bound": 0, "soonest": None}
 
 
@@ -48,9 +52,14 @@ def lock_pools(pool_ids: Collection[UUID | str]) -> list[Pool]:
     Raises:
         KeyseatError: ``NOT_FOUND`` where one of them does not exist.
     """
+    ids = {uuid_in(pk) for pk in pool_ids}
     # no_key: rows that refer to the pool may be checked meanwhile; a full lock would invite deadlocks (PostgreSQL).
-    locked = list(Pool.objects.select_for_update(no_key=True).filter(pk__in=pool_ids).order_by("pk"))
-    if len(locked) != len(set(map(str, pool_ids))):
+    statement = _SELECT.format(places(len(ids))) + lock_clause("ledger_pool", no_key=True)
+    locked = [
+        Pool.from_db(connection.alias, _COLUMNS, (uuid_in(row[0]), uuid_in(row[1]), *row[2:]))
+        for row in (fetch(statement, uuids_out(ids)) if ids else ())
+    ]
+    if len(locked) != len(ids):
         raise KeyseatError(ReasonCode.NOT_FOUND, "the pool of seats does not exist")
     return locked
 
@@ -96,7 +105,7 @@ def charge(pool: Pool, kind: AllocationKind, now: datetime, *, count: int = 1, l
 
 def save_counters(pool: Pool) -> None:
     """Write a locked pool's counters."""
-    pool.save(update_fields=("used", "assigned"))
+    run("UPDATE ledger_pool SET used = %s, assigned = %s WHERE id = %s", (pool.used, pool.assigned, uuid_out(pool.pk)))
 
 
 def new_allocation(

@@ -6,11 +6,13 @@ There is no sweeper: an expired session's seat is taken back when somebody needs
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q
 
 from keyseat_issuer.ledger.models import Allocation, Lease, Organization, Pool, SessionEnding
+from keyseat_issuer.ledger.services.lease_rows import end, expire
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -30,6 +32,24 @@ REASONS: dict[str, str] = {
     SessionEnding.SUBSCRIPTION_ENDED: "the subscription ended",
 }
 """What a client tells its user (docs/spec/client-api.md)."""
+
+
+class _Session(Protocol):
+    """What ending a session looks at: a ``Lease``, or a row of ``lease_rows``."""
+
+    @property
+    def pk(self) -> UUID: ...
+    @property
+    def pool_id(self) -> UUID: ...
+    @property
+    def seats(self) -> int: ...
+    @property
+    def expires_at(self) -> datetime: ...
+    @property
+    def ended_at(self) -> datetime | None: ...
+
+
+_Row = TypeVar("_Row", bound=_Session)
 
 
 def lease_ended(ending: str, at: datetime | None) -> KeyseatError:
@@ -70,25 +90,33 @@ def reclaim_sessions(pool: Pool, now: datetime, most: int | None = None) -> int:
 
 
 def end_sessions(
-    rows: Iterable[Lease], pools: Mapping[UUID, Pool], ending: SessionEnding, now: datetime
-) -> list[Lease]:
-    """End live sessions of locked pools and count their seats free (not saved). Return those that were live.
+    rows: Iterable[_Row], pools: Mapping[UUID, Pool], ending: SessionEnding, now: datetime
+) -> tuple[list[_Row], set[UUID]]:
+    """End live sessions of locked pools and count their seats free (not saved).
 
-    A session whose lease ran out before ``now`` ended then, by itself, and keeps that ending.
+    A session whose lease ran out before ``now`` ended then, by itself, and gets that ending.
+
+    Returns:
+        The sessions that this act ended (the rows are as they were), and the pools whose counters changed.
     """
-    live = [row for row in rows if row.ended_at is None]
-    for row in live:
-        expired = row.expires_at <= now
-        row.ended_at = row.expires_at if expired else now
-        row.ending = SessionEnding.EXPIRED if expired else ending
-        pools[row.pool_id].used -= row.seats
-    expired_ids = [row.pk for row in live if row.ending == SessionEnding.EXPIRED]
-    ended_ids = [row.pk for row in live if row.ending != SessionEnding.EXPIRED]
-    if ended_ids:
-        Lease.objects.filter(pk__in=ended_ids).update(ended_at=now, ending=ending)
-    if expired_ids:
-        Lease.objects.filter(pk__in=expired_ids).update(ended_at=F("expires_at"), ending=SessionEnding.EXPIRED)
-    return live
+    ended: list[_Row] = []
+    expired: list[UUID] = []
+    changed: set[UUID] = set()
+    for row in rows:
+        if row.ended_at is not None:
+            continue
+        if row.expires_at <= now:
+            expired.append(row.pk)
+        else:
+            ended.append(row)
+        if row.seats:
+            pools[row.pool_id].used -= row.seats
+            changed.add(row.pool_id)
+    if ended:
+        end([row.pk for row in ended], ending, now)
+    if expired:
+        expire(expired)
+    return ended, changed
 
 
 def end_for(
@@ -120,10 +148,12 @@ def end_for(
     if session_ids is not None:
         wanted &= Q(pk__in=list(session_ids))
     rows = Lease.objects.select_for_update(of=("self",)).filter(wanted).order_by("pk")
-    ended = end_sessions(rows, by_id, ending, now)
-    for pool_id in {row.pool_id for row in ended if row.seats}:
+    ended, changed = end_sessions(rows, by_id, ending, now)
+    for pool_id in changed:
         by_id[pool_id].save(update_fields=("used",))
-    return [row for row in ended if row.ending == ending]
+    for row in ended:
+        row.ended_at, row.ending = now, ending
+    return ended
 
 
 def end_converted(allocations: Iterable[UUID], now: datetime) -> int:
