@@ -9,6 +9,7 @@ from pathlib import Path
 
 from keyseat_shared.trust import TrustBundle
 from vendor import MACHINE
+from web_server import Http
 
 RUN = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 BROKEN = (
@@ -87,10 +88,12 @@ def test_serve_leaves_an_organisation_running_until_it_is_stopped(tmp_path: Path
         )
         with urllib.request.urlopen(request) as answer:  # noqa: S310 - likewise
             granted = json.load(answer)
-        with urllib.request.urlopen(f"{seeded['url']}/sign-in") as page:  # noqa: S310 - likewise
-            shown = page.read().decode()
+        ada = Http(seeded["url"])
+        signed_in = ada.sign_in("ada@example.com", seeded["password"])
+        home = ada.request("/").text
         process.terminate()
     assert (0, "Demo Vendor") == (process.returncode, trust.vendor)
     assert "application/vnd.keyseat.lease+json" == granted["lease"]["payloadType"]
-    assert "<form" in shown
+    assert (302, "/") == (signed_in.status, signed_in.headers["Location"])
+    assert "Analytical Engines Ltd" in home
     assert [] == list(tmp_path.iterdir())

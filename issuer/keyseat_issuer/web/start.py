@@ -3,6 +3,7 @@
 import os
 
 from keyseat_issuer import bootstrap, database
+from keyseat_issuer.web.secret import read_secret
 
 SETTINGS = "keyseat_issuer.settings_web"
 
@@ -24,6 +25,7 @@ def setup() -> None:
     if not apps.is_installed("keyseat_issuer.web"):
         msg = "this process has set Django up for the ledger alone: call web.start.setup first"
         raise RuntimeError(msg)
+    _take_secret()
 
 
 def require_ready() -> None:
@@ -44,3 +46,16 @@ def require_ready() -> None:
         raise database.unavailable(
             "the server's tables are missing or old", "Stop the servers, make a backup, run `keyseat-issuer migrate`."
         )
+
+
+def _take_secret() -> None:
+    """Take a secret that was made after the settings were read: `demo --serve` makes an issuer and serves it."""
+    from django.conf import settings  # noqa: PLC0415 - Django is set up by now
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
+
+    try:
+        bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:  # what Django says of an empty one
+        secret = read_secret()
+        if secret:
+            settings.SECRET_KEY = secret
