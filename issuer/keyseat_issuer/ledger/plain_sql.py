@@ -4,7 +4,9 @@ Building a query through Django costs ten times what running it does; where one 
 out. The text of a statement is fixed; values are always parameters.
 """
 
-from collections.abc import Iterable, Sequence
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -19,17 +21,42 @@ def fetch(statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall())
 
 
-def run(statement: str, values: Sequence[Any] = ()) -> int:
-    """Run a statement that changes rows and return how many."""
+def run(statement: str, values: Sequence[Any] = ()) -> None:
+    """Run a statement that changes rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return int(cursor.rowcount)
 
 
-def run_many(statement: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Run a statement once for each row of values."""
+def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Insert rows of values, in the order of ``columns``."""
+    if not rows:
+        return
+    listed = ", ".join(columns)
     with connection.cursor() as cursor:
-        cursor.executemany(statement, rows)
+        if connection.vendor == "postgresql":
+            # One statement with one value: PostgreSQL plans every statement anew, and psycopg handles every value in
+            # Python. Row by row, a turn of 8 acquisitions and 8 releases takes PLACEHOLDER longer.
+            written = json.dumps([dict(zip(columns, row, strict=True)) for row in rows], default=str)
+            cursor.execute(
+                f"INSERT INTO {table} ({listed}) SELECT {listed} FROM json_populate_recordset(NULL::{table}, %s)",  # noqa: S608 - names are the code's own
+                (written,),
+            )
+        else:
+            cursor.executemany(f"INSERT INTO {table} ({listed}) VALUES ({places(len(columns))})", rows)  # noqa: S608 - likewise
+
+
+@contextlib.contextmanager
+def sent_ahead() -> Iterator[None]:
+    """Inside a transaction, send PostgreSQL statements without waiting for each answer, until one is fetched.
+
+    What the database refuses is raised by a later statement, or at the end of the block. A turn of renewals
+    waits five times instead of eleven: measured, PLACEHOLDER.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
 
 
 def lock_clause(table: str, *, no_key: bool = False) -> str:

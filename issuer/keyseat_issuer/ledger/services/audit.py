@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
-from keyseat_issuer.ledger.plain_sql import fetch, instant_in, instant_out, lock_clause, run, run_many, uuid_out
+from keyseat_issuer.ledger.plain_sql import fetch, insert, instant_in, instant_out, lock_clause, run, uuid_out
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.rules import check_not_before_floor
@@ -26,10 +26,7 @@ OFFLINE_ISSUED = "offline.issued"
 """The row that issues an offline licence: ``subject`` is the licence id, ``details`` hold ``FILE_DIGEST``."""
 
 FILE_DIGEST = "file_sha256"
-_INSERT = (
-    "INSERT INTO ledger_auditevent (seq, at, actor, action, organization_id, subject, details, previous, digest)"
-    " VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-)
+_COLUMNS = ("seq", "at", "actor", "action", "organization_id", "subject", "details", "previous", "digest")
 _FLOOR = "the ledger's newest audit row"
 _MAX_SUBJECT = 400
 _MAX_ACTOR = 200
@@ -170,8 +167,9 @@ def _insert(rows: Sequence[Row], at: datetime) -> None:
     for row in rows:
         if row.organization_id is not None and row.organization_id not in organizations:
             organizations[row.organization_id] = uuid_out(row.organization_id)
-    run_many(
-        _INSERT,
+    insert(
+        "ledger_auditevent",
+        _COLUMNS,
         [
             (
                 row.seq,

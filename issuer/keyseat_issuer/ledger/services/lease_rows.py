@@ -12,12 +12,12 @@ from uuid import UUID
 from keyseat_issuer.ledger.models import SessionEnding
 from keyseat_issuer.ledger.plain_sql import (
     fetch,
+    insert,
     instant_in,
     instant_out,
     lock_clause,
     places,
     run,
-    run_many,
     uuid_in,
     uuid_out,
     uuids_out,
@@ -58,22 +58,35 @@ SELECT lease.id, lease.pool_id, lease.organization_id, lease.api_key_id, lease.p
   JOIN ledger_subscription subscription ON subscription.id = pool.subscription_id
  WHERE """
 
-_INSERT = """
-INSERT INTO ledger_lease (id, pool_id, organization_id, api_key_id, product, holder, email, machine_id, seats,
-                          started_at, renewed_at, expires_at, ended_at, ending, idempotency, request_sha256)
-VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL, '', %s, %s)"""
+_COLUMNS = (
+    "id",
+    "pool_id",
+    "organization_id",
+    "api_key_id",
+    "product",
+    "holder",
+    "email",
+    "machine_id",
+    "seats",
+    "started_at",
+    "renewed_at",
+    "expires_at",
+    "ended_at",
+    "ending",
+    "idempotency",
+    "request_sha256",
+)
 
 
-def lock_rows(ids: Collection[UUID]) -> dict[UUID, LeaseRow]:
-    """Lock these sessions until the transaction ends, and return those that exist."""
-    return {row.pk: row for row in _lock(f"lease.id IN ({places(len(ids))})", uuids_out(ids))} if ids else {}
+def lock_rows(ids: Collection[UUID], *, keys: Collection[str] = ()) -> list[LeaseRow]:
+    """Lock sessions until the transaction ends, and return those that exist.
 
-
-def lock_asked(keys: Collection[str]) -> dict[str, LeaseRow]:
-    """Lock the sessions that were started under these idempotency keys, and return them by their keys."""
-    if not keys:
-        return {}
-    return {str(row.idempotency): row for row in _lock(f"lease.idempotency IN ({places(len(keys))})", list(keys))}
+    Args:
+        ids: of sessions.
+        keys: idempotency keys; the sessions that were started under them are locked as well.
+    """
+    wanted = [f"lease.{column} IN ({places(len(of))})" for column, of in (("id", ids), ("idempotency", keys)) if of]
+    return _lock(" OR ".join(wanted), [*uuids_out(ids), *keys]) if wanted else []
 
 
 def lock_running(
@@ -97,8 +110,9 @@ def pools_of_live(ids: Collection[UUID]) -> set[UUID]:
     """Return the pools of those of these sessions that have not ended; locks nothing."""
     if not ids:
         return set()
-    statement = "SELECT DISTINCT pool_id FROM ledger_lease WHERE ended_at IS NULL AND id IN ({})"
-    return {uuid_in(pk) for (pk,) in fetch(statement.format(places(len(ids))), uuids_out(ids))}
+    # Asked for live rows only, PostgreSQL without fresh statistics reads an index of all live rows instead of the key.
+    statement = f"SELECT pool_id, ended_at IS NULL FROM ledger_lease WHERE id IN ({places(len(ids))})"  # noqa: S608 - marks
+    return {uuid_in(pk) for pk, live in fetch(statement, uuids_out(ids)) if live}
 
 
 def pools_of_machine(holder: str, product: str, machine_id: str) -> set[UUID]:
@@ -110,25 +124,29 @@ def pools_of_machine(holder: str, product: str, machine_id: str) -> set[UUID]:
     return {uuid_in(pk) for (pk,) in fetch(statement, (holder, product, machine_id))}
 
 
-def insert(rows: Sequence[LeaseRow], now: datetime) -> None:
+def store(rows: Sequence[LeaseRow], now: datetime) -> None:
     """Store sessions that start now."""
-    written = instant_out(now)
-    run_many(
-        _INSERT,
+    # Pools, organisations, keys and instants are the same row after row.
+    uuid, instant = functools.cache(uuid_out), functools.cache(instant_out)
+    insert(
+        "ledger_lease",
+        _COLUMNS,
         [
             (
                 uuid_out(row.pk),
-                uuid_out(row.pool_id),
-                uuid_out(row.organization_id),
-                None if row.api_key_id is None else uuid_out(row.api_key_id),
+                uuid(row.pool_id),
+                uuid(row.organization_id),
+                None if row.api_key_id is None else uuid(row.api_key_id),
                 row.product,
                 row.holder,
                 row.email,
                 row.machine_id,
                 row.seats,
-                written,
-                written,
-                instant_out(row.expires_at),
+                instant(now),
+                instant(now),
+                instant(row.expires_at),
+                None if row.ended_at is None else instant(row.ended_at),
+                row.ending,
                 row.idempotency,
                 row.request_sha256,
             )
@@ -162,7 +180,7 @@ def expire(ids: Collection[UUID]) -> None:
 
 
 def _lock(condition: str, values: Sequence[object]) -> list[LeaseRow]:
-    # Pools, organisations, keys and instants are the same row after row.
+    # As in ``store``.
     uuid, instant = functools.cache(uuid_in), functools.cache(instant_in)
     return [
         LeaseRow._make(

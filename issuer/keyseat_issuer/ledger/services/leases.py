@@ -57,6 +57,7 @@ class _Turn:
         self.now = now
         self.pools: dict[UUID, Pool] = {}
         self.candidates: dict[tuple[UUID, str], list[Candidate]] = {}
+        self.found: dict[UUID, LeaseRow] = {}
         self.by_key: dict[str, LeaseRow] = {}
         self.changed: set[UUID] = set()
         self.unsaved: list[LeaseRow] = []
@@ -111,23 +112,25 @@ class _Turn:
         }
         self.candidates = entitlement.candidates(wanted, self.now)
         ids = {candidate.pool_id for listed in self.candidates.values() for candidate in listed}
-        ids |= lease_rows.pools_of_live({request.session_id for request in requests if isinstance(request, Release)})
+        releases = {request.session_id for request in requests if isinstance(request, Release)}
+        ids |= lease_rows.pools_of_live(releases)
         for request in requests:
             if isinstance(request, ReleasePrevious):
                 ids |= lease_rows.pools_of_machine(request.holder.name, request.product, request.machine_id)
         if ids:
             self.pools = {pool.pk: pool for pool in pools.lock_pools(ids)}
         # Under the pools' locks: a repeated request waits for the first one and then finds its session.
-        self.by_key = lease_rows.lock_asked({r.idempotency for r in requests if isinstance(r, Acquire)})
+        rows = lease_rows.lock_rows(releases, keys={r.idempotency for r in requests if isinstance(r, Acquire)})
+        self.found = {row.pk: row for row in rows}
+        self.by_key = {row.idempotency: row for row in rows if row.idempotency}
 
     # Releasing -------------------------------------------------------------------------------------------------------
 
     def _release(self, releases: Sequence[tuple[int, Release]]) -> dict[int, Outcome]:
-        found = lease_rows.lock_rows({request.session_id for _, request in releases})
         mine: dict[UUID, LeaseRow] = {}
         refused: dict[int, Outcome] = {}
         for index, request in releases:
-            row = found.get(request.session_id)
+            row = self.found.get(request.session_id)
             if row is None or not _owns(request.holder, row):
                 refused[index] = _no_session()
             # A pool that was not locked holds no seat for it: the session had ended before this turn began.
@@ -231,7 +234,7 @@ class _Turn:
     def _grant_again(self, lease: LeaseRow, nonce: str) -> Grant:
         """Return a new lease for a session that exists: like a renewal."""
         self._flush()
-        row = lease_rows.lock_rows({lease.pk})[lease.pk]
+        [row] = lease_rows.lock_rows({lease.pk})
         expires_at = self._renewed_until(row)
         lease_rows.extend({row.pk}, self.now, expires_at)
         told = {"sessions": [str(row.pk)]}
@@ -241,7 +244,7 @@ class _Turn:
     # Renewing --------------------------------------------------------------------------------------------------------
 
     def _renew(self, renewals: Sequence[tuple[int, Renew]]) -> dict[int, Outcome]:
-        found = lease_rows.lock_rows({request.session_id for _, request in renewals})
+        found = {row.pk: row for row in lease_rows.lock_rows({request.session_id for _, request in renewals})}
         outcomes: dict[int, Outcome] = {}
         until: dict[datetime, set[UUID]] = defaultdict(set)
         for index, request in renewals:
@@ -298,7 +301,7 @@ class _Turn:
 
     def _flush(self) -> None:
         if self.unsaved:
-            lease_rows.insert(self.unsaved, self.now)
+            lease_rows.store(self.unsaved, self.now)
             self.unsaved = []
 
     def _tell(self, action: str, row: LeaseRow, details: dict[str, object]) -> None:

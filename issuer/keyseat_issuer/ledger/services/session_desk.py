@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
 from keyseat_issuer.database import explain, unavailable
+from keyseat_issuer.ledger.plain_sql import sent_ahead
 from keyseat_issuer.ledger.services.leases import process
 from keyseat_issuer.ledger.services.session_values import Ended, Grant, Outcome, Request
 from keyseat_shared.envelope import LEASE_TYPE
@@ -168,7 +169,7 @@ def _committed(requests: Sequence[Request], policy: Policy, now: datetime) -> Se
         KeyseatError: ``LEDGER_UNAVAILABLE``, ``CLOCK_ROLLED_BACK``.
     """
     try:
-        with transaction.atomic(durable=True):
+        with transaction.atomic(durable=True), sent_ahead():
             return process(requests, policy, now)
     except (IntegrityError, DataError) as error:
         if len(requests) == 1:
