@@ -71,6 +71,10 @@ class TestMembers:
             "a@" + "x" * 300,
             "a\x00@example.com",
             "a@exa\u2028mple.com",
+            "ada@straße.example",  # strasse.example to some software, a domain of its own to other
+            "ada@exam\u200dple.com",
+            "ada@\uff45xample.com",
+            "ada@example。com",
         ],
     )
     def test_what_is_no_address_is_refused(self, typed: str) -> None:

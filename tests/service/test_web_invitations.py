@@ -12,7 +12,7 @@ from freezegun import freeze_time
 import shop
 from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Organization, Role
-from keyseat_issuer.ledger.services import audit_check, invitations
+from keyseat_issuer.ledger.services import audit_check, invitations, members
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.models import User
@@ -143,6 +143,17 @@ class TestAccepting:
         with pytest.raises(KeyseatError) as caught:
             invitations.withdraw(org, ADA, actor="test", now=NOW)
         assert code_of(caught) is ReasonCode.NOT_FOUND
+
+    def test_does_not_bring_back_a_member_who_was_removed(self, org: Organization) -> None:
+        members.add_members(org, [ADA], Role.ADMIN, actor="test", now=NOW)
+        [made] = invite(org, ADA)
+        found = invitations.look_up(made.token, NOW)
+        members.remove_member(org, ADA, actor="test", now=NOW)
+
+        with pytest.raises(KeyseatError) as caught:
+            invitations.accept(found.pk, ADA, now=NOW)
+        assert code_of(caught) is ReasonCode.NOT_FOUND
+        assert not Membership.objects.filter(email=ADA).exists()
 
     def test_leaves_neither_account_nor_member_where_the_account_cannot_be_made(self, org: Organization) -> None:
         [made] = invite(org, ADA)

@@ -1,5 +1,6 @@
 """Members of an organisation and their roles. An organisation that has an owner always keeps one."""
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -45,14 +46,20 @@ def allow(member: Membership) -> None:
 
 
 def normalize_email(text: str) -> str:
-    """Return an e-mail address as the ledger keeps it: trimmed, in lower case, the domain in ASCII (RFC 5891).
+    """Return an e-mail address as the ledger keeps it: trimmed, in lower case, the domain in ASCII (RFC 3490).
+
+    A domain that means another one to newer software is refused: "straße.de" is "strasse.de" to RFC 3490 and a domain
+    of its own to RFC 5891, and an invitation must not reach somebody else.
 
     Raises:
         KeyseatError: ``INVALID_INPUT``.
     """
     local, at, domain = text.strip().lower().rpartition("@")
     try:
-        email = local + at + domain.encode("idna").decode("ascii")
+        ascii_domain = domain.encode("idna")
+        # What does not come back was replaced on the way (sharp s, joiners, wide letters), not only written in ASCII.
+        unambiguous = domain.isascii() or ascii_domain.decode("idna") == unicodedata.normalize("NFC", domain)
+        email = local + at + ascii_domain.decode("ascii") if unambiguous else ""
         validate_email(email)
     except (ValidationError, UnicodeError):
         email = ""
@@ -206,6 +213,8 @@ def remove_member(
 ) -> Removal:
     """Remove a member: assigned seats become free, offline licences stay as they are until they expire (design, 3.4).
 
+    An invitation that waits for this address stops working.
+
     Raises:
         KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
     """
@@ -217,6 +226,8 @@ def remove_member(
         if member.role == Role.OWNER:
             _keep_an_owner(organization)
         freed = _free_seats(organization, wanted, at)
+        # A link that was meant for this member's first sign-in would bring the member back, in the former role.
+        organization.invitations.filter(email=wanted, accepted_at__isnull=True).delete()
         kept = tuple(
             OfflineLicense.objects.filter(organization=organization, user=wanted, expires_at__gt=at)
             .order_by("expires_at")
