@@ -156,6 +156,15 @@ class TestADeviceCode:
         # 9 is 4 after 5: from then on 10; 18 is 9 after 9: from then on 15; 33 is 15 after 18.
         assert [pending, pending, hasty, hasty, pending, pending] == answers
 
+    def test_approved_before_the_password_changed_gives_no_tokens_after(self, ada: User) -> None:
+        started = self.start()
+        asked = device.find(started.user_code, NOW)
+        assert asked is not None
+        assert device.decide(asked, ada, approve=True, now=NOW)
+        password_changed.send(sender=User, request=None, user=ada)
+
+        assert device.Poll("access_denied") == device.poll(started.device_code, "keyseat", NOW + 5 * SECOND)
+
     def test_belongs_to_the_client_it_was_given_to(self, ada: User) -> None:
         assert device.Poll("invalid_grant") == device.poll(self.start().device_code, "other", NOW)
 

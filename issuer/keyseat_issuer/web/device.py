@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 
 from keyseat_issuer.ledger.services import audit
 from keyseat_issuer.web import tokens
@@ -107,13 +108,14 @@ def decide(request: DeviceAuthorization, user: User, *, approve: bool, now: date
 
 def poll(device_code: str, client_id: str, now: datetime) -> Poll:
     """Answer a client that asks whether it is signed in. An approved request gives tokens once."""
+    asked = DeviceAuthorization.objects.filter(device_code_digest=tokens.digest(device_code), client_id=client_id)
+    # Before the transaction, which on SQLite takes the ledger's write lock: anybody may send what is no code.
+    return _polled(asked, now) if asked.exists() else Poll("invalid_grant")
+
+
+def _polled(asked: QuerySet[DeviceAuthorization], now: datetime) -> Poll:
     with transaction.atomic():
-        row = (
-            DeviceAuthorization.objects.select_for_update(of=("self",))
-            .select_related("user")
-            .filter(device_code_digest=tokens.digest(device_code), client_id=client_id)
-            .first()
-        )
+        row = asked.select_for_update(of=("self",)).select_related("user").first()
         if row is None or row.redeemed_at is not None:
             return Poll("invalid_grant")
         if row.decision == Decision.DENIED:
@@ -126,7 +128,7 @@ def poll(device_code: str, client_id: str, now: datetime) -> Poll:
             return Poll("access_denied")
         row.redeemed_at = now
         row.save(update_fields=("redeemed_at",))
-        pair = tokens.sign_in(row.user, client_id=client_id, scopes=row.scopes, device_name=row.device_name, now=now)
+        pair = tokens.sign_in(row.user, client_id=row.client_id, scopes=row.scopes, device_name=row.device_name, now=now)
     return Poll(None, pair)
 
 

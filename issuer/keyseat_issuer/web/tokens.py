@@ -13,7 +13,7 @@ from typing import NamedTuple
 from django.db import transaction
 from django.utils import timezone
 
-from keyseat_issuer.web.models import ClientSignIn, TokenKind, User, UserToken
+from keyseat_issuer.web.models import ClientSignIn, Decision, DeviceAuthorization, TokenKind, User, UserToken
 
 ACCESS_TTL = timedelta(hours=1)
 REFRESH_TTL = timedelta(days=60)
@@ -68,10 +68,11 @@ def sign_in(user: User, *, client_id: str, scopes: str, device_name: str, now: d
 
 def refresh(token: str, client_id: str, now: datetime) -> TokenPair | None:
     """Exchange a refresh token for a new pair; None where it is not (or no longer) good."""
+    # Before the transaction, which on SQLite takes the ledger's write lock: anybody may send what is no token.
+    found = _find(token, TokenKind.REFRESH)
+    if found is None or found.sign_in.client_id != client_id:
+        return None
     with transaction.atomic():
-        found = _find(token, TokenKind.REFRESH)
-        if found is None or found.sign_in.client_id != client_id:
-            return None
         # The sign-in's row is the lock: two uses of one token come one after the other.
         record = ClientSignIn.objects.select_for_update().get(pk=found.sign_in_id)
         row = UserToken.objects.filter(pk=found.pk).first()
@@ -104,8 +105,14 @@ def end_sign_in(record: ClientSignIn, now: datetime) -> None:
 
 
 def end_all(user: User, now: datetime) -> None:
-    """End the sign-ins of all of a user's clients, as a new password asks for."""
+    """End the sign-ins of all of a user's clients, as a new password asks for.
+
+    A request that was approved but whose client has not come for its tokens yet is denied: whoever knew the old
+    password may have approved it, to come for them afterwards.
+    """
     with transaction.atomic():
+        waiting = DeviceAuthorization.objects.filter(user=user, decision=Decision.APPROVED, redeemed_at__isnull=True)
+        waiting.update(decision=Decision.DENIED)
         for record in ClientSignIn.objects.select_for_update().filter(user=user, ended_at__isnull=True):
             _end(record, now)
 
