@@ -67,6 +67,18 @@ class TestSigningIn:
         assert (302, "/") == sign_in(browser, "Ada@Example.COM")[:2]
         assert f"Signed in as <strong>{ADA}</strong>" in browser.get("/").content.decode()
 
+    def test_works_with_a_domain_as_people_write_it(self, browser: Client) -> None:
+        make_account(members.normalize_email("ada@bücher.example"))
+
+        assert (302, "/") == sign_in(browser, "ada@bücher.example")[:2]
+
+    def test_counts_wrong_passwords_of_an_address_in_all_its_spellings(self, browser: Client) -> None:
+        make_account("ada@xn--bcher-kva.example")
+        for email in ("ada@bücher.example", "ada@xn--bcher-kva.example", "ADA@Bücher.example") * 2:
+            sign_in(browser, email, password="wrong")
+
+        assert "Too many failed login attempts" in sign_in(browser, "ada@xn--bcher-kva.example")[2]
+
     def test_says_the_same_for_a_wrong_password_and_an_unknown_address(self, browser: Client, ada: User) -> None:
         wrong, unknown = sign_in(browser, password="wrong"), sign_in(browser, "eve@example.com")
 
@@ -248,6 +260,14 @@ class TestAPersonsHome:
 
         assert 302 == browser.post(path, {"csrfmiddlewaretoken": token}).status_code
         assert tokens.authenticate(pair.access_token, NOW) is None
+
+    def test_lists_no_program_whose_sign_in_ran_out_unused(self, browser: Client, ada: User) -> None:
+        for name, ago in (("build-7", tokens.REFRESH_TTL), ("build-8", tokens.REFRESH_TTL - timedelta(seconds=1))):
+            tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name=name, now=NOW - ago)
+        sign_in(browser)
+        page = browser.get("/").content.decode()
+
+        assert [False, True] == ["build-7" in page, "build-8" in page]
 
     def test_signs_no_other_persons_program_out(self, browser: Client, ada: User) -> None:
         make_account("eve@example.com")

@@ -1,6 +1,7 @@
 """What allauth is told to do differently here."""
 
 import base64
+from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
@@ -8,9 +9,11 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
+from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.web.addresses import client_address
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -28,8 +31,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
         return client_address(request) or "unknown"
 
     def clean_email(self, email: str) -> str:
-        """Return the address in lower case."""
-        return email.strip().lower()
+        """Return the address as accounts keep it, its domain in ASCII: people write ``bücher.example``."""
+        try:
+            return normalize_email(email)
+        except KeyseatError:
+            return email.strip().lower()  # nobody's
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:  # noqa: ANN401 - allauth's signature
+        """Sign in, and count attempts, by the address as accounts keep it: two spellings get no attempts twice."""
+        if "email" in credentials:
+            credentials["email"] = self.clean_email(credentials["email"])
+        found: AbstractBaseUser | None = super().authenticate(request, **credentials)
+        return found
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc, unused-ignore]

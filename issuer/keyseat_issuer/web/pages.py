@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -29,9 +30,10 @@ class Place(NamedTuple):
 def home(request: HttpRequest) -> HttpResponse:
     """Show what is the person's own; managing others' seats is the console's."""
     user = cast("User", request.user)
+    now = timezone.now()
     context = {
-        "places": _places(user.email, timezone.now()),
-        "clients": user.client_sign_ins.filter(ended_at__isnull=True).order_by("-refreshed_at"),
+        "places": _places(user.email, now),
+        "clients": _clients(user, now),
     }
     return render(request, "web/home.html", context)
 
@@ -45,6 +47,12 @@ def end_client(request: HttpRequest, sign_in: UUID) -> HttpResponse:
     tokens.end_sign_in(record, timezone.now())
     messages.success(request, f"Signed out on {record.device_name or 'that machine'}.")
     return redirect("home")
+
+
+def _clients(user: User, now: datetime) -> QuerySet[ClientSignIn]:
+    """Return the clients that are signed in: not those that ended, nor those whose tokens ran out unused."""
+    live = user.client_sign_ins.filter(ended_at__isnull=True, refreshed_at__gt=now - tokens.REFRESH_TTL)
+    return live.order_by("-refreshed_at")
 
 
 def _places(email: str, now: datetime) -> list[Place]:
