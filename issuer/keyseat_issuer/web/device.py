@@ -128,7 +128,9 @@ def _polled(asked: QuerySet[DeviceAuthorization], now: datetime) -> Poll:
             return Poll("access_denied")
         row.redeemed_at = now
         row.save(update_fields=("redeemed_at",))
-        pair = tokens.sign_in(row.user, client_id=row.client_id, scopes=row.scopes, device_name=row.device_name, now=now)
+        pair = tokens.sign_in(
+            row.user, client_id=row.client_id, scopes=row.scopes, device_name=row.device_name, now=now
+        )
     return Poll(None, pair)
 
 
