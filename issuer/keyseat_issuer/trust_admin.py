@@ -23,6 +23,7 @@ from keyseat_issuer.trust_history import (
     POLICY_SET,
     ROOT_ROTATED,
     audit_details,
+    bundle_digest,
     read_details,
     reconciled,
     recorded,
@@ -249,15 +250,16 @@ class TrustAdmin:
         signers: Sequence[SigningKey] | None = None,
         key_file: Path | None = None,
     ) -> TrustBundle:
+        data = b""
         try:
             data = draft.sign(self._root_signers(trust) if signers is None else signers)
             # Exactly what a client that has the present version will do.
             newer = trust.update(data)
             write_history(self._home, data, newer.version)
             self._record(newer, action, subject)
-        except BaseException:
+        except BaseException as error:
             # The bundle that was to list the new key did not come about.
-            if key_file is not None:
+            if key_file is not None and _is_forgotten(data, error):
                 with contextlib.suppress(OSError):
                     key_file.unlink()
             raise
@@ -287,6 +289,20 @@ class TrustAdmin:
                     "somebody else changed the trust bundle at the same time; nothing was changed here",
                     next_step="Look at it with `keyseat-issuer trust show`, then try again.",
                 )
+
+
+def _is_forgotten(data: bytes, error: BaseException) -> bool:
+    """Tell whether the ledger certainly has no record of a bundle whose publication failed.
+
+    Ctrl-C is often told just after the commit that it interrupted, and a connection can break with the commit's answer.
+    The bundle is in force then, and nothing could make the key that it lists again.
+    """
+    if isinstance(error, KeyseatError) and error.code is ReasonCode.LEDGER_UNAVAILABLE:
+        return False
+    try:
+        return bundle_digest(data) not in {entry.digest for entry in recorded()}
+    except KeyseatError:
+        return False
 
 
 def find_key(trust: TrustBundle, keyid: str) -> TrustedKey:

@@ -210,6 +210,45 @@ class TestCrashes:
         signer = open_license_signer(issuer.home, finished, PASSPHRASE, NOW + timedelta(days=1))
         assert (finished.keys[-1].key.keyid,) == signer.keyids
 
+    @pytest.mark.parametrize("act", [lambda desk: desk.rotate_root(), lambda desk: desk.add_key(LICENSE)])
+    @pytest.mark.parametrize(
+        "stopped", [KeyboardInterrupt(), KeyseatError(ReasonCode.LEDGER_UNAVAILABLE, "the connection broke")]
+    )
+    def test_a_key_that_the_ledger_may_know_is_not_thrown_away(
+        self,
+        issuer: Created,
+        monkeypatch: pytest.MonkeyPatch,
+        act: Callable[[TrustAdmin], object],
+        stopped: BaseException,
+    ) -> None:
+        record = TrustAdmin._record
+
+        def interrupted(*given: object) -> None:
+            record(*given)  # committed, and then Ctrl-C arrives, or the database's answer does not
+            raise stopped
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TrustAdmin, "_record", interrupted)
+            with pytest.raises(type(stopped)):
+                act(admin(issuer.home))
+        newest = current_trust(issuer.home)
+        assert 2 == newest.version
+        assert 3 == admin(issuer.home).set_policy(newest.policy._replace(sunset=None)).version
+        assert all(KeyStore(issuer.home).find(key.key.keyid) for key in newest.keys)
+
+    def test_a_key_that_the_ledger_does_not_know_is_taken_away_again(
+        self, issuer: Created, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def crash(*_: object) -> None:
+            raise Crash
+
+        before = [stored.keyid for stored in KeyStore(issuer.home).stored()]
+        with monkeypatch.context() as patch:
+            patch.setattr(TrustAdmin, "_record", crash)
+            with pytest.raises(Crash):
+                admin(issuer.home).add_key(LICENSE)
+        assert before == [stored.keyid for stored in KeyStore(issuer.home).stored()]
+
     def test_a_home_restored_from_an_old_backup_catches_up(self, issuer: Created) -> None:
         admin(issuer.home).rotate_root()
         admin(issuer.home).set_policy(issuer.trust.policy._replace(sunset=None))

@@ -48,6 +48,7 @@ def open_admin(output: Output, passphrase_file: str | None, root_folder: Path | 
     from keyseat_issuer.ledger.services.audit import cli_actor
 
     warn_of_exposed_keys(output, issuer_home(), root_folder)
+    output.stopped_note = "A change that was under way may be on record: `keyseat-issuer audit list` tells."
     return TrustAdmin(
         issuer_home(),
         passphrase_asker(output, passphrase_file),
