@@ -18,6 +18,7 @@ from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from mail_server import mail_server
 from web_server import PASSWORD, make_account
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -99,6 +100,26 @@ class TestInviting:
         [made] = invite(org, ADA)
 
         assert [ADA] == invitation_mail.send(org, [made])
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    @pytest.mark.parametrize(
+        ("most", "connections", "failed"),
+        [(1000, 1, ["eve@example.com"]), (2, 3, ["eve@example.com"]), (0, 1, "all")],
+    )
+    def test_waits_once_for_a_mail_server_that_is_away_and_goes_on_where_it_refuses_or_hangs_up(
+        self, org: Organization, monkeypatch: pytest.MonkeyPatch, most: int, connections: int, failed: list[str] | str
+    ) -> None:
+        people = [f"{name}@example.com" for name in ("ada", "bob", "carol", "eve", "fay", "gus")]
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
+        made = invite(org, *people)
+        with mail_server("eve@example.com", most=most) as server:
+            monkeypatch.setattr(settings, "EMAIL_HOST", "127.0.0.1")
+            monkeypatch.setattr(settings, "EMAIL_PORT", server.port)
+            missed = invitation_mail.send(org, made)
+
+        lost = people if failed == "all" else failed
+        assert (lost, [one for one in people if one not in lost]) == (missed, server.taken)
+        assert connections == server.connections
 
 
 class TestAccepting:
@@ -240,6 +261,19 @@ class TestTheLink:
 
         assert "signed in as eve@example.com" in page
         assert not Membership.objects.filter(email__in=[ADA, "eve@example.com"]).exists()
+
+    def test_is_not_blamed_for_the_servers_clock(self, org: Organization) -> None:
+        make_account(ADA)
+        [made] = invite(org, ADA)
+        browser = Client(enforce_csrf_checks=True)
+        with freeze_time(NOW - timedelta(hours=1)):
+            browser.force_login(User.objects.get(email=ADA))
+            browser.get(f"/invitation?token={made.token}")
+            page = browser.get("/invitation/accept").content.decode()
+            answer = browser.post("/invitation/accept", {"csrfmiddlewaretoken": CSRF.findall(page)[-1]})
+
+        assert (503, "5") == (answer.status_code, answer.headers["Retry-After"])
+        assert "CLOCK_ROLLED_BACK" in answer.content.decode()
 
     def test_that_is_old_or_made_up_says_so(self, org: Organization) -> None:
         [made] = invite(org, ADA)

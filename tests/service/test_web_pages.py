@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -24,7 +25,9 @@ from keyseat_issuer.ledger.models import Role
 from keyseat_issuer.ledger.services import members
 from keyseat_issuer.web import adapters, device, tokens
 from keyseat_issuer.web.adapters import MFAAdapter
+from keyseat_issuer.web.mail import MAIL_THREAD
 from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
+from mail_server import mail_server
 from web_server import PASSWORD, make_account
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
@@ -60,6 +63,13 @@ def post(browser: Client, path: str, form: dict[str, str], **extra: str) -> "tup
 
 def sign_in(browser: Client, email: str = ADA, password: str = PASSWORD, **extra: str) -> "tuple[int, str, str]":
     return post(browser, "/sign-in", {"login": email, "password": password}, **extra)
+
+
+def mails_are_sent() -> None:
+    """Wait for the mails that pages have sent off."""
+    for thread in threading.enumerate():
+        if thread.name == MAIL_THREAD:
+            thread.join()
 
 
 class TestSigningIn:
@@ -170,6 +180,7 @@ class TestAForgottenPassword:
         monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
         pair = tokens.sign_in(ada, client_id="keyseat", scopes="sessions", device_name="", now=NOW)
         assert (302, "/account/password/reset/sent") == post(browser, "/account/password/reset", {"email": ADA})[:2]
+        mails_are_sent()
         [sent] = mail.outbox
         [link] = re.findall(r"http://testserver(/account/password/reset/key/\S+)", sent.body)
         form = browser.get(link).headers["Location"]  # without the key, which is kept in the session
@@ -186,9 +197,27 @@ class TestAForgottenPassword:
         monkeypatch.setattr(mail, "outbox", [], raising=False)
         monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
         answer = post(browser, "/account/password/reset", {"email": "nobody@example.com"})
+        mails_are_sent()
 
         assert (302, "/account/password/reset/sent") == answer[:2]
         assert [] == mail.outbox
+
+    def test_says_the_same_for_all_with_the_mail_server_away_and_the_log_names_nobody(
+        self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
+        with mail_server(most=0) as server:
+            monkeypatch.setattr(settings, "EMAIL_PORT", server.port)
+            monkeypatch.setattr(settings, "EMAIL_HOST", "127.0.0.1")
+            answers = {
+                post(browser, "/account/password/reset", {"email": email})[:2] for email in (ADA, "nobody@example.com")
+            }
+            mails_are_sent()
+
+        assert {(302, "/account/password/reset/sent")} == answers
+        assert 1 == server.connections
+        assert "a mail was not sent: SMTPServerDisconnected" in caplog.text
+        assert ADA not in caplog.text
 
 
 def totp(secret: str) -> str:

@@ -4,17 +4,20 @@ import base64
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core import context as current
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.sites.shortcuts import get_current_site
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.web.addresses import client_address
+from keyseat_issuer.web.mail import send_later
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -36,6 +39,12 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
             return normalize_email(email)
         except KeyseatError:
             return email.strip().lower()  # nobody's
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """Write a mail now, and send it in the background."""
+        request = current.request
+        written = {"request": request, "email": email, "current_site": get_current_site(request), **context}
+        send_later(self.render_mail(template_prefix, email, written))
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:  # noqa: ANN401 - allauth's signature
         """Sign in, and count attempts, by the address as accounts keep it: two spellings get no attempts twice."""

@@ -1,11 +1,13 @@
 """The mail that carries an invitation's link."""
 
+import contextlib
 import smtplib
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
+from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 
 from keyseat_issuer.ledger.models import Organization
@@ -26,10 +28,13 @@ def link(invited: Invited, origin: str | None = None) -> str:
 
 
 def send(organization: Organization, invited: Sequence[Invited], origin: str | None = None) -> list[str]:
-    """Mail everybody their link. Return the addresses whose mail could not be sent: their links must go another way."""
+    """Mail everybody their link. Return the addresses whose mail could not be sent: their links must go another way.
+
+    A mail server that is away is waited for once, not once for each of several hundred mails.
+    """
     failed = []
     connection = get_connection()
-    for entry in invited:
+    for index, entry in enumerate(invited):
         message = EmailMessage(
             subject=f"Join {organization.name}",
             body=_BODY.format(
@@ -42,10 +47,37 @@ def send(organization: Organization, invited: Sequence[Invited], origin: str | N
             connection=connection,
         )
         try:
-            message.send()
-        except (OSError, smtplib.SMTPException):
-            failed.append(entry.email)
+            if not _is_taken(connection, message):
+                failed.append(entry.email)
+        except OSError:
+            failed += [later.email for later in invited[index:]]
+            break
+    _hang_up(connection)
     return failed
+
+
+def _is_taken(connection: BaseEmailBackend, message: EmailMessage) -> bool:
+    """Send a mail; False where the server answers, and does not want this one.
+
+    Raises:
+        OSError: the server is away (SMTP's errors are OSErrors).
+    """
+    is_new = connection.open()  # does nothing while it is open: one connection for all
+    try:
+        message.send()
+    except (smtplib.SMTPDataError, smtplib.SMTPSenderRefused, smtplib.SMTPRecipientsRefused):
+        return False
+    except OSError:
+        _hang_up(connection)
+        if is_new is False:  # servers hang up after some hundred mails
+            return _is_taken(connection, message)
+        raise
+    return True
+
+
+def _hang_up(connection: BaseEmailBackend) -> None:
+    with contextlib.suppress(OSError):
+        connection.close()
 
 
 _BODY = """Hello,

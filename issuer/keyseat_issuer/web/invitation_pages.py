@@ -98,8 +98,8 @@ def _show(
 
 
 def _refuse(request: HttpRequest, error: KeyseatError) -> HttpResponse:
-    if error.code is ReasonCode.LEDGER_UNAVAILABLE:
-        raise error
+    if error.code in {ReasonCode.LEDGER_UNAVAILABLE, ReasonCode.CLOCK_ROLLED_BACK}:
+        raise error  # not the link's fault: it works again when the server does
     context = {
         "title": "This link does not work",
         "message": error.message,

@@ -1,9 +1,12 @@
 """Where mail goes: SMTP by ``EMAIL_URL``, else to stderr, where an operator who tries things out sees it."""
 
+import logging
 import os
 import sys
+import threading
 from typing import Any, NamedTuple
 
+from django.core.mail import EmailMessage
 from django.core.mail.backends.console import EmailBackend
 
 from keyseat_shared.codes import ReasonCode
@@ -11,7 +14,11 @@ from keyseat_shared.errors import KeyseatError
 
 URL_VARIABLE = "EMAIL_URL"
 FROM_VARIABLE = "KEYSEAT_MAIL_FROM"
+MAIL_THREAD = "keyseat-mail"
 _TO_STDERR = "keyseat_issuer.web.mail.StderrBackend"
+_MOST_AT_ONCE = 16
+_PLACES = threading.BoundedSemaphore(_MOST_AT_ONCE)
+_log = logging.getLogger(__name__)
 
 
 class MailSettings(NamedTuple):
@@ -65,6 +72,27 @@ def mail_settings() -> MailSettings:
             f"{URL_VARIABLE} cannot be read",
             next_step="Write smtp+tls://USER:PASSWORD@HOST:587 (or smtp+ssl://, smtp://).",
         ) from None
+
+
+def send_later(message: EmailMessage) -> None:
+    """Send a mail from a thread of its own; a failure is logged, without address and text.
+
+    Pages do not wait for the mail server: a slow one would hold up every page and the sign-in of every program, and how
+    long an answer takes, or that it fails, would tell who has an account.
+    """
+    if not _PLACES.acquire(blocking=False):
+        _log.error("a mail was not sent: too many are under way; is the mail server slow?")
+        return
+
+    def send() -> None:
+        try:
+            message.send()
+        except OSError as error:  # SMTP's errors are OSErrors
+            _log.error("a mail was not sent: %s", type(error).__name__)
+        finally:
+            _PLACES.release()
+
+    threading.Thread(target=send, name=MAIL_THREAD, daemon=True).start()
 
 
 def sends_for_real() -> bool:
