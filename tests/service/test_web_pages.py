@@ -1,5 +1,6 @@
 """The pages: who gets in, what is shown to whom, and what a browser is told to forbid."""
 
+import json
 import os
 import re
 import subprocess
@@ -21,6 +22,7 @@ from freezegun import freeze_time
 
 import shop
 from databases import Ledger
+from keyseat_issuer.api.logs import JsonFormatter
 from keyseat_issuer.ledger.models import Role
 from keyseat_issuer.ledger.services import members
 from keyseat_issuer.web import adapters, device, tokens
@@ -317,6 +319,19 @@ class TestAPersonsHome:
         assert 302 == post(browser, "/account/password", form)[0]
         assert tokens.authenticate(pair.access_token, NOW) is None
         assert browser.get("/").status_code == 200
+
+
+def test_the_log_names_no_path_that_may_hold_a_secret(browser: Client, caplog: pytest.LogCaptureFixture) -> None:
+    browser.post("/account/password/reset/key/1-secret")  # without a CSRF token
+    browser.get("/account/password/reset/keys/1-secret")
+    browser.post("/sign-in")
+
+    lines = [json.loads(JsonFormatter().format(record))["message"] for record in caplog.records]
+    assert [
+        "Forbidden (CSRF cookie not set.): /^account/password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)$",
+        "Not Found: (unknown path)",
+        "Forbidden (CSRF cookie not set.): /sign-in",
+    ] == lines
 
 
 class TestABrowser:

@@ -20,13 +20,27 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _without_secrets(record),
         }
         line.update({name: getattr(record, name) for name in _FIELDS if hasattr(record, name)})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         # ASCII: what a caller put into a request id or path cannot move the cursor of whoever reads the log.
         return json.dumps(line, ensure_ascii=True, default=str)
+
+
+def _without_secrets(record: logging.LogRecord) -> str:
+    """Return the message; Django's name the path of the request, which may hold the key of a password-reset link."""
+    message = record.getMessage()
+    request = getattr(record, "request", None)
+    path = getattr(request, "path", "")
+    if len(path) > 1:
+        match = getattr(request, "resolver_match", None)
+        if match is None:
+            message = message.replace(path, "(unknown path)")
+        elif match.kwargs:
+            message = message.replace(path, f"/{match.route}")
+    return message
 
 
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:

@@ -38,7 +38,7 @@ class Failures:
             return None
         busy = exception.code in _OURS
         status = HTTPStatus.SERVICE_UNAVAILABLE if busy else HTTPStatus.CONFLICT
-        _log.warning("%s %s: %s", request.method, request.path, exception)
+        _log.warning("%s %s: %s", request.method, request.path, exception, extra={"request": request})
         response: HttpResponse
         if request.path.startswith("/oauth/"):
             response = JsonResponse({"error": "temporarily_unavailable" if busy else "invalid_request"}, status=status)
