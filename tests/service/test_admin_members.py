@@ -129,6 +129,24 @@ class TestRoles:
                 office.organization, ADA, Role.ADMIN, actor="test", now=shop.NOW, guard=access.guard(Role.ADMIN)
             )
 
+    @pytest.mark.parametrize("now", [Role.MEMBER, Role.BILLING, None])
+    def test_of_one_who_manages_no_more_or_was_removed_change_nothing(self, office: Office, now: Role | None) -> None:
+        """An admin who lost the role between the door and the act is no admin, and no API key either."""
+        from keyseat_issuer.api.admin_access import Access  # noqa: PLC0415 - Django is set up by a fixture
+        from keyseat_issuer.api.auth import Caller  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.services.session_values import Holder  # noqa: PLC0415 - likewise
+        from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
+
+        access = Access(Caller(Holder(ADMIN, email=ADMIN), frozenset()), office.organization, Role.ADMIN)
+        if now is None:
+            members.remove_member(office.organization, ADMIN, actor="test", now=shop.NOW)
+        else:
+            members.set_role(office.organization, ADMIN, now, actor="test", now=shop.NOW)
+
+        with pytest.raises(KeyseatError, match=r"may not do this|no such organisation"):
+            members.remove_member(office.organization, ADA, actor="test", now=shop.NOW, guard=access.guard())
+        assert "member" == role_of(office, ADA)
+
 
 class TestOwnership:
     def test_goes_to_another_member_in_one_act(self, office: Office) -> None:

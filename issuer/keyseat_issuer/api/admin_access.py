@@ -54,11 +54,17 @@ class Access(NamedTuple):
     def guard(self, *roles: Role) -> Guard:
         """Return the check that the caller may change a member, and give these roles; it is made under the lock.
 
-        The caller's own role is read again there: who was an owner a moment ago may be one no more.
+        The caller's own role is read again there: who was an owner a moment ago may be one no more, or no member.
         """
 
         def check(member: Membership) -> None:
-            require_manageable(self._role_now(), member.role, *roles)
+            role = self._role_now()
+            if self.caller.is_user:
+                if role is None:
+                    raise _no_organization()
+                # Every route that changes members is for the same roles.
+                require_role(rule_of("member_set_role"), role)
+            require_manageable(role, member.role, *roles)
 
         return check
 
@@ -94,7 +100,11 @@ def _find(caller: Caller, organization_id: UUID) -> Access:
         found = Organization.objects.select_related("account").filter(pk=organization_id).first()
         if found is not None:
             return Access(caller, found, None)
-    raise KeyseatError(
+    raise _no_organization()
+
+
+def _no_organization() -> KeyseatError:
+    return KeyseatError(
         ReasonCode.NOT_FOUND,
         "you have no such organisation",
         next_step="GET /api/v1/organizations lists yours.",
