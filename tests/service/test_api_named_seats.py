@@ -72,6 +72,13 @@ def offline_seat(customer: Organization, site: Site, *, until: timedelta) -> Non
         )
 
 
+@pytest.mark.parametrize("asked", ["%00", "mid1%00", "%ff"])
+def test_ones_own_licences_on_what_is_no_machine_are_none(site: Site, customer: Organization, asked: str) -> None:
+    answer = site.call("GET", f"/api/v1/offline-licenses?machine_id={asked}")
+
+    assert (422, "INVALID_INPUT", None) == problem(answer)
+
+
 class TestAnAssignedUser:
     def test_gets_a_lease_in_the_users_name_that_takes_no_further_seat(
         self, site: Site, customer: Organization

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from keyseat_issuer.api.admin_access import BASE, AccessDep, act
 from keyseat_issuer.api.admin_organizations import SubscriptionItem, subscription_items
 from keyseat_issuer.api.admin_values import (
+    MACHINE_ID_PATTERN,
     PRODUCT_PATTERN,
     Body,
     Email,
@@ -248,7 +249,7 @@ async def list_machines(service: ServiceDep, access: AccessDep) -> Machines:
 async def remove_machine(
     service: ServiceDep,
     access: AccessDep,
-    machine_id: Annotated[str, Path(pattern="^mid1[02-9ac-hj-np-z]{6,86}$", description="In its canonical form.")],
+    machine_id: Annotated[str, Path(pattern=MACHINE_ID_PATTERN, description="In its canonical form.")],
 ) -> MachineRemoval:
     """End the machine's online sessions: their clients hear `MACHINE_REMOVED`. Offline licences stay."""
     removed = await act(

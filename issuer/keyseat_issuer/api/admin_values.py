@@ -10,6 +10,7 @@ from keyseat_issuer.ledger.services.seats import Line, Seat
 from keyseat_shared.instants import format_instant, parse_typed
 
 MOST_EMAILS = 1000
+MACHINE_ID_PATTERN = "^mid1[02-9ac-hj-np-z]{6,86}$"
 PRODUCT_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["ada@example.com"])]

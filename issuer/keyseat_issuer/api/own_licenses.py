@@ -8,6 +8,7 @@ from django.db.models import QuerySet
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
+from keyseat_issuer.api.admin_values import MACHINE_ID_PATTERN
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.routing import ALWAYS, CallerDep, ServiceDep, problems
 from keyseat_issuer.ledger.models import Membership, OfflineLicense
@@ -43,7 +44,9 @@ class OwnLicenses(BaseModel):
 async def list_own(
     service: ServiceDep,
     caller: CallerDep,
-    machine_id: Annotated[str | None, Query(max_length=90, description="Only those bound to this machine ID.")] = None,
+    machine_id: Annotated[
+        str | None, Query(pattern=MACHINE_ID_PATTERN, description="Only those bound to this machine ID.")
+    ] = None,
 ) -> OwnLicenses:
     """Return the active licences of a user, or the floating ones of an API key's organisation."""
     rows = await service.threads.run(_list, caller, machine_id, service.clock())

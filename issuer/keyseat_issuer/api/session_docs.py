@@ -7,12 +7,13 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
+from keyseat_issuer.api.admin_values import MACHINE_ID_PATTERN
 from keyseat_issuer.api.calls import Call, Handler
 from keyseat_issuer.api.frame import Lane
 from keyseat_issuer.api.routing import ALWAYS, problems
 from keyseat_issuer.api.sessions import BASE
 
-_MACHINE_ID = Field(pattern="^mid1[02-9ac-hj-np-z]{6,86}$", description="The machine ID, in its canonical form.")
+_MACHINE_ID = Field(pattern=MACHINE_ID_PATTERN, description="The machine ID, in its canonical form.")
 _NONCE = Field(pattern="^[A-Za-z0-9_-]{22,86}$", description="Fresh random characters; the lease repeats them.")
 _PRODUCT = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", examples=["KRE"])
 
