@@ -1,12 +1,14 @@
 """Tokens of signed-in clients: who they stand for, how long, and what ends them."""
 
+import contextlib
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from allauth.account.signals import password_changed
 
 from databases import Ledger
-from keyseat_issuer.web import device, tokens
+from keyseat_issuer.web import device, limits, tokens
 from keyseat_issuer.web.models import ClientSignIn, DeviceAuthorization, User, UserToken
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -188,3 +190,16 @@ class TestADeviceCode:
 def test_a_machines_name_is_one_printable_line() -> None:
     assert "build 7" == device.clean_device_name(" build\x1b\n\u202e 7 ")
     assert 64 == len(device.clean_device_name("x" * 999))
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+def test_what_is_no_code_or_token_and_who_asks_too_often_do_not_wait_for_the_ledgers_lock(ledger: Ledger) -> None:
+    """Anybody may send such requests, as many as they like: they must not stand in the way of those who may write."""
+    limit = limits.Limit("test", 1, timedelta(minutes=1))
+    assert limits.spend(limit, "192.0.2.1", NOW).allowed
+    with contextlib.closing(sqlite3.connect(ledger.home / "ledger.sqlite3", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+
+        assert device.Poll("invalid_grant") == device.poll("made up", "keyseat", NOW)
+        assert tokens.refresh("ksr_made-up", "keyseat", NOW) is None
+        assert limits.Spent(allowed=False, retry_after=60) == limits.spend(limit, "192.0.2.1", NOW)

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import math
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -33,13 +34,17 @@ def spend(limit: Limit, subject: str, now: datetime) -> Spent:
     ``give_back`` takes an attempt that turned out to be right off the count.
     """
     key = _key(limit, subject)
+    # Before the transaction, which on SQLite takes the ledger's write lock: whoever is over the limit may go on asking.
+    full = RateWindow.objects.filter(key=key, ends_at__gt=now, attempts__gte=limit.attempts).first()
+    if full is not None:
+        return _refused(full, now)
     with transaction.atomic():
         RateWindow.objects.bulk_create([RateWindow(key=key, ends_at=now + limit.window)], ignore_conflicts=True)
         row = RateWindow.objects.select_for_update().get(key=key)
         if row.ends_at <= now:
             row.ends_at, row.attempts = now + limit.window, 0
         if row.attempts >= limit.attempts:
-            return Spent(allowed=False, retry_after=max(1, int((row.ends_at - now).total_seconds())))
+            return _refused(row, now)
         row.attempts += 1
         row.save(update_fields=("ends_at", "attempts"))
     return Spent(allowed=True, retry_after=0)
@@ -52,6 +57,10 @@ def give_back(limit: Limit, subject: str) -> None:
         if row is not None and row.attempts > 0:
             row.attempts -= 1
             row.save(update_fields=("attempts",))
+
+
+def _refused(row: RateWindow, now: datetime) -> Spent:
+    return Spent(allowed=False, retry_after=max(1, math.ceil((row.ends_at - now).total_seconds())))
 
 
 def _key(limit: Limit, subject: str) -> str:
