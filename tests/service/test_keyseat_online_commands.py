@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import shop
 from activation import Clock, Person, Site, make_key, serve_here
 from customers import Desktop
 from databases import Ledger
-from keyseat_issuer.ledger.models import Organization, Pool
+from keyseat_issuer.ledger.models import Lease, Organization, Pool
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import add_years, now_utc
@@ -231,6 +232,22 @@ class TestRelease:
         assert 1 == main(["release", "--product", "KRE", "--json"])
         found = json.loads(capsys.readouterr().out)
         assert (False, "NOT_ALLOWED", 1) == (found["ok"], found["code"], len(found["products"][0]["foreign"]))
+
+    def test_gives_back_with_the_key_what_the_key_began_also_after_somebody_else_has_activated(
+        self, site: Site, home: Path, customer: Organization, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shop.assign(customer, "KRE", ADA, now=now_utc())
+        key = os.environ["KEYSEAT_API_KEY"]
+        main(["activate", "--product", "KRE"])
+        sign_in(home, site.url)
+        monkeypatch.delenv("KEYSEAT_API_KEY")
+        main(["activate", "--product", "KRE"])
+        assert 2 == len(Desktop(home, site).leases())
+
+        assert 1 == main(["release", "--product", "KRE"])
+        monkeypatch.setenv("KEYSEAT_API_KEY", key)
+        assert 0 == main(["release", "--product", "KRE"])
+        assert ([], 0) == (Desktop(home, site).leases(), Lease.objects.filter(ended_at=None).count())
 
     def test_without_a_server_cannot_be_done(self, home: Path, capsys: Capture, ledger: Ledger) -> None:
         assert 3 == main(["release", "--previous", "--product", "KRE", "--json"])

@@ -149,3 +149,4 @@ class TestTokens:
         assert "none" == found.describe()
         found.store(Granted("ksu_1", "ksr_1", 600), NOW)
         assert "signed in" == found.describe()
+        assert "API key, signed in" == credentials(home, KEYSEAT_API_KEY=KEY).describe()

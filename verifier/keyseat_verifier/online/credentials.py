@@ -57,10 +57,12 @@ class Credentials:
         return os.path.join(self._home, CREDENTIALS)
 
     def describe(self) -> str:
-        """Return what there is, for people: ``API key``, ``signed in`` or ``none``."""
-        if self._environ.get("KEYSEAT_API_KEY") or self._config.api_key_file:
-            return "API key"
-        return "signed in" if self.tokens() is not None else "none"
+        """Return what there is, for people: ``API key``, ``signed in``, both or ``none``."""
+        has_key = bool(self._environ.get("KEYSEAT_API_KEY") or self._config.api_key_file)
+        found = ["API key"] if has_key else []
+        if self.tokens() is not None:
+            found.append("signed in")
+        return ", ".join(found) or "none"
 
     def bearer(self, product: str, now: datetime, deadline: Deadline, *, named: bool) -> str:
         """Return what to send as bearer token for a product: a named seat is its user's, never an API key's.

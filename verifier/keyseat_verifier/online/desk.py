@@ -132,7 +132,10 @@ class OnlineDesk:
                     except ProblemError as error:
                         if not error.is_gone:
                             raise self._refused(error, passed) from None
-                        remove(kept.path)
+                        # The server knows none of that name to who asks now: it may be of other credentials, whose
+                        # seat stays taken, and which `release` gives back. Its lease counts until it ends.
+                        if error.code is not ReasonCode.NOT_FOUND:
+                            remove(kept.path)
                     except KeyseatError as error:
                         return Found(kept, "lease", (_not_renewed(error, kept.lease),), tuple(passed))
             return self._acquire(passed, now, activated=True, release_previous=release_previous)
