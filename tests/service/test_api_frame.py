@@ -11,6 +11,7 @@ import pytest
 import shop
 from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
+from keyseat_issuer.api import auth
 from keyseat_issuer.api.logs import JsonFormatter
 from keyseat_issuer.api.throttle import Throttle
 from keyseat_issuer.ledger.models import ApiKey, Organization
@@ -236,6 +237,26 @@ class TestLimits:
             site.acquire(key="guess-2")
 
             assert 201 == site.acquire().status_code
+
+    def test_leave_them_alone_also_when_they_have_to_be_looked_up_again(
+        self, customer: Organization, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(auth, "REMEMBER", -1.0)
+        with serve_here(throttle=Throttle(failures="1/hour")) as site:
+            site.key = make_key(customer)
+            site.acquire()
+            guesses = [site.acquire(key=f"guess-{n}").status_code for n in range(2)]
+            found = [site.acquire().status_code]
+            api_keys.revoke_key(customer, site.key, actor="test", now=site.clock.now)
+            found += [site.acquire().status_code for _ in range(2)]
+
+        assert ([401, 429], [201, 401, 429]) == (guesses, found)
+
+    def test_do_not_count_calls_without_a_token_as_guesses(self, customer: Organization) -> None:
+        with serve_here(throttle=Throttle(failures="1/hour")) as site:
+            nobody = [site.acquire(key="").status_code for _ in range(3)]
+
+            assert ([401] * 3, 201) == (nobody, site.acquire(key=make_key(customer)).status_code)
 
     def test_count_by_the_address_that_trusted_proxies_saw(self, customer: Organization) -> None:
         with serve_here(throttle=Throttle(failures="1/hour"), trusted_proxies=1) as site:

@@ -85,16 +85,21 @@ class Authenticator:
         Raises:
             KeyseatError: ``NOT_ALLOWED`` with ``details["reason"]`` (401), or too many calls (429).
         """
-        if token is None or len(token) > _MAX_TOKEN:
+        if token is None:
+            # No guess, and not counted as one: any web page can make browsers send such calls, and those of a whole
+            # network would be refused for it.
+            raise _refused("missing", "a bearer token is needed")
+        if len(token) > _MAX_TOKEN:
             self._throttle.check_failures(client)
             self._throttle.count_failure(client)
-            raise _refused("missing" if token is None else "unknown", "a bearer token is needed")
+            raise _refused("unknown", "a bearer token is needed")
         # Its digest is the key: the token itself is not kept in memory.
         digest = hashlib.sha256(token.encode()).digest()
         found = self._known.get(digest)
         if found is None or found[1] < time.monotonic():
-            self._throttle.check_failures(client)
-            caller = await self._look_up(token, client)
+            if found is None:  # one that was good before is no guess, whoever else guesses behind the same address
+                self._throttle.check_failures(client)
+            caller = await self._look_up(token, digest, client)
             if len(self._known) >= _MOST_REMEMBERED:
                 self._known.clear()
             self._known[digest] = (caller, time.monotonic() + REMEMBER)
@@ -103,11 +108,12 @@ class Authenticator:
         self._throttle.count_call(caller.holder.name)
         return caller
 
-    async def _look_up(self, token: str, client: str) -> Caller:
+    async def _look_up(self, token: str, digest: bytes, client: str) -> Caller:
         try:
             return await self._threads.run(self._find, token, self._clock())
         except KeyseatError as error:
             if error.code is ReasonCode.NOT_ALLOWED:
+                self._known.pop(digest, None)
                 self._throttle.count_failure(client)
             raise
 

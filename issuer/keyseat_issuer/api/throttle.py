@@ -1,4 +1,4 @@
-"""How often a caller may call: a sliding window for each token, and for each address that fails or has no token.
+"""How often a caller may call: a sliding window for each token, and for each address that guesses or needs none.
 
 Written here because the known library for it starts a timer thread whenever something is counted, which cost more than
 a whole renewal. The window is the usual approximation: the calls of this fixed window, and of the one before as many
@@ -104,7 +104,7 @@ class Throttle:
 
         Args:
             calls: calls with one good token.
-            failures: calls from one address whose token was missing or not good.
+            failures: calls from one address whose token was not good.
             open_calls: calls from one address that need no token.
             clock: seconds that only grow.
 
@@ -141,7 +141,7 @@ class Throttle:
             raise too_many(seconds, "refused calls from this address")
 
     def count_failure(self, client: str) -> None:
-        """Count a call whose token was missing or not good."""
+        """Count a call whose token was not good."""
         self._failures.count(client)
 
 
