@@ -111,6 +111,14 @@ class TestSigningIn:
 
         assert [False] * 10 + [True] == ["Too many failed login attempts" in text for text in texts]
 
+    def test_cannot_be_guessed_from_many_addresses_of_one_ipv6_network(self, browser: Client, ada: User) -> None:
+        texts = [
+            sign_in(browser, f"u{number}@example.com", REMOTE_ADDR=f"2001:db8:0:1::{number:x}")[2]
+            for number in range(11)
+        ]
+
+        assert [False] * 10 + [True] == ["Too many failed login attempts" in text for text in texts]
+
     def test_is_impossible_for_a_deactivated_account(self, browser: Client, ada: User) -> None:
         User.objects.update(is_active=False)
 

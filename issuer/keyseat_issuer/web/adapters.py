@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
 from keyseat_issuer.ledger.services.members import normalize_email
-from keyseat_issuer.web.addresses import client_address
+from keyseat_issuer.web.addresses import client_address, network
 from keyseat_issuer.web.mail import send_later
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -30,8 +30,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
         return False
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return what attempts are counted by; allauth's own fails where a proxy's header is short."""
-        return client_address(request) or "unknown"
+        """Return what attempts are counted by, as our own limits do: one IPv6 subscriber has 2^64 addresses.
+
+        allauth's own fails where a proxy's header is short.
+        """
+        return network(client_address(request)) or "unknown"
 
     def clean_email(self, email: str) -> str:
         """Return the address as accounts keep it, its domain in ASCII: people write ``bücher.example``."""
