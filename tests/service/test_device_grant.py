@@ -157,6 +157,13 @@ class TestARequest:
         assert (400, "invalid_request") == (answer.status, answer.json()["error"])
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_that_a_page_made_a_browser_send_is_refused_and_uses_up_nothing(self, site: str) -> None:
+        for _ in range(31):
+            answer = Http(site).request("/oauth/device", {"client_id": "keyseat"}, {"Origin": "https://evil.example"})
+
+        assert (400, "invalid_request") == (answer.status, answer.json()["error"])
+        assert "user_code" in ask(site)
+
     def test_in_json_is_refused(self, site: str) -> None:
         answer = Http(site).request("/oauth/token", body=b"{}", headers={"Content-Type": "application/json"})
 

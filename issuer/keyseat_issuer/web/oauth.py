@@ -124,6 +124,9 @@ def _token_answer(pair: tokens.TokenPair) -> dict[str, object]:
 
 
 def _check_form(request: HttpRequest) -> HttpResponse | None:
+    # Browsers say so where a page makes them call: any page could else use up the codes of its visitors' network.
+    if "Origin" in request.headers:
+        return _error("invalid_request", "this is for programs, not for pages in a browser")
     if request.content_type != _FORM:
         return _error("invalid_request", f"the body must be {_FORM}")
     # RFC 6749, section 3.1: parameters must not be included more than once.
