@@ -322,7 +322,18 @@ class TestLogin:
         err = capsys.readouterr().err
         assert "NOT_ALLOWED: the sign-in was refused in the browser" in err
         assert err.endswith("Run `keyseat login` again.\n")
-        assert not home.exists()
+        assert not (home / "credentials.json").exists()
+
+    def test_asks_nobody_to_approve_what_could_not_be_kept(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    ) -> None:
+        (tmp_path / "file").write_text("")
+        monkeypatch.setenv("KEYSEAT_HOME", str(tmp_path / "file" / "home"))
+        with scripted() as (url, script):
+            assert 3 == main(["login", "--server", url])
+
+        assert "credentials.json cannot be written: not a directory" in capsys.readouterr().err
+        assert [] == script.requests
 
     @pytest.mark.parametrize("word", ["login", "logout"])
     def test_without_a_server_says_how_to_name_it(self, word: str, capsys: Capture) -> None:

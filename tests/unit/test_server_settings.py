@@ -65,6 +65,9 @@ class TestLoading:
             "https://[",
             "ftp://127.0.0.1",
             "https://lic\u0435nses.example.com",
+            "https://licenses example.com",
+            "https://licenses.\texample.com",
+            "https://licenses.example.com/a b",
         ],
     )
     def test_what_is_no_safe_address_is_refused(self, tmp_path: Path, url: str) -> None:

@@ -190,7 +190,15 @@ class TestProxy:
 
     @pytest.mark.parametrize(
         "address",
-        ["socks5://127.0.0.1:1080", "https://proxy.example:3128", "http://", "proxy.example:port", "http://[::1", ":0"],
+        [
+            "socks5://127.0.0.1:1080",
+            "https://proxy.example:3128",
+            "http://",
+            "proxy.example:port",
+            "http://[::1",
+            ":0",
+            "http://a b:1",
+        ],
     )
     def test_whose_address_is_no_such_thing_is_refused(self, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
         monkeypatch.setenv("HTTPS_PROXY", address)

@@ -52,6 +52,7 @@ def _login(options: dict[str, str]) -> str:
     from keyseat_verifier.paths import home_folder
 
     url, transport, credentials = _server(options)
+    credentials.require_place()
     code = oauth.begin(transport, _device_name())
     # On stderr, and so also with --json: a person has to see it before anything can go on.
     _terminal.say(f"Open {code.verification_uri} in a browser and enter the code {code.user_code}", _terminal.BOLD)

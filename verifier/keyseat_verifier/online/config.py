@@ -111,9 +111,10 @@ def check_url(text: str) -> str:
     Raises:
         KeyseatError: ``INVALID_INPUT``: only ``https`` is allowed, and ``http`` to this very machine.
     """
+    typed = text.strip()
     try:
-        parts = urlsplit(text.strip())
-        usable = _is_usable(parts)
+        # Before it is taken apart: `urlsplit` drops line breaks and tabs without a word.
+        usable = is_one_word(typed) and _is_usable(urlsplit(typed))
     except ValueError:
         usable = False
     if not usable:
@@ -122,12 +123,17 @@ def check_url(text: str) -> str:
             f"{text[:120]!a} is not the address of a server",
             next_step="Give an address such as https://licenses.example.com; plain http is for this machine only.",
         )
-    return text.strip().rstrip("/")
+    return typed.rstrip("/")
+
+
+def is_one_word(text: str) -> bool:
+    """Tell whether a text is printable ASCII without spaces, as every address is."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _is_usable(parts: SplitResult) -> bool:
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
-    named = bool(parts.hostname) and parts.geturl().isascii() and parts.geturl().isprintable() and parts.port != 0
+    named = bool(parts.hostname) and parts.port != 0
     # Tokens in clear text are for nobody's network.
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     return plain and named and safe

@@ -27,6 +27,8 @@ _KEYS = frozenset({"format", "server", "access_token", "refresh_token", "expires
 _FORMAT = 1
 _EARLY = timedelta(seconds=60)
 _LOCK_PAUSE = 0.05
+_PLACE_SECONDS = 20.0
+"""Longest wait for another process that is renewing the sign-in."""
 
 
 class Tokens(NamedTuple):
@@ -135,6 +137,15 @@ class Credentials:
         except OSError as error:
             raise _unwritable(self.path, error) from None
         return tokens
+
+    def require_place(self) -> None:
+        """Make sure that tokens can be kept, before anybody is asked to approve a sign-in.
+
+        Raises:
+            KeyseatError: ``UNREADABLE`` where the home folder cannot be written.
+        """
+        with self._locked(Deadline(_PLACE_SECONDS)):
+            pass
 
     def forget(self) -> None:
         """Remove the stored tokens; none is no error."""

@@ -17,7 +17,7 @@ from urllib.request import getproxies, proxy_bypass
 from keyseat_shared import __version__
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_verifier.online.config import is_loopback
+from keyseat_verifier.online.config import is_loopback, is_one_word
 
 MAX_ANSWER = 256 * 1024
 """Largest answer read, in bytes; a trust bundle has at most 64 KiB."""
@@ -138,7 +138,7 @@ class Transport:
             return None
         try:
             parts = urlsplit(address if "://" in address else f"http://{address}")
-            usable = parts.scheme == "http" and bool(parts.hostname) and parts.port != 0
+            usable = parts.scheme == "http" and is_one_word(parts.hostname or "") and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
