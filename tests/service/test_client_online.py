@@ -549,7 +549,7 @@ class TestActivateAndRelease:
         released = client.release()
 
         assert (1, 0, []) == (len(released.ended), used(), desktop.leases())
-        assert ((), (), 0) == client.release()
+        assert ((), (), 0, ()) == client.release()
 
     def test_activating_again_renews(self, desktop: Desktop) -> None:
         first = desktop.client().activate()
