@@ -254,6 +254,12 @@ class TestAudit:
         assert {ORG} == {event["organization"] for event in answer("audit", "list", ORG)["events"]}
         assert ["Another"] == [event["subject"] for event in answer("audit", "list", "--limit", "1")["events"]]
 
+    def test_a_spoilt_row_is_told_by_the_list_too(self, customer: Ledger) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE ledger_auditevent SET details = 'no JSON' WHERE seq = 3")
+
+        assert "AUDIT_BROKEN" in told("audit", "list", code=1)
+
     def test_a_clean_ledger_verifies_and_prints_its_anchor(self, customer: Ledger) -> None:
         found = answer("audit", "verify")
 

@@ -5,7 +5,8 @@ from django.db import connection, transaction
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Pool
+from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Pool, Subscription
 from keyseat_issuer.ledger.services import audit, organizations
 from keyseat_issuer.ledger.services.audit_check import Finding, verify
 from keyseat_shared.codes import ReasonCode
@@ -133,6 +134,77 @@ class TestTampering:
 
         assert "audit row 3" == places()[0]
         assert "changed" in verify().findings[0].what
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "at = 'garbage'",
+            "organization_id = 'zz'",
+            "details = x'ff'",
+            "subject = CAST(x'ff' AS TEXT)",
+            "digest = x'00'",
+            "digest = 'ü'",
+        ],
+    )
+    def test_a_row_spoilt_with_a_value_of_the_wrong_kind_is_named_all_the_same(
+        self, five_rows: Ledger, change: str
+    ) -> None:
+        if five_rows.vendor != "sqlite":
+            pytest.skip("typed columns take no such value")
+        sql("PRAGMA foreign_keys = OFF")
+        sql(f"UPDATE ledger_auditevent SET {change} WHERE seq = 3")  # noqa: S608 - our own list
+
+        assert "audit row 3" == places()[0]
+        assert "changed" in verify().findings[0].what
+        assert 5 == verify().events
+
+    def test_a_head_dated_back_is_found(self, five_rows: Ledger) -> None:
+        # Whoever does that could set the clock back as well, and date licences back.
+        AuditHead.objects.update(at=shop.NOW - timedelta(days=1))
+
+        assert (Finding("audit head", "it is dated otherwise than the newest row: changed"),) == verify().findings
+
+    def test_a_head_spoilt_with_a_value_of_the_wrong_kind_is_found(self, five_rows: Ledger) -> None:
+        if five_rows.vendor != "sqlite":
+            pytest.skip("typed columns take no such value")
+        for change in ("at = 'garbage'", "seq = 'x'"):
+            sql(f"UPDATE ledger_audithead SET {change}")  # noqa: S608 - our own list
+            assert ["audit head"] == places()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            "ledger_subscription SET term = 'trial'",
+            "ledger_subscription SET ends_at = '2029-06-01 00:00:00+00:00'",
+            "ledger_pool SET quota = 1000",
+            "ledger_subscription SET organization_id = (SELECT id FROM ledger_organization WHERE name = 'Another')",
+        ],
+    )
+    def test_a_subscription_that_was_changed_is_found(self, ledger: Ledger, change: str) -> None:
+        shop.organization("Another")
+        pool = shop.subscribe(shop.organization(), {"KSE": 3, "KRE": 1})["KSE"]
+        assert [] == places()
+        sql(f"UPDATE {change}")
+
+        (finding,) = verify().findings
+        assert f"subscription {pool.subscription_id}" == finding.place
+        assert "changed" in finding.what
+
+    def test_a_subscription_that_no_row_added_is_found_and_one_that_was_removed(self, ledger: Ledger) -> None:
+        customer = shop.organization()
+        pool = shop.subscribe(customer, {"KSE": 3})["KSE"]
+        inserted = Subscription.objects.create(
+            id=new_id(shop.NOW),
+            organization=customer,
+            term="annual",
+            starts_at=shop.START,
+            ends_at=shop.END,
+            created_at=shop.NOW,
+        )
+        Pool.objects.filter(pk=pool.pk).delete()
+        Subscription.objects.filter(pk=pool.subscription_id).delete()
+
+        assert {f"subscription {inserted.pk}", f"subscription {pool.subscription_id}"} == set(places())
 
     def test_a_changed_row_with_a_digest_made_to_match_is_found_at_the_next(self, five_rows: Ledger) -> None:
         row = AuditEvent.objects.get(seq=3)

@@ -36,9 +36,17 @@ def list_(output: Output, org: str | None, limit: int) -> None:
 
     with database.ledger_errors():
         organization = None if org is None else organizations.find(org)
-        rows = list(audit_log.recent(limit, organization))
+        try:
+            rows = list(audit_log.recent(limit, organization))
+            events = [_as_dict(row) for row in rows]
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            raise KeyseatError(
+                ReasonCode.AUDIT_BROKEN,
+                "an audit row cannot be read: it holds what this software never writes there",
+                next_step="`keyseat-issuer audit verify` names the place. Keep the database as it is.",
+            ) from None
     output.emit(
-        {"events": [_as_dict(row) for row in rows]},
+        {"events": events},
         lambda: output.table(
             "Audit",
             ["Row", "At", "Who", "Act", "Organisation", "Subject", "Details"],

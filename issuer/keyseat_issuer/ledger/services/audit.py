@@ -219,7 +219,7 @@ def refused(
         )
 
 
-def row_digest(row: AuditEvent) -> str:
+def row_digest(row: AuditEvent | Row) -> str:
     """Return the SHA-256, in hex, that chains a row to the one before it."""
     at = row.at.astimezone(UTC).isoformat()
     organization = None if row.organization_id is None else str(row.organization_id)

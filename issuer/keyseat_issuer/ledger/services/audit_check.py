@@ -1,4 +1,4 @@
-"""Checking the ledger against itself: the audit chain, the licences it tells of, and the pools' counters.
+"""Checking the ledger against itself: the audit chain, the subscriptions and licences it tells of, the pools' counters.
 
 Whoever can write the database can also rewrite the whole chain and its head. An anchor, the ``SEQ:DIGEST`` of
 the newest row, noted elsewhere and given to a later check, shows that as well.
@@ -9,16 +9,21 @@ import hmac
 import json
 import re
 from collections.abc import Iterator
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
 from django.db.models import F, Q, Sum
 
 from keyseat_issuer.database import ledger_errors, snapshot
-from keyseat_issuer.ledger.models import Allocation, AllocationKind, AuditEvent, AuditHead, Lease, OfflineLicense, Pool
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Subscription
 from keyseat_issuer.ledger.models.audit import ZERO_DIGEST
 from keyseat_issuer.ledger.models.seats import SeatKind
-from keyseat_issuer.ledger.services.audit import FILE_DIGEST, OFFLINE_ISSUED, row_digest
+from keyseat_issuer.ledger.plain_sql import fetch, instant_in
+from keyseat_issuer.ledger.services import audit_rows
+from keyseat_issuer.ledger.services.audit import FILE_DIGEST, OFFLINE_ISSUED, Row, row_digest
+from keyseat_issuer.ledger.services.audit_rows import WRONG_KIND, Spoilt
+from keyseat_issuer.ledger.services.subscriptions import ADDED, terms_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, MalformedError
@@ -28,6 +33,7 @@ MAX_FINDINGS = 50
 """Findings reported; a ledger with more has one cause, and the first places show it."""
 
 _CHUNK = 2000
+_UNREADABLE = "it holds what this software never writes there: changed"
 _ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
 
@@ -67,7 +73,12 @@ def verify(anchor: str | None = None) -> AuditReport:
         check = _Check(noted)
         check.chain()
         check.licenses()
-        check.pools()
+        # By a database whose columns take anything, values of the wrong kind come as errors.
+        for what, step in (("subscriptions", check.subscriptions), ("pools", check.pools)):
+            try:
+                step()
+            except WRONG_KIND:
+                check.find(what, f"one of them cannot be read: {_UNREADABLE}")
         return check.report()
 
 
@@ -95,6 +106,8 @@ class _Check:
         self._head = ""
         # licence id -> digest of its file, from the audit rows that issued them
         self._issued: dict[UUID, str] = {}
+        # subscription id -> organisation and details of the audit row that added it
+        self._bought: dict[str, tuple[UUID | None, str]] = {}
 
     def report(self) -> AuditReport:
         return AuditReport(
@@ -105,66 +118,103 @@ class _Check:
             tuple(self._findings),
         )
 
-    def _find(self, place: str, what: str) -> None:
+    def find(self, place: str, what: str) -> None:
+        """Keep a finding."""
         if len(self._findings) < MAX_FINDINGS:
             self._findings.append(Finding(place, what))
 
     def chain(self) -> None:
         """Follow the chain from its start to its head."""
         seq, digest, at = 0, ZERO_DIGEST, None
-        for row in AuditEvent.objects.order_by("seq").iterator(_CHUNK):
+        for row in audit_rows.events():
             self._counts["events"] += 1
+            if isinstance(row, Spoilt):
+                self.find(f"audit row {row.key}", _UNREADABLE)
+                # The row after it says what its digest was.
+                if type(row.key) is int:
+                    seq, digest = row.key, ""
+                continue
             place = f"audit row {row.seq}"
             if row.seq != seq + 1:
                 missing = f"row {seq + 1} is" if row.seq == seq + 2 else f"rows {seq + 1} to {row.seq - 1} are"
-                self._find(place, f"{missing} missing before it: removed")
-            if not hmac.compare_digest(row_digest(row), row.digest):
-                self._find(place, "its content does not match its digest: changed")
-            elif row.previous != digest:
-                self._find(place, "it does not follow the row before it: changed, inserted or moved")
+                self.find(place, f"{missing} missing before it: removed")
+            if not hmac.compare_digest(row_digest(row).encode(), row.digest.encode()):
+                self.find(place, "its content does not match its digest: changed")
+            elif digest and row.previous != digest:
+                self.find(place, "it does not follow the row before it: changed, inserted or moved")
             if at is not None and row.at < at:
-                self._find(place, "it is dated before the row before it")
+                self.find(place, "it is dated before the row before it")
             if self._anchor is not None and row.seq == self._anchor[0] and row.digest != self._anchor[1]:
-                self._find(place, "it is not the row of the anchor: the chain was rewritten")
-            if row.action == OFFLINE_ISSUED:
-                self._note_issue(row)
+                self.find(place, "it is not the row of the anchor: the chain was rewritten")
+            self._note(row)
             seq, digest, at = row.seq, row.digest, row.at
-        self._check_end(seq, digest)
+        self._check_end(seq, digest, at)
 
-    def _check_end(self, seq: int, digest: str) -> None:
-        head = AuditHead.objects.filter(pk=1).first()
+    def _check_end(self, seq: int, digest: str, at: datetime | None) -> None:
         self._head = f"{seq}:{digest}"
-        if head is None:
-            self._find("audit head", "it is missing: removed")
-        elif head.seq > seq:
-            self._find(f"audit row {seq + 1}", f"the log ends before it, but its head is row {head.seq}: removed")
-        elif (head.seq, head.digest) != (seq, digest):
-            self._find(f"audit row {seq}", f"the head is row {head.seq} with another digest: changed or inserted")
         if self._anchor is not None and self._anchor[0] > seq:
-            self._find(f"audit row {self._anchor[0]}", "the row of the anchor is not there: removed")
+            self.find(f"audit row {self._anchor[0]}", "the row of the anchor is not there: removed")
+        rows = fetch("SELECT seq, digest, at FROM ledger_audithead WHERE id = 1")
+        if not rows:
+            self.find("audit head", "it is missing: removed")
+            return
+        head_seq, head_digest, head_at = rows[0]
+        if type(head_seq) is not int:
+            self.find("audit head", _UNREADABLE)
+        elif head_seq > seq:
+            self.find(f"audit row {seq + 1}", f"the log ends before it, but its head is row {head_seq}: removed")
+        elif (head_seq, head_digest) != (seq, digest):
+            self.find(f"audit row {seq}", f"the head is row {head_seq} with another digest: changed or inserted")
+        # The ledger's time hangs on it: set back, it would let somebody date licences back.
+        elif at is not None and not _is_instant(head_at, at):
+            self.find("audit head", "it is dated otherwise than the newest row: changed")
 
-    def _note_issue(self, row: AuditEvent) -> None:
+    def _note(self, row: Row) -> None:
+        if row.action == OFFLINE_ISSUED:
+            self._note_issue(row)
+        elif row.action == ADDED:
+            self._bought[row.subject] = (row.organization_id, row.details)
+
+    def _note_issue(self, row: Row) -> None:
         try:
             license_id = UUID(row.subject)
             digest = str(json.loads(row.details)[FILE_DIGEST])
-        except (ValueError, LookupError, TypeError):
-            self._find(f"audit row {row.seq}", "it issues a licence, but does not say which")
+        except (*WRONG_KIND, RecursionError):
+            self.find(f"audit row {row.seq}", "it issues a licence, but does not say which")
             return
         if license_id in self._issued:
-            self._find(f"audit row {row.seq}", f"licence {license_id} was issued before: issued twice")
+            self.find(f"audit row {row.seq}", f"licence {license_id} was issued before: issued twice")
         self._issued[license_id] = digest
 
     def licenses(self) -> None:
         """Compare every licence with the audit row that issued it, with its own file, and with its seat."""
         seen: set[UUID] = set()
-        rows = OfflineLicense.objects.select_related("allocation", "pool").order_by("license_id")
-        for row in rows.iterator(_CHUNK):
+        for row in audit_rows.licenses():
             self._counts["licenses"] += 1
+            if isinstance(row, Spoilt):
+                self.find(f"licence {row.key}", "it, or its seat or pool, is not as this software writes it: changed")
+                continue
             seen.add(row.license_id)
             for what in _license_faults(row, self._issued.get(row.license_id)):
-                self._find(f"licence {row.license_id}", what)
+                self.find(f"licence {row.license_id}", what)
         for license_id in self._issued.keys() - seen:
-            self._find(f"licence {license_id}", "an audit row issued it, but the ledger does not hold it: removed")
+            self.find(f"licence {license_id}", "an audit row issued it, but the ledger does not hold it: removed")
+
+    def subscriptions(self) -> None:
+        """Compare every subscription and its quotas with the audit row that added it: nothing changes them later."""
+        seen: set[str] = set()
+        for row in Subscription.objects.prefetch_related("pools").order_by("pk").iterator(_CHUNK):
+            seen.add(str(row.pk))
+            place, told = f"subscription {row.pk}", self._bought.get(str(row.pk))
+            if told is None:
+                self.find(place, "no audit row added it: inserted")
+                continue
+            organization_id, details = told
+            terms = terms_of(row, {pool.product: pool.quota for pool in row.pools.all()})
+            if organization_id != row.organization_id or _parsed(details) != terms:
+                self.find(place, "it is not what the audit row that added it tells of: changed")
+        for missing in sorted(self._bought.keys() - seen):
+            self.find(f"subscription {missing}", "an audit row added it, but the ledger does not hold it: removed")
 
     def pools(self) -> None:
         """Compare the pools' counters with the seats that are held."""
@@ -181,16 +231,30 @@ class _Check:
             assigned = pool.held_named if floating else 0
             used = pool.held_other + sessions.get(pool.pk, 0) + (0 if floating else pool.held_named)
             if (pool.used, pool.assigned) != (used, assigned):
-                self._find(
+                self.find(
                     f"pool {pool.pk} ({pool.product})",
                     f"it counts {pool.used} used and {pool.assigned} assigned, but {used} and {assigned} are held",
                 )
         orphans = Allocation.objects.filter(kind=AllocationKind.OFFLINE, offline_license__isnull=True)
         for allocation_id in orphans.values_list("pk", flat=True)[:MAX_FINDINGS]:
-            self._find(f"allocation {allocation_id}", "it holds an offline seat without a licence")
+            self.find(f"allocation {allocation_id}", "it holds an offline seat without a licence")
         early = Allocation.objects.filter(kind=AllocationKind.OFFLINE, released_at__lt=F("expires_at"))
         for allocation_id in early.values_list("pk", flat=True)[:MAX_FINDINGS]:
-            self._find(f"allocation {allocation_id}", "its offline seat was freed before it expired")
+            self.find(f"allocation {allocation_id}", "its offline seat was freed before it expired")
+
+
+def _parsed(details: str) -> object:
+    try:
+        return json.loads(details)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_instant(stored: object, at: datetime) -> bool:
+    try:
+        return instant_in(stored) == at
+    except ValueError:
+        return False
 
 
 def _license_faults(row: OfflineLicense, issued: str | None) -> Iterator[str]:

@@ -16,6 +16,9 @@ from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import add_years, format_instant, whole_years
 from keyseat_shared.policy import Policy
 
+ADDED = "subscription.added"
+"""The row that adds a subscription: ``subject`` is its id, ``details`` are its ``terms_of``, which never change."""
+
 MAX_YEARS = 10
 MAX_MONTHS = 120
 
@@ -107,7 +110,7 @@ def add_subscription(
     if not products:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "a subscription has one product at least")
     subject = ", ".join(f"{product}={quota}" for product, quota in products.items())
-    with audit.act("subscription.added", actor=actor, organization=organization, subject=subject, now=now) as at:
+    with audit.act(ADDED, actor=actor, organization=organization, subject=subject, now=now) as at:
         for product, quota in products.items():
             check_product(product, policy)
             if not 1 <= quota <= MAX_QUOTA:
@@ -129,18 +132,23 @@ def add_subscription(
         )
         audit.append(
             actor=actor,
-            action="subscription.added",
+            action=ADDED,
             organization=organization,
             subject=str(added.pk),
-            details={
-                "term": str(term),
-                "starts_at": format_instant(starts_at),
-                "ends_at": format_instant(ends_at),
-                "products": dict(products),
-            },
+            details=terms_of(added, products),
             now=at,
         )
     return added
+
+
+def terms_of(subscription: Subscription, products: Mapping[str, int]) -> dict[str, object]:
+    """Return what was bought, as its audit row tells it: term, period, and quotas by product."""
+    return {
+        "term": str(subscription.term),
+        "starts_at": format_instant(subscription.starts_at),
+        "ends_at": format_instant(subscription.ends_at),
+        "products": dict(products),
+    }
 
 
 def check_product(product: str, policy: Policy) -> None:
