@@ -95,6 +95,23 @@ def used(product: str = "KRE") -> int:
 
 @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 class TestActivate:
+    def test_for_an_organisation_that_is_named_does_not_go_on_with_the_lease_of_another(
+        self, site: Site, home: Path, customer: Organization, capsys: Capture
+    ) -> None:
+        now = now_utc()
+        other = shop.organization("Second Organisation", ADA, now=now)
+        shop.subscribe(other, {"KSE": 1}, starts_at=now, ends_at=add_years(now, 1), now=now)
+        shop.assign(other, "KSE", ADA, now=now)
+        sign_in(home, site.url)
+        for organization in (customer, other, other):
+            assert 0 == main(["activate", "--product", "KSE", "--organization", str(organization.pk), "--json"])
+
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert ["Example Organisation", "Second Organisation", "Second Organisation"] == [
+            activated["organization"] for activated in found
+        ]
+        assert 2 == len({activated["session_id"] for activated in found})
+
     def test_tells_for_whom_and_until_when(self, site: Site, home: Path, capsys: Capture) -> None:
         sign_in(home, site.url)
 

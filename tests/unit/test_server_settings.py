@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_verifier.online.config import ServerConfig, api_key, is_loopback, load_config, save_server
 
 URL = "https://licenses.example.com"
 ORGANIZATION = "01890a5d-ac96-774b-bcce-b302099a8057"
+OTHER = "01890a5d-ac96-774b-bcce-b302099a8058"
 KEY = "ksk_12345678_" + "s" * 38
 
 
@@ -35,8 +37,14 @@ class TestLoading:
 
     def test_the_environment_goes_before_it(self, tmp_path: Path) -> None:
         write(tmp_path, url=URL, organization=ORGANIZATION, api_key_file="/k", ca_bundle="/ca")
-        given = {"KEYSEAT_ORGANIZATION": "o", "KEYSEAT_API_KEY_FILE": "/k2", "KEYSEAT_CA_BUNDLE": "/ca2"}
-        assert ServerConfig(URL, "o", "/k2", "/ca2") == load_config(str(tmp_path), given)
+        given = {"KEYSEAT_ORGANIZATION": OTHER.upper(), "KEYSEAT_API_KEY_FILE": "/k2", "KEYSEAT_CA_BUNDLE": "/ca2"}
+        assert ServerConfig(URL, OTHER, "/k2", "/ca2") == load_config(str(tmp_path), given)
+
+    def test_an_organisation_by_its_name_is_answered_with_where_ids_are_told(self, tmp_path: Path) -> None:
+        error = refusal(load_config, str(tmp_path), {"KEYSEAT_SERVER": URL, "KEYSEAT_ORGANIZATION": "Acme"})
+
+        assert ReasonCode.INVALID_INPUT is error.code
+        assert "'Acme' is not the id of an organisation (KEYSEAT_ORGANIZATION or --organization)" == error.message
 
     def test_a_key_kept_for_one_server_is_not_sent_to_another(self, tmp_path: Path) -> None:
         write(tmp_path, url=URL, api_key_file="/k")

@@ -218,6 +218,11 @@ class VerifiedLease(_Verified):
         return self._payload.product
 
     @property
+    def organization_id(self) -> str:
+        """The UUID of the organisation that holds the seat."""
+        return self._payload.organization_id
+
+    @property
     def organization_name(self) -> str:
         """The name of the organisation that holds the seat."""
         return self._payload.organization_name

@@ -46,10 +46,23 @@ def load_config(home: str, environ: Mapping[str, str]) -> ServerConfig | None:
     found = kept if kept is not None and kept["url"] == url else {}
     return ServerConfig(
         url,
-        environ.get("KEYSEAT_ORGANIZATION") or found.get("organization"),
+        _organization(environ.get("KEYSEAT_ORGANIZATION")) or found.get("organization"),
         environ.get("KEYSEAT_API_KEY_FILE") or found.get("api_key_file"),
         environ.get("KEYSEAT_CA_BUNDLE") or found.get("ca_bundle"),
     )
+
+
+def _organization(typed: str | None) -> str | None:
+    if not typed:
+        return None
+    try:
+        return fields.uuid(typed.strip().lower(), "organization")
+    except MalformedError:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"{typed[:80]!a} is not the id of an organisation (KEYSEAT_ORGANIZATION or --organization)",
+            next_step="Write its id, a UUID. Leave it out to see yours: who belongs to several is told their ids.",
+        ) from None
 
 
 def save_server(home: str, url: str) -> str:

@@ -124,7 +124,7 @@ class OnlineDesk:
             self._renew_from = 0.0
             stored, passed = self._look(now)
             for kept in stored:
-                if kept.is_activated and not release_previous:
+                if kept.is_activated and not release_previous and not self._is_of_another(kept):
                     try:
                         return Found(
                             self.grants.renew(kept, now, Deadline(ACQUIRE_SECONDS)), "online", (), tuple(passed)
@@ -357,6 +357,15 @@ class OnlineDesk:
         if self._hold is not None and self._hold.lease.session_id not in {kept.lease.session_id for kept in stored}:
             self._hold.ended()
             self._hold = None
+
+    def _is_of_another(self, kept: StoredLease) -> bool:
+        """Tell whether a kept lease is of another organisation than the one that is asked for by its id."""
+        try:
+            found = self.grants.server()
+        except KeyseatError:
+            return False
+        wanted = None if found is None else found[1].organization
+        return wanted is not None and wanted != kept.lease.organization_id
 
     def _try_take(self, kept: StoredLease) -> SlotLock | None:
         try:
