@@ -341,6 +341,15 @@ class TestLogin:
         assert err.endswith("Run `keyseat login` again.\n")
         assert not (home / "credentials.json").exists()
 
+    def test_on_a_machine_whose_name_is_no_text_names_it_as_well_as_it_can(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+    ) -> None:
+        monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="b\udcfcro"))
+        with scripted((ASKED, "200 OK"), (TOKENS, "200 OK")) as (url, script):
+            assert 0 == main(["login", "--server", url])
+
+        assert b"device_name=b%3Fro" in script.requests[0][1]
+
     def test_asks_nobody_to_approve_what_could_not_be_kept(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
     ) -> None:

@@ -99,4 +99,5 @@ def _server(options: dict[str, str]) -> "tuple[str, Transport, Credentials]":
 def _device_name() -> str:
     """Return the name of this machine: what the person who approves is shown, as a claim."""
     name = os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
-    return name[:64] or "a machine without a name"
+    readable = name.encode("utf-8", "replace").decode()  # bytes that are no text
+    return readable[:64] or "a machine without a name"
