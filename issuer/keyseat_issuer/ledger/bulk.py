@@ -40,17 +40,6 @@ def insert_values(model: type[models.Model], names: Sequence[str], rows: Sequenc
         )
 
 
-def insert_rows(rows: Sequence[models.Model]) -> None:
-    """Insert unsaved instances of one model, as ``bulk_create`` would. Call inside a transaction."""
-    if not rows:
-        return
-    model = type(rows[0])
-    names = [field.attname for field in model._meta.concrete_fields]  # noqa: SLF001 - as above
-    insert_values(model, names, [[getattr(row, name) for name in names] for row in rows])
-    for row in rows:
-        row._state.adding, row._state.db = False, connection.alias  # noqa: SLF001 - as Django does after an insert
-
-
 def _column(values: Sequence[object]) -> list[object]:
     """Return the values as the database driver takes them.
 
