@@ -19,6 +19,7 @@ import shop
 from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
+from keyseat_issuer.cli.output import Output
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense
 from keyseat_issuer.ledger.services import audit_check, organizations
@@ -95,6 +96,30 @@ class TestIssue:
         assert "Nothing was issued" in run(*ISSUE, "--dry-run").stdout
         assert (False, True) == tuple(answer(*ISSUE, "--dry-run")[name] for name in ("issued", "dry_run"))
         assert ([], 0) == (files(issuer), OfflineLicense.objects.count())
+
+    @pytest.mark.parametrize("command", ["issue", "batch"])
+    @pytest.mark.parametrize(
+        ("meanwhile", "code"),
+        [
+            (("policy", "set", "--sunset", "2023-06-01"), "ISSUED_AFTER_SUNSET"),
+            (("trust", "revoke-key", "{key}"), "KEY_UNAVAILABLE"),
+        ],
+    )
+    def test_what_was_changed_while_somebody_thought_about_the_question_holds(
+        self, issuer: Path, monkeypatch: pytest.MonkeyPatch, command: str, meanwhile: tuple[str, ...], code: str
+    ) -> None:
+        key = next(entry.key.keyid for entry in load_trust().keys if entry.purpose == "license")
+        (issuer / "rows.csv").write_text(f"organization,product,machine_id,user\n{NAME},KSE,{MID},{ADA}\n")
+
+        def think(_output: object, prompt: str, *_: object, **__: object) -> None:
+            assert "undone" in prompt
+            answer(*[word.format(key=key) for word in meanwhile], "--yes")
+
+        monkeypatch.setattr(Output, "confirm", lambda *given, **named: None if named.get("yes") else think(*given))
+        result = run(*(ISSUE if command == "issue" else ("offline", "batch", "rows.csv")))
+
+        assert code in result.stderr
+        assert 0 == OfflineLicense.objects.count()
 
     def test_without_a_terminal_and_without_yes_nothing_is_issued(self, issuer: Path) -> None:
         assert "NOT_CONFIRMED" == answer(*ISSUE, code=1)["code"]

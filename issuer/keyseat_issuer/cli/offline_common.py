@@ -68,17 +68,26 @@ def open_terms() -> "Terms":
 
 
 def with_signer(output: Output, terms: "Terms", passphrase_file: str | None) -> "Terms":
-    """Unlock the signing keys, and read the clock again: somebody may have thought about a question for an hour.
+    """Unlock the signing keys, and read clock and rules again: somebody may have thought about a question for an hour.
+
+    A policy that was set meanwhile holds, and a key that was revoked meanwhile signs nothing.
 
     Raises:
-        KeyseatError: ``KEY_UNAVAILABLE``.
+        KeyseatError: ``KEY_UNAVAILABLE``, ``TRUST_INVALID``, ``LEDGER_UNAVAILABLE``.
     """
     from keyseat_issuer.signing import open_license_signer
+    from keyseat_issuer.trust_history import current_trust
 
-    warn_of_exposed_keys(output, issuer_home())
+    home = issuer_home()
+    warn_of_exposed_keys(output, home)
     asked = passphrase_asker(output, passphrase_file)
-    signer = open_license_signer(issuer_home(), terms.trust, asked, now_utc())
-    return replace(terms, signer=signer, now=now_utc())
+    trust = current_trust(home)
+    while True:
+        signer = open_license_signer(home, trust, asked, now_utc())
+        newest = current_trust(home)  # the passphrase may have been such a question
+        if newest.version == trust.version:
+            return replace(terms, trust=trust, signer=signer, now=now_utc())
+        trust = newest
 
 
 def destination_for(out: str | None, *, must_be_folder: bool = False, may_exist: bool = False) -> "Destination":

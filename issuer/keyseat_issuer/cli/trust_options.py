@@ -48,10 +48,17 @@ def open_admin(output: Output, passphrase_file: str | None, root_folder: Path | 
     from keyseat_issuer.ledger.services.audit import cli_actor
 
     warn_of_exposed_keys(output, issuer_home(), root_folder)
-    output.stopped_note = "A change that was under way may be on record: `keyseat-issuer audit list` tells."
+    ask = passphrase_asker(output, passphrase_file)
+
+    def asked() -> str:
+        passphrase = ask()
+        # Nothing is asked after this, and everything is done.
+        output.stopped_note = "The change may be on record: `keyseat-issuer audit list` tells."
+        return passphrase
+
     return TrustAdmin(
         issuer_home(),
-        passphrase_asker(output, passphrase_file),
+        asked,
         actor=cli_actor(),
         now=now_utc(),
         root_folder=root_folder,
