@@ -116,6 +116,17 @@ def test_without_yes_the_plan_is_shown_and_nobody_to_ask_means_no(issuer: Path) 
     assert 0 == OfflineLicense.objects.count()
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_report_that_cannot_be_written_does_not_hide_what_was_issued(issuer: Path) -> None:
+    result = run("good.csv", "--out", "made", "--yes", "--report", "/dev/full")
+
+    assert 3 == result.exit_code
+    assert "3 licences issued" in result.stdout
+    assert "the report '/dev/full' could not be written" in result.stderr
+    found = answer("good.csv", "--out", "made", "--yes", "--report", "/dev/full", code=3)
+    assert (False, 3, "UNREADABLE") == tuple(found[name] for name in ("ok", "already_issued", "code"))
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".json"])
 def test_the_report_tells_each_row(issuer: Path, suffix: str) -> None:
     run("bad.csv", "--out", "made", "--keep-going", "--yes", "--report", f"report{suffix}")
@@ -135,6 +146,8 @@ def test_the_report_tells_each_row(issuer: Path, suffix: str) -> None:
         (("good.csv", "--yes", "--out", "empty.csv"), "UNREADABLE", 3),
         (("good.csv", "--yes", "--out", "/proc/new"), "UNREADABLE", 3),
         (("good.csv", "--yes", "--report", "missing/report.csv"), "UNREADABLE", 3),
+        (("good.csv", "--yes", "--report", "good.csv"), "INVALID_INPUT", 2),
+        (("good.csv", "--yes", "--report", "../work/good.csv"), "INVALID_INPUT", 2),
         (("good.csv", "--yes", "--passphrase-file", "empty.csv"), "KEY_UNAVAILABLE", 3),
     ],
 )

@@ -61,7 +61,7 @@ def batch(
     from keyseat_issuer.ledger.services.batch import run_batch
 
     if report is not None:
-        _check_report(report)
+        _check_report(report, table)
     destination = None if dry_run else destination_for(out, must_be_folder=True)
     if dry_run or not yes:
         result = run_batch(
@@ -110,23 +110,28 @@ def _tell_refused(output: Output, result: "BatchResult") -> None:
         output.say(f"  and {more} more; --report FILE lists all.")
 
 
-def _check_report(report: Path) -> None:
+def _check_report(report: Path, table: Path) -> None:
     # Before anything irreversible: a report that cannot be written is noticed too late otherwise.
     with report.open("ab"):
         pass
+    if report.samefile(table):
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            "the report would replace the batch itself, which a second run needs",
+            next_step="Name another file with --report.",
+        )
 
 
 def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_run: bool) -> int:
     """Write the report, tell what became of the batch, and return the exit code."""
-    from keyseat_issuer.ledger.services.batch import report_text
     from keyseat_issuer.ledger.services.offline_values import Status
 
-    if report is not None:
-        text = report_text(result, as_json=report.suffix.lower() == ".json")
-        report.write_text(text, encoding="utf-8", newline="")
     issued, again = result.count(Status.ISSUED), result.count(Status.ALREADY_ISSUED)
     refused = len(result.refused)
-    error = result.not_written
+    unreported = None if report is None else _write_report(result, report)
+    error = result.not_written or unreported
+    # What could not be written is "could not"; a refused row is "no", whatever its code.
+    code = int(bool(refused)) if error is None else exit_code(error.code)
     if error is None and refused:
         nothing = "" if issued or again else "; nothing was issued"
         error = KeyseatError(
@@ -138,18 +143,28 @@ def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_r
     if output.json:
         told = {} if error is None else error.to_dict()
         output.emit_json({"ok": error is None, "dry_run": dry_run, **told, **result.to_dict()})
-        return 0 if error is None else _code(result, error)
+        return code
     _tell_refused(output, result)
     if dry_run:
         output.print("Nothing was issued.")
     else:
         output.print(f"{issued} licences issued, {again} issued before and handed out again, {refused} refused.")
-    if error is None:
-        return 0
-    output.fail(error)
-    return _code(result, error)
+    if error is not None:
+        output.fail(error)
+    return code
 
 
-def _code(result: "BatchResult", error: KeyseatError) -> int:
-    # A refused row is "no", whatever its code; files that could not be written are "could not".
-    return exit_code(error.code) if result.not_written is not None else 1
+def _write_report(result: "BatchResult", report: Path) -> KeyseatError | None:
+    from keyseat_issuer.ledger.services.batch import report_text
+
+    text = report_text(result, as_json=report.suffix.lower() == ".json")
+    try:
+        report.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        # What was issued is issued, and has to be told all the same.
+        return KeyseatError(
+            ReasonCode.UNREADABLE,
+            f"the report {str(report)!r} could not be written: {error.strerror}",
+            next_step="Run the same batch again with another --report: nothing is issued twice.",
+        )
+    return None
