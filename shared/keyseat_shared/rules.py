@@ -117,7 +117,7 @@ def check_not_before_floor(now: datetime, floor: datetime, evidence: str) -> Non
     Raises:
         ClockError: ``CLOCK_ROLLED_BACK`` that names the evidence.
     """
-    if now < floor - CLOCK_TOLERANCE:
+    if floor - now > CLOCK_TOLERANCE:  # not `floor - CLOCK_TOLERANCE`: nothing is before the year 1
         raise ClockError(
             ReasonCode.CLOCK_ROLLED_BACK,
             f"the clock says {format_instant(now)}, but {evidence} is from {format_instant(floor)}",

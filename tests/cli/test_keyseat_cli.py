@@ -233,6 +233,10 @@ class TestInspect:
         assert main(["inspect", put("a.lic", b"junk"), "--json"]) == 1
         assert json.loads(capsys.readouterr().out)["code"] == "MALFORMED"
 
+    def test_wrong_usage_is_answered_in_json_too(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["inspect", "--json"]) == 2
+        assert json.loads(capsys.readouterr().out)["code"] == "INVALID_INPUT"
+
 
 class TestStatus:
     def status(self, *more: str) -> int:

@@ -118,6 +118,11 @@ class TestRefusal:
         assert "nline" in error.next_step
         assert str(house.home / "license") in error.next_step
 
+    def test_a_folder_out_of_reach_is_told(self, tmp_path: Path) -> None:
+        (tmp_path / "license").symlink_to("license")
+        client = LicenseClient("KSE", VENDOR.bundle, home=tmp_path, machine=MACHINE)
+        assert ("UNREADABLE", 1) == (str(refusal(client).code), len(refusal(client).reasons))
+
     def test_without_a_home_is_the_same(self, tmp_path: Path) -> None:
         client = LicenseClient("KSE", VENDOR.bundle, home=tmp_path / "nowhere", machine=MACHINE)
         assert str(refusal(client).code) == "NO_LICENSE"

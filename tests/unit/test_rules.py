@@ -121,6 +121,10 @@ class TestClockFloor:
     def test_a_clock_may_lag_five_minutes(self, lag: timedelta) -> None:
         check_not_before_floor(START - lag, START, "the licence")
 
+    def test_the_first_instant_of_all_is_a_floor_like_any_other(self) -> None:
+        first = datetime.min.replace(tzinfo=UTC)
+        check_not_before_floor(first, first, "the licence")
+
     def test_a_clock_that_lags_more_was_set_back(self) -> None:
         with pytest.raises(ClockError, match="but the licence is from 2023-06-01T00:00:00Z") as caught:
             check_not_before_floor(START - timedelta(minutes=5) - SECOND, START, "the licence")

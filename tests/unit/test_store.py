@@ -27,6 +27,18 @@ def test_a_missing_folder_is_empty(tmp_path: Path) -> None:
     assert unchanged(found.stamps)
 
 
+def test_a_folder_out_of_reach_is_told_and_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "license").symlink_to("license")  # a circle: as root no permission stands in the way
+    (tmp_path / "file").touch()
+    for home, reason in ((tmp_path, "too many levels of symbolic links"), (tmp_path / "file", "not a directory")):
+        found = Store(str(home)).find()
+        assert ((), ((shown(str(home / "license")), f"cannot be looked into: {reason}"),)) == (
+            found.files,
+            found.problems,
+        )
+        assert unchanged(found.stamps)
+
+
 def test_files_are_found_in_folders_within_in_a_fixed_order(tmp_path: Path, folder: Path) -> None:
     for name in ("b.lic", "a.LIC", "x/deep/c.lic", "readme.txt", "x/d.lic.bak", ".hidden.lic"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

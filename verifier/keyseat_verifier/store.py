@@ -34,13 +34,18 @@ class Store:
     def find(self) -> Found:
         """Look for licence files, recursively: symbolic links are followed, loops and second names are not.
 
-        At most 1,000 files in at most 1,000 folders; what lies beyond is told as a problem, never silently left out.
+        At most 10,000 files in at most 1,000 folders; what lies beyond is told as a problem, never silently left out.
         """
         search = _Search()
-        if os.path.exists(self.folder):
-            search.visit(self.folder, 0)
-        else:
+        try:
+            os.stat(self.folder)
+        except FileNotFoundError:
             search.stamps.append(stamp(self.folder))
+        except OSError as error:  # out of reach is not empty: files may well be there
+            search.stamps.append(stamp(self.folder))
+            search.refuse(self.folder, error)
+        else:
+            search.visit(self.folder, 0)
         return Found(tuple(search.files), tuple(search.problems), tuple(search.stamps))
 
 
@@ -65,7 +70,7 @@ class _Search:
                 entries = sorted(listing, key=lambda entry: entry.name)
             kinds = [(entry.path, _is_folder(entry)) for entry in entries]
         except OSError as error:
-            self.problems.append((shown(folder), f"cannot be looked into: {(error.strerror or 'unknown').lower()}"))
+            self.refuse(folder, error)
             return
         # Files first, so that a file is known by its shortest name (mounted volumes link to folders of their own).
         for path, is_folder in kinds:
@@ -74,6 +79,9 @@ class _Search:
         for path, is_folder in kinds:
             if is_folder:
                 self.visit(path, depth + 1)
+
+    def refuse(self, folder: str, error: OSError) -> None:
+        self.problems.append((shown(folder), f"cannot be looked into: {(error.strerror or 'unknown').lower()}"))
 
     def _take(self, path: str) -> None:
         if self._is_known(path):

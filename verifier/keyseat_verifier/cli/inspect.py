@@ -26,15 +26,15 @@ _KINDS = {
 
 def run(argv: list[str]) -> int:
     """Run the command; returns the exit code of the contract (design, section 10)."""
-    options = COMMAND.parse(argv)
-    if "--help" in options:
-        _terminal.out(COMMAND.help())
-        return 0
     try:
+        options = COMMAND.parse(argv)
+        if "--help" in options:
+            _terminal.out(COMMAND.help())
+            return 0
         unverified_envelope = Envelope.from_bytes(_common.read_named(options["FILE"]))
         unverified = loads_object(unverified_envelope.payload)
     except KeyseatError as error:
-        if "--json" in options:
+        if "--json" in argv:
             _terminal.out_json({"verified": False, **error.to_dict()})
         _terminal.complain(error)
         return exit_code(error.code)
