@@ -1,12 +1,16 @@
 """The device authorization grant over real HTTP: what clients and people see (RFC 8628)."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
 
 from databases import Ledger
+from keyseat_issuer.web.asgi import FewAtOnce, build
 from keyseat_issuer.web.tokens import authenticate
 from web_server import PASSWORD, Answer, Http, make_account, serve
 
@@ -244,3 +248,25 @@ class TestThePersonWhoIsAsked:
         code = {"user_code": str(ask(site)["user_code"])}
 
         assert [200] * 12 == [person.post_page("/device", code).status for _ in range(12)]
+
+
+def test_pages_are_made_for_few_requests_at_a_time(ledger: Ledger) -> None:
+    """Each takes a thread and a connection of the database, and anybody may send some hundred at once."""
+    present, most = 0, 0
+
+    async def page(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        nonlocal present, most
+        present += 1
+        most = max(most, present)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        present -= 1
+
+    async def ask_all(limited: FewAtOnce) -> None:
+        await asyncio.gather(*[limited({}, None, None) for _ in range(50)])  # type: ignore[arg-type] # not used
+
+    asyncio.run(ask_all(FewAtOnce(page, 3)))
+
+    assert (3, 0) == (most, present)
+    [pages] = [route for route in build().routes if isinstance(route, Mount) and route.name == "pages"]
+    assert isinstance(pages.app, FewAtOnce)
