@@ -2,16 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 import shop
-from activation import Person, Site, make_key, serve_here
+from activation import Site
 from customers import Desktop
-from databases import Ledger
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
 from keyseat_issuer.ledger.services.session_admin import force_release
 from keyseat_shared.errors import KeyseatError
@@ -35,25 +32,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (desk, grants):  # a busy machine
         monkeypatch.setattr(module, "ACQUIRE_SECONDS", 30.0)
         monkeypatch.setattr(module, "RENEW_SECONDS", 30.0)
-
-
-@pytest.fixture
-def customer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Organization:
-    made = shop.organization("Example Organisation", ADA)
-    shop.subscribe(made, {"KRE": 2, "KSE": 2})
-    monkeypatch.setenv("KEYSEAT_API_KEY", make_key(made))
-    return made
-
-
-@pytest.fixture
-def site(customer: Organization) -> Iterator[Site]:
-    with serve_here(people={"ada-token": Person(ADA)}) as running:
-        yield running
-
-
-@pytest.fixture
-def desktop(site: Site, tmp_path: Path) -> Desktop:
-    return Desktop(tmp_path / "home", site)
 
 
 @pytest.fixture

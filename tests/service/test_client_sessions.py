@@ -13,7 +13,7 @@ import pytest
 
 import session_program
 import shop
-from activation import Clock, Person, ServiceProcess, Site, make_key, serve_here
+from activation import Clock, ServiceProcess, Site
 from customers import Desktop, wait_until
 from databases import Ledger
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
@@ -39,25 +39,6 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grants, "ACQUIRE_SECONDS", 30.0)  # a busy machine
     monkeypatch.setattr(grants, "RENEW_SECONDS", 30.0)
     monkeypatch.setattr(renewal, "TICK", 0.01)
-
-
-@pytest.fixture
-def customer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Organization:
-    made = shop.organization("Example Organisation", ADA)
-    shop.subscribe(made, {"KRE": 2, "KSE": 2})
-    monkeypatch.setenv("KEYSEAT_API_KEY", make_key(made))
-    return made
-
-
-@pytest.fixture
-def site(customer: Organization) -> Iterator[Site]:
-    with serve_here(people={"ada-token": Person(ADA)}) as running:
-        yield running
-
-
-@pytest.fixture
-def desktop(site: Site, tmp_path: Path) -> Desktop:
-    return Desktop(tmp_path / "home", site)
 
 
 def used() -> int:

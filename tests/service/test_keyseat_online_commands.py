@@ -25,18 +25,10 @@ from keyseat_verifier.online.config import ServerConfig
 from keyseat_verifier.online.credentials import Credentials
 from keyseat_verifier.online.oauth import Granted
 from keyseat_verifier.online.transport import Transport
-from loopback import Listener, Script, answer
+from loopback import ASKED, Listener, Script, answer
 from vendor import Vendor
 
 ADA = "ada@example.com"
-ASKED = {
-    "device_code": "d" * 32,
-    "user_code": "BCDF-GHJK",
-    "verification_uri": "https://licenses.example/device",
-    "verification_uri_complete": "https://licenses.example/device?user_code=BCDF-GHJK",
-    "expires_in": 900,
-    "interval": 1,
-}
 TOKENS = {"access_token": "ksu_1", "refresh_token": "ksr_1", "expires_in": 600}
 Capture = pytest.CaptureFixture[str]
 

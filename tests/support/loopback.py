@@ -15,6 +15,16 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+ASKED = {
+    "device_code": "d" * 32,
+    "user_code": "BCDF-GHJK",
+    "verification_uri": "https://licenses.example/device",
+    "verification_uri_complete": "https://licenses.example/device?user_code=BCDF-GHJK",
+    "expires_in": 900,
+    "interval": 1,
+}
+"""What a server answers to a program that asks for a sign-in code (RFC 8628, section 3.2)."""
+
 Handler = Callable[[socket.socket], object]
 _PATIENCE = 60.0
 """Seconds after which a connection of a test is given up, on a busy machine."""

@@ -12,17 +12,9 @@ from keyseat_shared.errors import KeyseatError
 from keyseat_verifier.online import oauth
 from keyseat_verifier.online.oauth import DeviceCode, Granted, OAuthError
 from keyseat_verifier.online.transport import Deadline, Transport, UnreachableError
-from loopback import Listener, Script, answer
+from loopback import ASKED, Listener, Script, answer
 
 TOKENS = {"access_token": "ksu_1", "refresh_token": "ksr_1", "expires_in": 600, "token_type": "Bearer"}
-ASKED = {
-    "device_code": "d" * 32,
-    "user_code": "BCDF-GHJK",
-    "verification_uri": "https://licenses.example/device",
-    "verification_uri_complete": "https://licenses.example/device?user_code=BCDF-GHJK",
-    "expires_in": 900,
-    "interval": 1,
-}
 CODE = DeviceCode("d" * 32, "BCDF-GHJK", "https://licenses.example/device", "https://licenses.example/d", 900, 1)
 PAGE = answer(b"<html>sign in to this network</html>", Content_Type="text/html")
 
