@@ -34,7 +34,7 @@ class Environment(NamedTuple):
 
     def run(self, *command: str | Path, home: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run one of its programs, without the variables of the surrounding test run."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "KEYSEAT", "COV"))}
+        kept = without("PYTHON", "KEYSEAT", "COV")
         if home is not None:
             kept |= {"KEYSEAT_HOME": str(home / "client"), "KEYSEAT_ISSUER_HOME": str(home / "issuer")}
         program = self.scripts / command[0]
@@ -54,6 +54,11 @@ class Environment(NamedTuple):
         return {name.lower().replace("_", "-") for name in json.loads(self.python(code))}
 
 
+def without(*prefixes: str) -> dict[str, str]:
+    """Return the variables of the test run but those whose names begin so."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
+
+
 def build(tree: Path, out: Path) -> Path:
     """Build the wheel of one project folder without touching the network."""
     done = subprocess.run(
@@ -62,6 +67,8 @@ def build(tree: Path, out: Path) -> Path:
         text=True,
         check=False,
         timeout=300,
+        # Measured, a build would now and then list all files of the copy that it builds as files that no test reached.
+        env=without("COV"),
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     (wheel,) = out.glob("*.whl")
@@ -70,10 +77,12 @@ def build(tree: Path, out: Path) -> Path:
 
 def install(wheel: Path, folder: Path) -> Environment:
     """Make an environment and install the wheel with what it requires, from the package index that pip knows."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120)
+    # Not measured, as with the build.
+    env = without("COV")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True, timeout=120, env=env)
     environment = Environment(folder)
     pip = [sys.executable, "-m", "pip", "--python", environment.scripts / "python", "install", "--quiet"]
-    done = subprocess.run([*pip, wheel], capture_output=True, text=True, check=False, timeout=600)
+    done = subprocess.run([*pip, wheel], capture_output=True, text=True, check=False, timeout=600, env=env)
     if done.returncode != 0 and "connection" in (done.stdout + done.stderr).lower():
         pytest.skip("no package index can be reached, so what the wheel requires cannot be installed")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
