@@ -315,6 +315,27 @@ def linux_machines() -> dict[str, Linux]:
         .mount("8:1", "/", "ext4", "/dev/sda1")
         .file("/etc/machine-id", "7f1e2d3c4b5a69788796a5b4c3d2e1f0\n")
     )
+    gcp_nvme = (
+        Linux("Google Cloud VM, third generation: NVMe disks whose serial is the same everywhere, gVNIC")
+        .dmi(
+            sys_vendor="Google",
+            product_name="Google Compute Engine",
+            product_uuid="2c9b8a7f-6e5d-4c3b-a291-8f7e6d5c4b3a",
+            product_serial="GoogleCloud-2C9B8A7F6E5D4C3BA2918F7E6D5C4B3A",
+        )
+        .adapter("ens3", "42:01:0a:80:00:11", "pci0000:00/0000:00:03.0")
+        .disk(
+            "nvme0n1",
+            "259:0",
+            "pci0000:00/0000:00:05.0/nvme/nvme0",
+            parts=15,
+            wwid="nvme.1ae0-6e766d655f636172642d7064-6e766d655f636172642d7064-00000001",
+            device__serial="nvme_card-pd        ",
+            device__model="nvme_card-pd                            ",
+        )
+        .mount("259:1", "/", "ext4", "/dev/nvme0n1p1")
+        .file("/etc/machine-id", "2c9b8a7f6e5d4c3ba2918f7e6d5c4b3a\n")
+    )
     pi = (
         Linux("Raspberry Pi 4: device-tree serial, adapter on the chip, Wi-Fi on SDIO, SD card")
         .adapter("eth0", "e4:5f:01:2a:9c:d3", "platform/scb/fd580000.ethernet", "platform")
@@ -448,6 +469,7 @@ def linux_machines() -> dict[str, Linux]:
         "linux-kvm": kvm,
         "linux-aws": aws,
         "linux-gcp": gcp,
+        "linux-gcp-nvme": gcp_nvme,
         "linux-raspberry-pi": pi,
         "linux-wsl2": wsl,
         "linux-docker": docker,

@@ -83,6 +83,55 @@ class TestSerial:
         assert not raw.strip() or raw.strip() not in reason
 
 
+def nvme(serial: str) -> str:
+    """The name that Linux makes for a drive without a number of its own."""
+    return f"nvme.1ae0-{serial.encode().hex()}-{b'nvme_card-pd'.hex()}-00000001"
+
+
+def ata(serial: str) -> str:
+    """The name that libata makes: a model of 40 characters, a serial of 20."""
+    return f"t10.ATA     {'ST1000DM003-1ER162':40}{serial:>20}"
+
+
+class TestDriveName:
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *(nvme("S676NF0R912345"), ata("W9A1B2C3"), nvme("vol0a13de76620f5f4df")),
+            *("eui.0025388b11b7c3a4", "eui.000000000000000600a0752342269630", "eui.34473630529000010025385800000001"),
+            *("naa.5002538e40a1b2c3", "naa.60022480a9b8c7d6e5f4031221304f5e", "0025_388B_11B7_C3A4."),
+            *("uuid.3ff4aecc-2d21-11b2-a85c-c1dd6a0c9f2e", "S5H2NS0T123456", "WD-WCC4N1234567."),
+        ],
+    )
+    def test_the_name_of_one_drive_is_kept_as_a_serial_is(self, raw: str) -> None:
+        assert canonical.serial(raw) == canonical.drive_name(raw)
+        assert canonical.drive_name(raw)[0]
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *(nvme(""), nvme("  "), nvme("\0\0"), nvme("nvme_card-pd"), nvme("1234567890"), nvme("\xff\xfe1234567")),
+            *(
+                "nvme.",
+                "nvme.1ae0",
+                "nvme.1ae0--6e766d65-00000001",
+                "nvme.1ae0-xyz-6e766d65-00000001",
+                "NVME.1AE0-20-61-1",
+            ),
+            *(ata(""), ata("QM00001"), ata("00000000"), ata("To be filled"), "t10.ATA ST1000DM003-1ER162 W9A1B2C3"),
+            *("eui.0000000000000000", "eui.0000000000000001", "eui.0025380000000000", "eui.ffffffffffffffff"),
+            *("eui.00000000000000000025380000000000", "eui.", "eui.0025"),
+            *("naa.5000000000000000", "naa.50014ee000000000", "uuid.00000000-0000-0000-0000-000000000000"),
+            *("0000_0000_0000_0000.", "0025_3800_0000_0000.", "0000_0000_0000_0001.", "drive-scsi0", "QM00001", ""),
+        ],
+    )
+    def test_a_name_that_other_drives_have_too_is_refused(self, raw: str) -> None:
+        value, reason = canonical.drive_name(raw)
+        assert value == ""
+        assert reason
+        assert not raw.strip() or raw.strip() not in reason
+
+
 class TestFirmwareUuid:
     def test_case_dashes_and_braces_do_not_matter(self) -> None:
         assert canonical.firmware_uuid(UUID) == canonical.firmware_uuid("{" + UUID.upper().replace("-", "") + "}")

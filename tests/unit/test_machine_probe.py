@@ -40,6 +40,7 @@ def reasons(found: MachineProbe, kind: str) -> dict:
         ("linux-kvm", "os", "vm", "weak"),
         ("linux-aws", "disk os", "vm", "fair"),
         ("linux-gcp", "os", "vm", "weak"),
+        ("linux-gcp-nvme", "os", "vm", "weak"),
         ("linux-raspberry-pi", "firmware-serial nic disk os", "physical", "strong"),
         ("linux-wsl2", "disk os", "wsl", "fair"),
         ("linux-docker", "disk", "container", "weak"),

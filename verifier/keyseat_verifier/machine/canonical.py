@@ -62,6 +62,12 @@ _HEX = frozenset("0123456789abcdef")
 _MIN_SERIAL = 6
 _MIN_DISTINCT = 4
 
+# Where the serial stands in a drive name of libata: after "t10.", a vendor of 8 characters and a model of 40.
+_ATA_SERIAL = 4 + 8 + 40
+# Digits in front of a drive's number that name its maker, or the kind of number.
+_MAKERS_DIGITS = {"eui": 6, "naa": 7, "uuid": 0}
+_NGUID_DIGITS = 32
+
 
 def text(raw: bytes) -> str:
     """Decode what a file, table or tool gave: UTF-8 with anything odd replaced, cut at NUL, blanks trimmed."""
@@ -95,6 +101,43 @@ def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each 
 
 def _is_qemu_default(word: str) -> bool:
     return word.startswith("qm000") and word[2:].isdigit()
+
+
+def drive_name(raw: str) -> "tuple[str, str]":
+    """Canonicalise the name that a system gives a drive, as `serial`, if the number in it tells drives apart.
+
+    Linux (attribute ``wwid``): ``nvme.<vendor>-<serial>-<model>-<namespace>``, both texts in hexadecimal, for drives
+    without a number of their own (``wwid_show`` of drivers/nvme/host/sysfs.c); ``t10.ATA``, a model of 40 characters
+    and the serial (libata, SAT-4). Where the serial in it is refused, the rest names a model. ``eui.``, ``naa.``,
+    ``uuid.`` and Windows' ``0025_388B_11B7_C3A4.``: a number that begins with the maker's digits (NVMe 2.0, 4.5;
+    SPC-5, 7.7.6), and was never set if all others are equal.
+    """
+    name = raw.strip()
+    kind, _dot, rest = ("eui", "", name[:-1]) if name.endswith(".") and "_" in name else name.partition(".")
+    kind = kind.lower()
+    reason = ""
+    if kind == "nvme":
+        reason = _why_no_nvme_name(rest)
+    elif name.startswith("t10.ATA "):
+        _value, reason = serial(name[_ATA_SERIAL:])
+    elif kind in _MAKERS_DIGITS:
+        reason = _why_no_drive_number(kind, "".join([char for char in rest.lower() if char not in "-_"]))
+    return ("", reason) if reason else serial(name)
+
+
+def _why_no_nvme_name(rest: str) -> str:
+    try:
+        number = bytes.fromhex(rest.split("-")[1])
+    except (IndexError, ValueError):
+        return "not a name of an NVMe drive"
+    return serial(text(number))[1]
+
+
+def _why_no_drive_number(kind: str, digits: str) -> str:
+    own = digits[_MAKERS_DIGITS[kind] :]
+    if kind == "eui" and len(digits) == _NGUID_DIGITS:
+        own = digits[:16] + digits[22:]  # the maker's digits stand in the middle
+    return "" if len(set(digits)) >= _MIN_DISTINCT and len(set(own)) > 1 else "a number that was never set"
 
 
 def firmware_uuid(raw: str) -> "tuple[str, str]":

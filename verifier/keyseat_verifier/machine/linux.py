@@ -149,7 +149,8 @@ def _disk_serial(source: Source, findings: Findings, path: str, name: str) -> No
     # virtio; SD and eMMC card identity; NVMe; SCSI and SATA world-wide name; NVMe namespace name
     for place in ("serial", "device/cid", "device/serial", "device/wwid", "wwid"):
         where = f"{path}/{place}"
-        if source.exists(where) and findings.attempt("disk", f"{name} {place}", canonical.serial, _text, source, where):
+        canonicalise = canonical.drive_name if place.endswith("wwid") else canonical.serial
+        if source.exists(where) and findings.attempt("disk", f"{name} {place}", canonicalise, _text, source, where):
             return
     if not any(note.kind == "disk" and note.where.startswith(name + " ") for note in findings.notes):
         findings.note("disk", name, ABSENT, "the drive tells no serial number")

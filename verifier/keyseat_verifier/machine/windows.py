@@ -101,4 +101,4 @@ def _disks(source: Source, findings: Findings) -> None:
         start = int.from_bytes(descriptor[_SERIAL_OFFSET_AT : _SERIAL_OFFSET_AT + 4], "little")
         # Offset 0 or 0xFFFFFFFF: the drive has no serial.
         raw = descriptor[start:] if _DESCRIPTOR_SIZE <= start < len(descriptor) else b""
-        findings.take("disk", where, canonical.text(raw), canonical.serial)
+        findings.take("disk", where, canonical.text(raw), canonical.drive_name)
