@@ -29,6 +29,7 @@ STATIC_URL = "/static/"
 INSTALLED_APPS = [
     *ledger.INSTALLED_APPS,
     "keyseat_issuer.web",  # before allauth: our templates come first
+    "keyseat_issuer.console",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -9,6 +9,7 @@ import pytest
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 
+from console_site import Counter
 from databases import Ledger
 from keyseat_issuer.web.asgi import FewAtOnce, build
 from keyseat_issuer.web.tokens import authenticate
@@ -268,5 +269,5 @@ def test_pages_are_made_for_few_requests_at_a_time(ledger: Ledger) -> None:
     asyncio.run(ask_all(FewAtOnce(page, 3)))
 
     assert (3, 0) == (most, present)
-    [pages] = [route for route in build().routes if isinstance(route, Mount) and route.name == "pages"]
+    [pages] = [route for route in build(Counter()).routes if isinstance(route, Mount) and route.name == "pages"]
     assert isinstance(pages.app, FewAtOnce)

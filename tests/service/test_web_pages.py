@@ -260,7 +260,7 @@ class TestNobody:
                 "end_client": ["0190b6a0-0000-7000-8000-000000000000"],
                 "account_reset_password_from_key": ["1", "x"],
             }
-            if isinstance(name, str):
+            if isinstance(name, str) and not name.startswith("console_"):  # they have a test of their own
                 answer = browser.get(reverse(name, args=arguments.get(name, [])))
                 if not (answer.status_code == 302 and answer.headers["Location"].startswith("/sign-in")):
                     found.add(name)

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from uuid import uuid4
 
-from keyseat_issuer.ledger.models import Organization, Pool, Role, Term
-from keyseat_issuer.ledger.services import members, organizations, seats, subscriptions
+from django.db import transaction
+
+from keyseat_issuer.ledger.models import Lease, Organization, Pool, Role, Term
+from keyseat_issuer.ledger.services import api_keys, leases, members, organizations, seats, subscriptions
+from keyseat_issuer.ledger.services.session_values import Acquire, Grant, Holder
 from keyseat_shared.policy import Policy, default_policy
 
 START = datetime(2023, 6, 1, tzinfo=UTC)
@@ -50,3 +54,20 @@ def subscribe(
 def assign(customer: Organization, product: str, *emails: str, now: datetime = NOW) -> list[seats.Line]:
     """Assign seats."""
     return seats.assign(customer, product, emails, policy=POLICY, actor=ACTOR, now=now)
+
+
+def session(customer: Organization, machine: object, email: str = "", *, now: datetime = NOW) -> Lease:
+    """Begin an online session: a KSE one of a member, or a KRE one with a new API key."""
+    if email:
+        holder, product = Holder(email, email=email), "KSE"
+    else:
+        made = api_keys.create_key(customer, ["sessions"], name="ci", expires_at=None, actor=ACTOR, now=now)
+        row = made.row
+        holder, product = Holder(f"key:{row.prefix}", key_id=row.pk, organization_id=customer.pk), "KRE"
+    name = uuid4().hex
+    with transaction.atomic(durable=True):
+        [granted] = leases.process(
+            [Acquire(holder, product, str(machine), "n" * 22, name, name, customer.pk)], POLICY, now
+        )
+    assert isinstance(granted, Grant), granted
+    return Lease.objects.get(pk=granted.session_id)

@@ -11,6 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import Message
 from http.cookiejar import CookieJar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keyseat_issuer.console.vendor import Vendor
 
 PASSWORD = "correct horse battery staple"
 
@@ -93,17 +97,18 @@ class Http:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[str]:
+def serve(vendor: "Vendor | None" = None) -> Iterator[str]:
     """Serve the pages from a thread of this process, on the ledger that Django is pointed at; yields the origin."""
     import uvicorn  # noqa: PLC0415 - most tests serve nothing
 
+    from console_site import Counter  # noqa: PLC0415 - likewise
     from keyseat_issuer.web import asgi  # noqa: PLC0415 - Django is set up by the tests' configuration
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         # Listening from here on: the first request waits in the queue until the server takes it.
         listener.listen(128)
-        config = uvicorn.Config(asgi.build(), log_config=None, lifespan="off", proxy_headers=False)
+        config = uvicorn.Config(asgi.build(vendor or Counter()), log_config=None, lifespan="off", proxy_headers=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

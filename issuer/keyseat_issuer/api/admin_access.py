@@ -7,12 +7,14 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from keyseat_issuer.api.auth import Caller
-from keyseat_issuer.api.roles import require_manageable, require_role, rule_of
+from keyseat_issuer.api.roles import require_role, rule_of
 from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.ledger.services.members import Guard
-from keyseat_shared.codes import NEXT_STEPS, ReasonCode
+from keyseat_issuer.next_steps import without_commands
+from keyseat_issuer.rights import require_manageable
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 P = ParamSpec("P")
@@ -120,8 +122,7 @@ async def act(service: Service, function: Callable[P, T], *arguments: P.args, **
     try:
         return await service.threads.run(function, *arguments, **options)
     except KeyseatError as error:
-        if "keyseat-issuer" in error.next_step or "--" in error.next_step:
-            error.next_step = _STEPS.get(error.code, NEXT_STEPS[error.code])
+        without_commands(error, _STEPS)
         raise
 
 

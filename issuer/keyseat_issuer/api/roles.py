@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from keyseat_issuer import rights
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.ledger.models import Role
+from keyseat_issuer.rights import BUYERS, EVERYBODY, MANAGERS, OWNERS
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -40,15 +42,11 @@ class Rule(NamedTuple):
     sign_in: frozenset[str] = frozenset()
 
 
-_ALL = frozenset(Role)
-_OWNER = frozenset({Role.OWNER})
-_MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
-_BUYERS = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
 _ADMIN = frozenset({"admin"})
 _EITHER = frozenset({"admin", "sessions"})
 
 _OPEN = Rule(Reach.OPEN)
-_SESSION = Rule(Reach.OWN, _ALL, "sessions", frozenset({"sessions"}))
+_SESSION = Rule(Reach.OWN, EVERYBODY, "sessions", frozenset({"sessions"}))
 
 
 def _of(roles: frozenset[Role], key_scope: str | None = None, sign_in: frozenset[str] = _ADMIN) -> Rule:
@@ -69,45 +67,42 @@ MATRIX: dict[str, Rule] = {
     "sessions_release_previous": _SESSION,
     "own_licenses_list": _SESSION,
     "own_licenses_file": _SESSION,
-    "organizations_list": Rule(Reach.OWN, _ALL, ANY_SCOPE, _EITHER),
+    "organizations_list": Rule(Reach.OWN, EVERYBODY, ANY_SCOPE, _EITHER),
     # an organisation
-    "organization_get": _of(_ALL, ANY_SCOPE, _EITHER),
-    "own_seat_get": _of(_ALL, None, _EITHER),
-    "subscriptions_list": _of(_BUYERS, "seats:read"),
-    "ownership_transfer": _of(_OWNER),
-    "members_list": _of(_MANAGERS, "members:read"),
-    "member_set_role": _of(_MANAGERS, "members:write"),
-    "member_remove": _of(_MANAGERS, "members:write"),
-    "invitations_list": _of(_MANAGERS, "members:read"),
-    "invitations_create": _of(_MANAGERS, "members:write"),
-    "invitation_withdraw": _of(_MANAGERS, "members:write"),
-    "seats_list": _of(_MANAGERS, "seats:read"),
-    "seats_assign": _of(_MANAGERS, "seats:write"),
-    "seats_unassign": _of(_MANAGERS, "seats:write"),
-    "seat_transfer": _of(_MANAGERS, "seats:write"),
-    "online_sessions_list": _of(_MANAGERS, "seats:read"),
-    "online_sessions_end": _of(_MANAGERS, "seats:write"),
-    "machines_list": _of(_MANAGERS, "seats:read"),
-    "machine_remove": _of(_MANAGERS, "seats:write"),
-    "offline_list": _of(_MANAGERS, "offline:read"),
-    "offline_file": _of(_MANAGERS, "offline:read"),
-    "offline_preview": _of(_MANAGERS, "offline:write"),
-    "offline_issue": _of(_MANAGERS, "offline:write"),
-    "offline_test": _of(_MANAGERS, "offline:write"),
-    "audit_list": _of(_MANAGERS, "audit:read"),
-    "usage_report": _of(_MANAGERS, "audit:read"),
+    "organization_get": _of(EVERYBODY, ANY_SCOPE, _EITHER),
+    "own_seat_get": _of(EVERYBODY, None, _EITHER),
+    "subscriptions_list": _of(BUYERS, "seats:read"),
+    "ownership_transfer": _of(OWNERS),
+    "members_list": _of(MANAGERS, "members:read"),
+    "member_set_role": _of(MANAGERS, "members:write"),
+    "member_remove": _of(MANAGERS, "members:write"),
+    "invitations_list": _of(MANAGERS, "members:read"),
+    "invitations_create": _of(MANAGERS, "members:write"),
+    "invitation_withdraw": _of(MANAGERS, "members:write"),
+    "seats_list": _of(MANAGERS, "seats:read"),
+    "seats_assign": _of(MANAGERS, "seats:write"),
+    "seats_unassign": _of(MANAGERS, "seats:write"),
+    "seat_transfer": _of(MANAGERS, "seats:write"),
+    "online_sessions_list": _of(MANAGERS, "seats:read"),
+    "online_sessions_end": _of(MANAGERS, "seats:write"),
+    "machines_list": _of(MANAGERS, "seats:read"),
+    "machine_remove": _of(MANAGERS, "seats:write"),
+    "offline_list": _of(MANAGERS, "offline:read"),
+    "offline_file": _of(MANAGERS, "offline:read"),
+    "offline_preview": _of(MANAGERS, "offline:write"),
+    "offline_issue": _of(MANAGERS, "offline:write"),
+    "offline_test": _of(MANAGERS, "offline:write"),
+    "audit_list": _of(MANAGERS, "audit:read"),
+    "usage_report": _of(MANAGERS, "audit:read"),
     # A key that makes keys would outlive its own revocation.
-    "api_keys_list": _of(_MANAGERS),
-    "api_keys_create": _of(_MANAGERS),
-    "api_key_revoke": _of(_MANAGERS),
+    "api_keys_list": _of(MANAGERS),
+    "api_keys_create": _of(MANAGERS),
+    "api_key_revoke": _of(MANAGERS),
 }
 """Every route of the service and what it needs."""
 
 LANES = frozenset({"sessions_acquire", "sessions_renew", "sessions_release", "sessions_release_previous"})
 """The routes that the frame answers itself (``keyseat_issuer.api.sessions``)."""
-
-_MANAGEABLE = frozenset({Role.BILLING, Role.MEMBER})
-"""The roles that an admin may give, change and take (design, section 3.7)."""
 
 
 def rule_of(name: str | None) -> Rule:
@@ -161,30 +156,7 @@ def require_role(rule: Rule, role: Role) -> None:
     Raises:
         KeyseatError: ``NOT_ALLOWED`` with ``details["roles"]``.
     """
-    if role not in rule.roles:
-        wanted = [str(allowed) for allowed in Role if allowed in rule.roles]
-        raise KeyseatError(
-            ReasonCode.NOT_ALLOWED,
-            f"a {role} may not do this",
-            details={"role": str(role), "roles": wanted},
-            next_step=f"Ask an {' or '.join(wanted)} of the organisation.",
-        )
-
-
-def require_manageable(actor: Role | None, *roles: str) -> None:
-    """Require that somebody may change who holds these roles: owners all, admins and API keys the lower two.
-
-    Raises:
-        KeyseatError: ``NOT_ALLOWED``.
-    """
-    if actor is Role.OWNER or _MANAGEABLE.issuperset(roles):
-        return
-    raise KeyseatError(
-        ReasonCode.NOT_ALLOWED,
-        "only an owner may give, change or take the roles of owners and admins",
-        details={"roles": [str(Role.OWNER)]},
-        next_step="Ask an owner of the organisation.",
-    )
+    rights.require_role(rule.roles, role)
 
 
 def check_routes(api: FastAPI, guards: Iterable[Any]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from keyseat_issuer.api.calls import App
 from keyseat_issuer.home import issuer_home, load_trust
@@ -13,6 +13,9 @@ from keyseat_issuer.web.secret import ensure_secret
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
+
+if TYPE_CHECKING:
+    from keyseat_issuer.api.service import Service
 
 RATE_VARIABLE = "KEYSEAT_RATE_LIMIT"
 
@@ -67,12 +70,12 @@ def prepare(
             trusted_proxies=proxies,
             licensing=licensing,
         )
-        return create_app(service, web=_web)
+        return create_app(service, web=lambda: _web(service))
 
     return make
 
 
-def _web() -> App:
+def _web(service: "Service") -> App:
     from keyseat_issuer.web.asgi import build  # noqa: PLC0415 - when the first page is asked for
 
-    return cast("App", build())
+    return cast("App", build(service))

@@ -1,7 +1,7 @@
 """The browser side as an ASGI application, to be mounted behind the API at ``/``."""
 
 import asyncio
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from django.core.asgi import get_asgi_application
 from starlette.applications import Starlette
@@ -12,24 +12,31 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from keyseat_issuer.web import start
 from keyseat_issuer.web.secret import ensure_secret
 
+if TYPE_CHECKING:
+    from keyseat_issuer.console.vendor import Vendor
+
 MOST_AT_ONCE = 8
 """Requests for pages that one process works on at a time."""
 
 STATIC_PACKAGES: list[str | tuple[str, str]] = [
     ("keyseat_issuer.web", "static"),
+    ("keyseat_issuer.console", "static"),
     ("allauth.account", "static"),
     ("allauth.mfa", "static"),
 ]
 
 
-def build() -> Starlette:
-    """Set Django up and return its pages with their static files.
+def build(vendor: "Vendor") -> Starlette:
+    """Set Django up and return its pages with their static files; the console is this vendor's.
 
     Raises:
         KeyseatError: as ``start.setup``; ``UNREADABLE`` where the server's secret cannot be made.
     """
     ensure_secret()
     start.setup()
+    from keyseat_issuer.console.vendor import use  # noqa: PLC0415 - Django is set up now
+
+    use(vendor)
     return Starlette(
         routes=[
             Mount("/static", StaticFiles(packages=STATIC_PACKAGES), name="static"),

@@ -13,16 +13,21 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Membership, OfflineLicense
+from keyseat_issuer.rights import BUYERS
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import ClientSignIn, User
 
 
 class Place(NamedTuple):
-    """An organisation as one of its members sees it: the products of their seats, and offline licences that count."""
+    """An organisation as one of its members sees it: the products of their seats, and offline licences that count.
+
+    ``manages``: whether the console is for them.
+    """
 
     membership: Membership
     seats: list[str]
     offline: list[OfflineLicense]
+    manages: bool
 
 
 @login_required
@@ -76,4 +81,5 @@ def _place(membership: Membership, now: datetime) -> Place:
         organization_id=membership.organization_id, user=membership.email, expires_at__gt=now
     )
     products = assigned.order_by("pool__product").values_list("pool__product", flat=True).distinct()
-    return Place(membership, list(products), list(offline.defer("file").order_by("expires_at")))
+    mine = list(offline.defer("file").order_by("expires_at"))
+    return Place(membership, list(products), mine, manages=membership.role in BUYERS)

@@ -1,4 +1,7 @@
-"""The addresses of the browser side. allauth's pages are listed one by one: sign-up and e-mail changes stay out."""
+"""The addresses of the browser side, the console's among them.
+
+allauth's pages are listed one by one: sign-up and e-mail changes stay out.
+"""
 
 from allauth.account import views as account
 from django.urls import include, path, re_path
@@ -7,6 +10,7 @@ from keyseat_issuer.web import device_pages, invitation_pages, oauth, pages
 
 urlpatterns = [
     path("", pages.home, name="home"),
+    path("organizations/<uuid:organization_id>/", include("keyseat_issuer.console.urls")),
     path("device", device_pages.device_page, name="device"),
     path("clients/<uuid:sign_in>/end", pages.end_client, name="end_client"),
     path("invitation", invitation_pages.open_link, name="invitation_link"),

@@ -1,0 +1,17 @@
+"""Registers the app under the label ``console``."""
+
+from typing import TYPE_CHECKING
+
+from django.apps import AppConfig
+
+if TYPE_CHECKING:
+    from keyseat_issuer.console.vendor import Vendor
+
+
+class ConsoleConfig(AppConfig):
+    """License management. ``vendor`` is set by whoever serves the pages (``keyseat_issuer.console.vendor.use``)."""
+
+    name = "keyseat_issuer.console"
+    label = "console"
+    verbose_name = "Console"
+    vendor: "Vendor | None" = None

@@ -1,0 +1,201 @@
+"""License Management: a product's subscriptions, users, sessions, offline licences and machines on one page."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.core.paginator import Page, Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+
+from keyseat_issuer.console.visits import Visit, page
+from keyseat_issuer.ledger.models import AllocationKind, Lease, OfflineLicense
+from keyseat_issuer.ledger.services import machines, offline, seats, session_admin, subscriptions
+from keyseat_issuer.ledger.services.pools import Availability
+from keyseat_shared.policy import Policy
+
+ROWS = 50
+"""Rows of a table that one page shows."""
+SOON = timedelta(days=60)
+"""How long before its end a subscription is said to end soon."""
+
+
+class Tab(NamedTuple):
+    """A product of the catalogue, as a tab."""
+
+    code: str
+    name: str
+    named: bool
+    current: bool
+
+    @property
+    def kind(self) -> str:
+        """How its seats are licensed, as the vendor's page says it."""
+        return "per User" if self.named else "Floating"
+
+
+class Bought(NamedTuple):
+    """The seats of the product in one subscription. ``last``: the last instant it is valid at, in whole seconds."""
+
+    subscription_id: UUID
+    term: str
+    state: str
+    starts_at: datetime
+    ends_at: datetime
+    figures: Availability
+    ends_soon: bool
+
+
+class LicensedUser(NamedTuple):
+    """Somebody who holds a seat. ``offline_until``: an offline licence locks it; ``online``: a session is live."""
+
+    email: str
+    since: datetime
+    assigned: bool
+    offline_until: datetime | None
+    online: bool
+
+
+class OfflineNotice(NamedTuple):
+    """Whether offline licences are still generated, and until when they were."""
+
+    ended: bool
+    sunset: datetime | None
+
+
+@page("console_licenses", "GET")
+def first_product(_request: HttpRequest, visit: Visit) -> HttpResponse:
+    """Go to the product that the organisation has bought, or the first of the catalogue."""
+    products = _in_order(visit.policy)
+    bought = {
+        pool.pool.product
+        for view in subscriptions.list_subscriptions(visit.organization, visit.now)
+        if view.state == "active"
+        for pool in view.pools
+    }
+    chosen = next((code for code in products if code in bought), products[0])
+    return redirect("console_product", visit.organization.pk, chosen)
+
+
+@page("console_product", "GET")
+def product_page(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
+    """Show a product's licences; a billing manager sees what was bought and no more."""
+    context = base_context(visit, product) | {"bought": _bought(visit, product)}
+    context["totals"] = _totals(context["bought"])
+    if visit.manages:
+        context |= _held(request, visit, product)
+    return render(request, "console/product.html", context)
+
+
+def base_context(visit: Visit, product: str) -> dict[str, Any]:
+    """Return what every page about a product shows.
+
+    Raises:
+        Http404: for a product that the catalogue does not hold.
+    """
+    policy = visit.policy
+    if product not in policy.products:
+        raise Http404
+    tabs = [Tab(code, known.name, known.seats == "named", code == product) for code, known in policy.products.items()]
+    return {
+        "visit": visit,
+        "organization": visit.organization,
+        "tabs": tabs,
+        "tab": next(tab for tab in tabs if tab.current),
+        "offline_notice": _notice(policy, visit.now),
+        "now": visit.now,
+    }
+
+
+def _in_order(policy: Policy) -> list[str]:
+    """Return the codes of the catalogue, named products first."""
+    return sorted(policy.products, key=lambda code: (policy.products[code].seats != "named", code))
+
+
+def _notice(policy: Policy, now: datetime) -> OfflineNotice:
+    return OfflineNotice(policy.sunset is not None and now >= policy.sunset, policy.sunset)
+
+
+def _bought(visit: Visit, product: str) -> list[Bought]:
+    return [
+        Bought(
+            view.subscription.pk,
+            view.subscription.term,
+            view.state,
+            view.subscription.starts_at,
+            view.subscription.ends_at,
+            pool.figures,
+            view.state == "active" and view.subscription.ends_at - visit.now <= SOON,
+        )
+        for view in subscriptions.list_subscriptions(visit.organization, visit.now)
+        for pool in view.pools
+        if pool.pool.product == product
+    ]
+
+
+def _totals(bought: Sequence[Bought]) -> Availability | None:
+    """Return the figures of all active subscriptions together, or ``None`` where there is none."""
+    active = [entry.figures for entry in bought if entry.state == "active"]
+    if not active:
+        return None
+    returns = [figures.next_expiry for figures in active if figures.next_expiry is not None]
+    return Availability(
+        quota=sum(figures.quota for figures in active),
+        used=sum(figures.used for figures in active),
+        available=sum(figures.available for figures in active),
+        assigned=sum(figures.assigned for figures in active),
+        offline=sum(figures.offline for figures in active),
+        next_expiry=min(returns, default=None),
+    )
+
+
+def _held(request: HttpRequest, visit: Visit, product: str) -> dict[str, Any]:
+    organization, now = visit.organization, visit.now
+    sessions = session_admin.list_sessions(organization, now, product=product)
+    licenses = [row for row in offline.list_licenses(now=now, organization=organization) if row.product == product]
+    search = request.GET.get("q", "").strip().lower()[:254]
+    users = [user for user in _users(visit, product, sessions, licenses) if search in user.email]
+    return {
+        "search": search,
+        "users": _shown(request, "users", users),
+        "sessions": _shown(request, "sessions", sessions),
+        "licenses": _shown(request, "offline", licenses),
+        "machines": _shown(request, "machines", _machines(visit, product)),
+        "unlicensed": seats.unlicensed_members(organization, now),
+    }
+
+
+def _users(
+    visit: Visit, product: str, sessions: Sequence[Lease], licenses: Sequence[OfflineLicense]
+) -> list[LicensedUser]:
+    online = {row.holder for row in sessions}
+    found: dict[str, LicensedUser] = {}
+    for row in licenses:
+        if row.user:
+            found[row.user] = LicensedUser(
+                row.user, row.issued_at, assigned=False, offline_until=row.expires_at, online=row.user in online
+            )
+    for seat in seats.list_seats(visit.organization, visit.now, product):
+        if seat.kind == AllocationKind.NAMED:
+            until = found[seat.holder].offline_until if seat.holder in found else None
+            found[seat.holder] = LicensedUser(
+                seat.holder, seat.since, assigned=True, offline_until=until, online=seat.holder in online
+            )
+    return [found[email] for email in sorted(found)]
+
+
+def _machines(visit: Visit, product: str) -> list[machines.Machine]:
+    """Return the machines that hold something of the product."""
+    found = []
+    for entry in machines.list_machines(visit.organization, visit.now):
+        sessions = tuple(row for row in entry.sessions if row.product == product)
+        licenses = tuple(row for row in entry.licenses if row.product == product)
+        if sessions or licenses:
+            found.append(machines.Machine(entry.machine_id, sessions, licenses))
+    return found
+
+
+def _shown(request: HttpRequest, name: str, rows: Sequence[Any]) -> "Page[Any]":
+    """Return the page of a table that the address asks for by the table's name; a wrong number is the nearest."""
+    return Paginator(rows, ROWS).get_page(request.GET.get(name))

@@ -1,0 +1,49 @@
+"""Filters of the console's templates: instants and machine IDs as people read them."""
+
+from datetime import UTC, datetime, timedelta
+
+from django import template
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from keyseat_shared.instants import format_instant
+
+register = template.Library()
+
+_SHOWN = len("mid1") + 10
+
+
+@register.filter
+def at(value: datetime) -> SafeString:
+    """Return an instant to the minute, in UTC."""
+    return _time(value, f"{_day(value)}, {value.astimezone(UTC):%H:%M} UTC")
+
+
+@register.filter
+def day(value: datetime) -> SafeString:
+    """Return the day of an instant, in UTC."""
+    return _time(value, _day(value))
+
+
+@register.filter
+def through(value: datetime) -> SafeString:
+    """Return an exclusive end as people say it: the last day of it, or the minute where it is no midnight."""
+    utc = value.astimezone(UTC)
+    if (utc.hour, utc.minute, utc.second) == (0, 0, 0):
+        return _time(value, f"through {_day(utc - timedelta(seconds=1))}")
+    return _time(value, f"until {_day(utc)}, {utc:%H:%M} UTC")
+
+
+@register.filter
+def short_id(machine_id: str) -> str:
+    """Return the beginning of a machine ID, as far as the names of licence files hold it."""
+    return f"{machine_id[:_SHOWN]}…"
+
+
+def _day(value: datetime) -> str:
+    utc = value.astimezone(UTC)
+    return f"{utc.day} {utc:%B %Y}"
+
+
+def _time(value: datetime, shown: str) -> SafeString:
+    return format_html('<time datetime="{}">{}</time>', format_instant(value), shown)

@@ -1,0 +1,122 @@
+"""Who looks at a page of the console, in which organisation and role; and what becomes of refusals."""
+
+import functools
+from collections.abc import Callable
+from datetime import datetime
+from http import HTTPStatus
+from typing import Concatenate, NamedTuple, ParamSpec, cast
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from keyseat_issuer.console import vendor
+from keyseat_issuer.ledger.models import Membership, Organization, Role
+from keyseat_issuer.next_steps import without_commands
+from keyseat_issuer.rights import BUYERS, MANAGERS, require_role
+from keyseat_issuer.web.models import User
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import now_utc
+from keyseat_shared.policy import Policy
+
+P = ParamSpec("P")
+
+RIGHTS: dict[str, frozenset[Role]] = {
+    "console_licenses": BUYERS,
+    "console_product": BUYERS,
+    "console_sessions_end": MANAGERS,
+    "console_machine_remove": MANAGERS,
+}
+"""Every page of the console by its name, and the roles that it is for. What is not in it is refused."""
+
+_STEPS = {
+    ReasonCode.NOT_FOUND: "It may have ended meanwhile: look at the list again.",
+    ReasonCode.NOT_ASSIGNED: "Somebody may have taken it back meanwhile: look at the list again.",
+    ReasonCode.NOT_A_MEMBER: "Invite the person first.",
+    ReasonCode.MACHINE_WEAK: "Get a machine ID with stronger evidence, or accept it knowingly.",
+    ReasonCode.ALREADY_BOUND: "Download the file of that licence again.",
+    ReasonCode.ALREADY_EXISTS: "Nothing has to be done.",
+}
+"""Next steps for people who use the pages, where the services tell of commands."""
+
+
+class Visit(NamedTuple):
+    """A signed-in member who may use the page, at an instant in whole seconds."""
+
+    user: User
+    organization: Organization
+    role: Role
+    now: datetime
+
+    @property
+    def actor(self) -> str:
+        """The name for the audit log."""
+        return f"user:{self.user.email}"
+
+    @property
+    def manages(self) -> bool:
+        """Whether the member may see and change who holds what."""
+        return self.role in MANAGERS
+
+    @property
+    def policy(self) -> Policy:
+        """The vendor's policy in force."""
+        return vendor.in_use().trust.policy(self.now)
+
+
+View = Callable[Concatenate[HttpRequest, Visit, P], HttpResponse]
+
+
+def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResponse]]:
+    """Make a view of a function of the request and a ``Visit``, for the roles that ``RIGHTS`` names.
+
+    Whoever is no member is told that there is no such page, whether the organisation exists or not.
+    """
+    roles = RIGHTS[name]
+
+    def wrap(view: View[P]) -> Callable[..., HttpResponse]:
+        @login_required
+        @require_http_methods(methods or ("GET",))
+        @functools.wraps(view)
+        def answer(
+            request: HttpRequest, organization_id: UUID, *arguments: P.args, **options: P.kwargs
+        ) -> HttpResponse:
+            visit = _visit(request, organization_id)
+            try:
+                require_role(roles, visit.role)
+            except KeyseatError as error:
+                return refused(request, error, HTTPStatus.FORBIDDEN)
+            try:
+                return view(request, visit, *arguments, **options)
+            except KeyseatError as error:
+                without_commands(error, _STEPS)
+                raise  # what is left is answered by the web's own layer for failures
+
+        return answer
+
+    return wrap
+
+
+def refused(request: HttpRequest, error: KeyseatError, status: HTTPStatus) -> HttpResponse:
+    """Answer with the page that tells a refusal and the next step."""
+    context = {"message": error.message, "next": error.next_step, "code": str(error.code)}
+    return render(request, "web/refused.html", context, status=status)
+
+
+def told(error: KeyseatError) -> str:
+    """Return a refusal as a sentence or two for people, without commands."""
+    without_commands(error, _STEPS)
+    message = error.message[:1].upper() + error.message[1:]
+    return f"{message}. {error.next_step}".strip()
+
+
+def _visit(request: HttpRequest, organization_id: UUID) -> Visit:
+    user = cast("User", request.user)
+    rows = Membership.objects.select_related("organization__account")
+    member = rows.filter(organization_id=organization_id, email=user.email).first()
+    if member is None:
+        raise Http404
+    return Visit(user, member.organization, Role(member.role), now_utc())

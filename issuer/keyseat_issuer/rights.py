@@ -1,0 +1,49 @@
+"""Who may do what in an organisation: the roles that each kind of act is for (design, section 3.7), for all faces."""
+
+from collections.abc import Collection
+
+from keyseat_issuer.ledger.models import Role
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+EVERYBODY = frozenset(Role)
+OWNERS = frozenset({Role.OWNER})
+MANAGERS = frozenset({Role.OWNER, Role.ADMIN})
+"""Who may see and change seats, sessions, offline licences and members."""
+BUYERS = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
+"""Who may see what was bought."""
+
+_MANAGEABLE = frozenset({Role.BILLING, Role.MEMBER})
+"""The roles that an admin may give, change and take."""
+
+
+def require_role(roles: Collection[Role], role: Role) -> None:
+    """Require one of these roles.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED`` with ``details["roles"]``.
+    """
+    if role not in roles:
+        wanted = [str(allowed) for allowed in Role if allowed in roles]
+        raise KeyseatError(
+            ReasonCode.NOT_ALLOWED,
+            f"a {role} may not do this",
+            details={"role": str(role), "roles": wanted},
+            next_step=f"Ask an {' or '.join(wanted)} of the organisation.",
+        )
+
+
+def require_manageable(actor: Role | None, *roles: str) -> None:
+    """Require that somebody may change who holds these roles: owners all, admins and API keys the lower two.
+
+    Raises:
+        KeyseatError: ``NOT_ALLOWED``.
+    """
+    if actor is Role.OWNER or _MANAGEABLE.issuperset(roles):
+        return
+    raise KeyseatError(
+        ReasonCode.NOT_ALLOWED,
+        "only an owner may give, change or take the roles of owners and admins",
+        details={"roles": [str(Role.OWNER)]},
+        next_step="Ask an owner of the organisation.",
+    )
