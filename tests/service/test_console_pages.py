@@ -128,7 +128,7 @@ class TestTheProductPage:
         shop.assign(org, "KSE", ADA, BOB)
         desk = Desk(OWNER, org)
         told = desk.get("licenses/KSE").section("users")
-        assert re.search(r"ada@example.com assigned 1 June 2023 \S bob@example.com assigned", told)
+        assert re.search(r"ada@example.com assigned 1 June 2023 \S .*bob@example.com assigned", told)
         assert "ada@example.com" not in desk.get("licenses/KSE?q=bob").section("users")
         assert "No licensed user's address holds “<b>”." in desk.get("licenses/KSE?q=<B>").section("users")
 

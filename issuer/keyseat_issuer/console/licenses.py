@@ -9,6 +9,8 @@ from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
+from keyseat_issuer.console import vendor
+from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
 from keyseat_issuer.console.visits import Visit, page
 from keyseat_issuer.ledger.models import AllocationKind, Lease, OfflineLicense
 from keyseat_issuer.ledger.services import machines, offline, seats, session_admin, subscriptions
@@ -85,6 +87,8 @@ def product_page(request: HttpRequest, visit: Visit, product: str) -> HttpRespon
     context["totals"] = _totals(context["bought"])
     if visit.manages:
         context |= _held(request, visit, product)
+    if visit.manages and context["offline_notice"].ended:
+        context |= {"affected": shown(request, "affected", affected(visit, product)), "ahead_days": AHEAD_DAYS}
     return render(request, "console/product.html", context)
 
 
@@ -154,14 +158,21 @@ def _held(request: HttpRequest, visit: Visit, product: str) -> dict[str, Any]:
     organization, now = visit.organization, visit.now
     sessions = session_admin.list_sessions(organization, now, product=product)
     licenses = [row for row in offline.list_licenses(now=now, organization=organization) if row.product == product]
+    with_ended = "ended" in request.GET
+    ended = OfflineLicense.objects.defer("file").filter(organization=organization, product=product, expires_at__lte=now)
     search = request.GET.get("q", "").strip().lower()[:254]
     users = [user for user in _users(visit, product, sessions, licenses) if search in user.email]
     return {
         "search": search,
-        "users": _shown(request, "users", users),
-        "sessions": _shown(request, "sessions", sessions),
-        "licenses": _shown(request, "offline", licenses),
-        "machines": _shown(request, "machines", _machines(visit, product)),
+        "users": shown(request, "users", users),
+        "sessions": shown(request, "sessions", sessions),
+        "licenses": shown(
+            request, "offline", [*licenses, *ended.order_by("-expires_at", "pk")] if with_ended else licenses
+        ),
+        "signs": vendor.in_use().licensing is not None,
+        "with_ended": with_ended,
+        "some_ended": not with_ended and ended.exists(),
+        "machines": shown(request, "machines", _machines(visit, product)),
         "unlicensed": seats.unlicensed_members(organization, now),
     }
 
@@ -196,6 +207,6 @@ def _machines(visit: Visit, product: str) -> list[machines.Machine]:
     return found
 
 
-def _shown(request: HttpRequest, name: str, rows: Sequence[Any]) -> "Page[Any]":
+def shown(request: HttpRequest, name: str, rows: Sequence[Any]) -> "Page[Any]":
     """Return the page of a table that the address asks for by the table's name; a wrong number is the nearest."""
     return Paginator(rows, ROWS).get_page(request.GET.get(name))

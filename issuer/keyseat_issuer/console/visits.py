@@ -29,6 +29,11 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "console_product": BUYERS,
     "console_sessions_end": MANAGERS,
     "console_machine_remove": MANAGERS,
+    "console_offline_new": MANAGERS,
+    "console_offline_issue": MANAGERS,
+    "console_offline_test": MANAGERS,
+    "console_offline_license": MANAGERS,
+    "console_offline_file": MANAGERS,
 }
 """Every page of the console by its name, and the roles that it is for. What is not in it is refused."""
 
