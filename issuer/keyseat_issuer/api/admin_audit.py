@@ -1,26 +1,23 @@
 """What happened in an organisation: its part of the audit log, and the usage report as CSV."""
 
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from django.apps import apps
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act
-from keyseat_issuer.api.admin_values import shown_actor, typed
+from keyseat_issuer.api.admin_values import typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
-from keyseat_issuer.ledger.models import AuditEvent
 from keyseat_issuer.ledger.services import utilisation
+from keyseat_issuer.records import UsageReport, newest_events, shown_actor
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE, tags=["records"])
 
 _CSV = "text/csv"
-_BYTE_ORDER_MARK = "\ufeff"
-"""Without it the usual spreadsheet reads UTF-8 as something else, and names lose their letters."""
 
 Day = Annotated[
     str | None,
@@ -79,29 +76,23 @@ async def report_usage(
     """
     now = service.clock()
     start, end = utilisation.period(typed(since, end_of_day=False), typed(until), now)
-    report = utilisation.Report(access.organization, start, end, now=now, names=_names)
-    # The first page is read before the answer begins: what fails, fails as a problem document.
-    first = await act(service, report.next_page)
+    report = UsageReport(access.organization, start, end, now)
+    # The first part is read before the answer begins: what fails, fails as a problem document.
+    first = await act(service, report.next_part)
 
-    async def lines() -> AsyncIterator[str]:
-        yield _BYTE_ORDER_MARK + utilisation.header()
-        page = first
-        while page:
-            yield page
-            page = await act(service, report.next_page)
+    async def parts() -> AsyncIterator[str]:
+        part = first
+        while part:
+            yield part
+            part = await act(service, report.next_part)
 
-    name = f"usage_{format_instant(start)[:10]}_{format_instant(end)[:10]}.csv"
     return StreamingResponse(
-        lines(), media_type=_CSV, headers={"Content-Disposition": f'attachment; filename="{name}"'}
+        parts(), media_type=_CSV, headers={"Content-Disposition": f'attachment; filename="{report.name}"'}
     )
 
 
 def _events(access: Access, limit: int, before: int | None) -> Events:
-    rows = AuditEvent.objects.filter(organization=access.organization).order_by("-seq")
-    if before is not None:
-        rows = rows.filter(seq__lt=before)
-    # One more than asked for, to know whether there is a next page.
-    found = list(rows[: limit + 1])
+    rows, following = newest_events(access.organization, most=limit, before=before)
     return Events(
         events=[
             Event(
@@ -112,15 +103,7 @@ def _events(access: Access, limit: int, before: int | None) -> Events:
                 subject=row.subject,
                 details=json.loads(row.details),
             )
-            for row in found[:limit]
+            for row in rows
         ],
-        before=found[limit - 1].seq if len(found) > limit else None,
+        before=following,
     )
-
-
-def _names(emails: Collection[str]) -> Mapping[str, str]:
-    if not emails or not apps.is_installed("keyseat_issuer.web"):
-        return {}
-    from keyseat_issuer.web.models import User  # noqa: PLC0415 - needs the pages' settings, which tests may lack
-
-    return dict(User.objects.filter(email__in=emails).values_list("email", "name"))

@@ -7,10 +7,11 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin_access import BASE, AccessDep, act, no_such
-from keyseat_issuer.api.admin_values import Body, TypedInstant, instant, shown_actor, typed
+from keyseat_issuer.api.admin_values import Body, TypedInstant, instant, typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.ledger.models import ApiKey
 from keyseat_issuer.ledger.services import api_keys
+from keyseat_issuer.records import shown_actor
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE + "/api-keys", tags=["API keys"])

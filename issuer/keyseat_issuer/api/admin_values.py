@@ -92,8 +92,3 @@ def typed(value: str | None, *, end_of_day: bool = True) -> datetime | None:
         KeyseatError: ``INVALID_INPUT``.
     """
     return None if value is None else parse_typed(value, end_of_day=end_of_day)
-
-
-def shown_actor(actor: str) -> str:
-    """Return who acted, as customers see it: accounts of the vendor's staff are the vendor's business."""
-    return "vendor" if actor.startswith("cli:") else actor
