@@ -11,6 +11,7 @@ from django.shortcuts import redirect, render
 
 from keyseat_issuer.console import vendor
 from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
+from keyseat_issuer.console.usage import usage
 from keyseat_issuer.console.visits import Visit, page
 from keyseat_issuer.ledger.models import AllocationKind, Lease, OfflineLicense
 from keyseat_issuer.ledger.services import machines, offline, seats, session_admin, subscriptions
@@ -87,6 +88,7 @@ def product_page(request: HttpRequest, visit: Visit, product: str) -> HttpRespon
     context["totals"] = _totals(context["bought"])
     if visit.manages:
         context |= _held(request, visit, product)
+        context["usage"] = usage(request, visit, product)
     if visit.manages and context["offline_notice"].ended:
         context |= {"affected": shown(request, "affected", affected(visit, product)), "ahead_days": AHEAD_DAYS}
     return render(request, "console/product.html", context)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from keyseat_issuer.console import licenses, offline, offline_files, sessions
+from keyseat_issuer.console import licenses, offline, offline_files, records, sessions, usage
 
 urlpatterns = [
     path("licenses", licenses.first_product, name="console_licenses"),
@@ -14,4 +14,7 @@ urlpatterns = [
     path("licenses/<str:product>/offline/test", offline_files.try_machine, name="console_offline_test"),
     path("licenses/<str:product>/offline/<uuid:license_id>", offline_files.one, name="console_offline_license"),
     path("licenses/<str:product>/offline/<uuid:license_id>/file", offline_files.download, name="console_offline_file"),
+    path("usage", usage.report_page, name="console_usage"),
+    path("usage.csv", usage.report, name="console_usage_csv"),
+    path("audit", records.audit_page, name="console_audit"),
 ]

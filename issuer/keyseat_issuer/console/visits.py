@@ -9,6 +9,7 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
@@ -34,6 +35,9 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "console_offline_test": MANAGERS,
     "console_offline_license": MANAGERS,
     "console_offline_file": MANAGERS,
+    "console_usage": MANAGERS,
+    "console_usage_csv": MANAGERS,
+    "console_audit": MANAGERS,
 }
 """Every page of the console by its name, and the roles that it is for. What is not in it is refused."""
 
@@ -72,23 +76,23 @@ class Visit(NamedTuple):
         return vendor.in_use().trust.policy(self.now)
 
 
-View = Callable[Concatenate[HttpRequest, Visit, P], HttpResponse]
+View = Callable[Concatenate[HttpRequest, Visit, P], HttpResponseBase]
 
 
-def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResponse]]:
+def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResponseBase]]:
     """Make a view of a function of the request and a ``Visit``, for the roles that ``RIGHTS`` names.
 
     Whoever is no member is told that there is no such page, whether the organisation exists or not.
     """
     roles = RIGHTS[name]
 
-    def wrap(view: View[P]) -> Callable[..., HttpResponse]:
+    def wrap(view: View[P]) -> Callable[..., HttpResponseBase]:
         @login_required
         @require_http_methods(methods or ("GET",))
         @functools.wraps(view)
         def answer(
             request: HttpRequest, organization_id: UUID, *arguments: P.args, **options: P.kwargs
-        ) -> HttpResponse:
+        ) -> HttpResponseBase:
             visit = _visit(request, organization_id)
             try:
                 require_role(roles, visit.role)

@@ -1,6 +1,6 @@
 """Filters of the console's templates: instants and machine IDs as people read them."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from django import template
 from django.utils.html import format_html
@@ -23,6 +23,30 @@ def at(value: datetime) -> SafeString:
 def day(value: datetime) -> SafeString:
     """Return the day of an instant, in UTC."""
     return _time(value, _day(value))
+
+
+@register.filter
+def second(value: datetime) -> SafeString:
+    """Return an instant to the second, in UTC; for columns that say that they are in UTC."""
+    return _time(value, f"{_day(value)}, {value.astimezone(UTC):%H:%M:%S}")
+
+
+@register.filter
+def plain_day(value: date) -> str:
+    """Return a date as people write it, as text alone."""
+    return f"{value.day} {value:%B %Y}"
+
+
+@register.filter
+def day_of(value: date) -> SafeString:
+    """Return a date as people write it."""
+    return format_html('<time datetime="{}">{}</time>', value.isoformat(), plain_day(value))
+
+
+@register.filter
+def figure(value: int) -> str:
+    """Return a number with commas between its thousands."""
+    return f"{value:,}"
 
 
 @register.filter
