@@ -244,3 +244,20 @@ class TestNamespaces:
         first, second = self.run(place, ""), self.run(place, "")
         shows = probe_machine(environ={"KEYSEAT_HOME": "/nonexistent"}).machine_id.has_hardware
         assert ({0} if shows else {4}) == {first.returncode, second.returncode}
+
+    def test_the_mount_of_a_host_id_is_found_behind_many_others(self, place: Path) -> None:
+        """A container's table of mounts is longer than the page that the kernel gives at once."""
+        host_id = "5e4d3c2b1a0f49e8d7c6b5a493827160"
+        command = " ".join(f"'{part}'" for part in COMMAND)
+        script = f"""
+            cd '{place}' && mkdir many host && mount -t tmpfs tmpfs many
+            for number in $(seq 60); do mkdir many/$number; mount --bind many/$number many/$number; done
+            mount -t ramfs ramfs host && echo {host_id} > host/machine-id && mount -o remount,ro host
+            test $(wc -c < /proc/self/mountinfo) -gt 5000
+            KEYSEAT_HOME='{place}/home' KEYSEAT_HOST_ID_FILE='{place}/host/machine-id' exec {command}
+        """
+        done = subprocess.run(
+            ["unshare", "--mount", "--fork", "sh", "-e", "-c", script], capture_output=True, text=True, check=False
+        )
+        assert 0 == done.returncode, done.stderr
+        assert "host-id" == MachineID.parse(done.stdout).instance_source

@@ -22,6 +22,9 @@ class TestPosix:
     def test_reads_are_bounded(self) -> None:
         assert 10 == len(self.SOURCE.read_file("/dev/zero", 10))
 
+    def test_a_table_that_the_kernel_gives_in_pages_is_read_to_its_end(self) -> None:
+        assert b"[stack]" in self.SOURCE.read_file("/proc/self/maps", 1 << 24)  # the last but a few of its lines
+
     def test_a_pipe_without_a_writer_does_not_block(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "fifo")
         assert b"" == self.SOURCE.read_file(str(tmp_path / "fifo"))

@@ -2,6 +2,8 @@
 
 from keyseat_verifier.machine.source import Source
 
+_LIMIT = 1 << 20  # a host of containers has some hundred bytes for each layer of each of them
+
 
 class Mount:
     """One line: device number ``major:minor``, mount point, options of this mount, file system type, source."""
@@ -20,7 +22,7 @@ class Mount:
 def read_mounts(source: Source) -> "list[Mount]":
     """Return the mounts, oldest first; nothing where the table cannot be read."""
     try:
-        table = source.read_file("/proc/self/mountinfo").decode("utf-8", "replace")
+        table = source.read_file("/proc/self/mountinfo", _LIMIT).decode("utf-8", "replace")
     except OSError:
         return []
     mounts = []

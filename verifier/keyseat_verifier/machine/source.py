@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LIMIT = 65536
-"""Most bytes read of any file."""
+"""Most bytes read of a file, unless told otherwise."""
 
 
 class Source:
@@ -83,7 +83,12 @@ class PosixSource(Source):
         """Return at most ``limit`` bytes; plain descriptors, because sysfs files are short and `open` is slow."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
-            return os.read(descriptor, limit)
+            content = part = os.read(descriptor, min(limit, LIMIT))
+            # The kernel gives tables of /proc a page at a time, however much is asked for (seq_file).
+            while part and len(content) < limit:
+                part = os.read(descriptor, min(limit - len(content), LIMIT))
+                content += part
+            return content
         finally:
             os.close(descriptor)
 
