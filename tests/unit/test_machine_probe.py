@@ -242,6 +242,16 @@ class TestLinux:
         machine.files["/proc/self/cgroup"] = f"0::{group}\n".encode()
         assert "os" in probe(machine).machine_id.kinds
 
+    @pytest.mark.parametrize("name", ["linux-tower", "linux-server", "linux-hyperv"])
+    def test_a_kernel_that_tells_serials_of_scsi_drives_changes_nothing(self, name: str) -> None:
+        """Kernels since 2026 give SCSI and SATA drives a `serial` beside the world-wide name."""
+        machine = load(name)
+        before = probe(machine).machine_id
+        drives = [path for path in machine.files if path.endswith("/wwid")]
+        machine.add_tree({path.removesuffix("wwid") + "serial": "S3Z8NB0K123456\n" for path in drives}, {})
+        assert drives
+        assert before == probe(machine).machine_id
+
     def test_the_head_of_an_nvme_with_several_paths_is_a_disk(self) -> None:
         machine = load("linux-aws")
         before = probe(machine).machine_id

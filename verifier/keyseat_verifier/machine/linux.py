@@ -146,8 +146,9 @@ def _disks(source: Source, findings: Findings, mounts: "list[Mount]", *, in_cont
 
 def _disk_serial(source: Source, findings: Findings, path: str, name: str) -> None:
     """Take the first usable of the places where drivers keep a serial; all are readable by every user."""
-    # virtio; SD and eMMC card identity; NVMe; SCSI and SATA world-wide name; NVMe namespace name
-    for place in ("serial", "device/cid", "device/serial", "device/wwid", "wwid"):
+    # virtio; SD and eMMC card identity; SCSI and SATA world-wide name; NVMe; NVMe namespace name. SCSI and SATA drives
+    # got a `serial` as well in 2026: taking that first would rename them all with the update of the kernel.
+    for place in ("serial", "device/cid", "device/wwid", "device/serial", "wwid"):
         where = f"{path}/{place}"
         canonicalise = canonical.drive_name if place.endswith("wwid") else canonical.serial
         if source.exists(where) and findings.attempt("disk", f"{name} {place}", canonicalise, _text, source, where):
