@@ -17,6 +17,10 @@ class TestSerial:
             ("VMware-56 4d 3c 1a  8f 2e", "VMWARE-56 4D 3C 1A 8F 2E"),
             ("naa.5002538e40a1b2c3", "NAA.5002538E40A1B2C3"),
             ("S5H2NS0T123456", "S5H2NS0T123456"),
+            ("VB1a2b3c4d-5e6f7a8b", "VB1A2B3C4D-5E6F7A8B"),
+            ("PF123456", "PF123456"),
+            ("SN: 483920", "SN: 483920"),
+            ("52146873", "52146873"),
         ],
     )
     def test_serials_are_upper_case_with_single_blanks(self, raw: str, value: str) -> None:
@@ -53,6 +57,10 @@ class TestSerial:
                 "1111111111",
                 "BSSN-0123456789",
             ),
+            *("SYS-1234567890", "SYS-9876543210", "SN-12345", "SN-1234567890", "BSN12345678901234567"),
+            *("123456789000", "12345678901234567", "1234567890123456", "34567890", "1234567890ABCDEF"),
+            *("SystemSerialNumb", "OEM_Serial", "SN-123456fvgv3i0b8o5n6n7k", "123490EN400015"),
+            *("VMware NVME_0000", "VMWare NVME_0003", "VMware NVMe_0000", "VB1234-56789", "SN: 000001", "SN: 000002"),
             *(
                 "overlayblk",
                 "rootfs",
@@ -111,6 +119,8 @@ class TestDriveName:
         "raw",
         [
             *(nvme(""), nvme("  "), nvme("\0\0"), nvme("nvme_card-pd"), nvme("1234567890"), nvme("\xff\xfe1234567")),
+            *(nvme("VMware NVME_0000"), nvme("VB1234-56789"), nvme("SN: 000001")),
+            *("t10.Google  PersistentDisk  instance-1", "t10.Google  PersistentDisk  persistent-disk-0"),
             *(
                 "nvme.",
                 "nvme.1ae0",
@@ -151,6 +161,8 @@ class TestFirmwareUuid:
             *("00010203-0405-0607-0809-0a0b0c0d0e0f", "03020100-0504-0706-0809-0a0b0c0d0e0f"),
             *("12345678-1234-5678-90ab-cddeefaabbcc", "78563412-3412-7856-90ab-cddeefaabbcc"),
             *("4c4c4544-0000-2010-8020-80c04f202020", "44454c4c-0000-1020-8020-80c04f202020"),
+            *("6AB5B300-538D-1014-9FB5-B0684D007B53", "00B3B56A-8D53-1410-9FB5-B0684D007B53"),
+            *("00112233-4455-6677-8899-aabbccddeeff", "550e8400-e29b-41d4-a716-446655440000"),
         ],
     )
     def test_defaults_are_refused_in_either_byte_order(self, raw: str) -> None:
@@ -174,6 +186,8 @@ class TestMac:
             *("02:fc:00:00:00:01", "02:42:ac:11:00:02", "52:54:00:a1:b2:c3", "06:3f:9a:5b:71:c8", "42:01:0a:80:00:05"),
             *("00:50:56:c0:00:01", "00:50:56:c0:00:08", "00:05:9a:3c:7a:00", "00:ff:1a:2b:3c:4d", "00:09:0f:fe:00:01"),
             *("ac:de:48:00:11:22", "00:11:22:33:44:55", "88:88:88:88:87:88"),
+            *("00:e0:4c:68:00:36", "00:e0:4c:68:00:be", "00:e0:4c:87:00:00", "00:90:4c:c5:12:38", "00:90:4c:11:22:33"),
+            *("00:a0:c9:00:00:00", "04:4b:80:80:80:03", "00:03:7f:12:34:56", "00:03:7f:ba:db:ad"),
         ],
     )
     def test_made_up_group_and_shared_addresses_are_refused(self, raw: str) -> None:

@@ -5,7 +5,8 @@ value. The lists and their sources stand in docs/spec/machine-id.md; canonical v
 """
 
 # Serials that firmware vendors and hypervisors leave in place of a number, as letters and digits only, lower case.
-# Sources: strings of AMI, Phoenix and Insyde reference firmware in public dmidecode reports; DMTF DSP0134.
+# Sources: strings of AMI, Phoenix and Insyde reference firmware in public dmidecode reports; DMTF DSP0134; the default
+# blacklists of the inventories GLPI and OCS. 123490EN400015: boards of Samsung. VB1234-56789: VirtualBox's NVMe drives.
 _PLACEHOLDER_SERIALS = frozenset(
     """
     123456 1234567 12345678 123456789 1234567890 12345678901 123456789012 1234567890123 12345678901234567890
@@ -13,24 +14,35 @@ _PLACEHOLDER_SERIALS = frozenset(
     bssn0123456789 cssn0123456789 ssn0123456789 sn0123456789 mb1234567890 nb1234567890 ssn1234567890 ssnnumber1234567
     default defaultstring empty invalid none notapplicable notavailable notdefined notprovided notset notspecified null
     oem oemdefault pleasereplacethis standard undefined uninitialized unknown unspecified xxxxxxxx
-    amazonec2 vmware virtualbox parallels 5ekpm18320000397
+    123456789000 1234567890abcdef oemserial sn123456fvgv3i0b8o5n6n7k 123490en400015
+    amazonec2 vmware virtualbox parallels 5ekpm18320000397 vb123456789
     """.split()  # noqa: SIM905 - a list of words is easier to review
 )
+
+# Digits that count up or down, after words like "SN-" or "SYS-": of any length, so no list of them ends.
+_COUNTING = ("0123456789" * 4, "9876543210" * 4)
+_COUNTED_WORDS = ("sys", "ssn", "bssn", "bsn", "sn", "mb", "nb")
+_MIN_COUNTING = 5
 
 # Names that hypervisors give drives: the same on every machine of a fleet.
 # QEMU: "QM" and five digits, "drive-..." ids (Proxmox, libvirt). Google Cloud: "persistent-disk-0", "local-ssd-0",
 # "local-nvme-ssd-0", "nvme_card". Firecracker and Kata: the drive's configured name ("rootfs", "overlayblk").
+# VMware's NVMe drives: "VMware NVME_0000", the number of the controller. Azure's: "SN: 000001".
 _DRIVE_NAME_STARTS = (
     *("drive-", "persistent-disk-", "local-ssd-", "local-nvme-ssd-", "nvme_card", "rootfs", "overlay", "virtio-"),
-    *("scsi0-", "disk-", "qemu"),
+    *("scsi0-", "disk-", "qemu", "vmware nvme", "sn: 0000"),
 )
 
 # SMBIOS UUIDs that boards of many buyers carry, without dashes; `firmware_uuid` looks at both byte orders.
 # 0300...0009: AMI reference firmware. 0001...0e0f and the counting ones: examples left in firmware and in VM templates.
+# 6ab5b300...: the default blacklist of the inventory GLPI.
 _SHARED_UUIDS = frozenset(
     """
     03000200040005000006000700080009 000102030405060708090a0b0c0d0e0f 12345678123456781234567812345678
     12345678123412341234123456789abc 12345678123456789012123456789012 123456781234567890abcddeefaabbcc
+    12345678123412341234123456789012 1234567890abcdef1234567890abcdef 0123456789abcdef0123456789abcdef
+    00112233445566778899aabbccddeeff 112233445566778899aabbccddeeff00 0102030405060708090a0b0c0d0e0f10
+    550e8400e29b41d4a716446655440000 6ab5b300538d10149fb5b0684d007b53
     123e4567e89b12d3a456426614174000 deadbeefdeadbeefdeadbeefdeadbeef 11111111222233334444555555555555
     """.split()  # noqa: SIM905 - a list of words is easier to review
 )
@@ -43,17 +55,20 @@ _IMAGE_IDS = frozenset(
     """
     b08dfa6083e7567a1921a715000001fb 3d1219c7c4c5404aaa1f6d2a48adfda4 12345678901234567890123456789012
     0123456789abcdef0123456789abcdef ffffffffffffffffffffffffffffffff 00000000000000000000000000000001
-    deadbeefdeadbeefdeadbeefdeadbeef
+    deadbeefdeadbeefdeadbeefdeadbeef 1234567890abcdef1234567890abcdef
     """.split()  # noqa: SIM905 - a list of words is easier to review
 )
 
 # MAC addresses that belong to software or to every device of a kind (IEEE OUI registry, vendors' manuals).
 # 00:50:56:c0:00:xx: VMware's host-side adapters. 00:05:9a:3c:7a:00, 00:05:9a:3c:78:00: Cisco AnyConnect.
-# 00:ff:xx: TAP-Windows. 00:09:0f:fe:00:01, 00:09:0f:aa:00:01: Fortinet SSL VPN. 00:e0:4c:68:xx: Realtek adapters left
-# unprogrammed. 00:1c:42:00:00:08 and 09: Parallels' host side. ac:de:48:00:11:xx: the bridge
-# to the security chip inside Macs. 00:11:22:33:44:55 and the like: examples.
+# 00:ff:xx: TAP-Windows. 00:09:0f:fe:00:01, 00:09:0f:aa:00:01: Fortinet SSL VPN. 00:1c:42:00:00:08 and 09: Parallels'
+# host side. ac:de:48:00:11:xx: the bridge to the security chip inside Macs. 00:11:22:33:44:55 and the like: examples.
+# Adapters left unprogrammed: 00:e0:4c:68:00:xx, 00:e0:4c:68:10:00, 00:e0:4c:87:00:00 Realtek; 00:90:4c:c5:12:38
+# Broadcom (`brcmf_default_mac_address` of Linux); 00:a0:c9:00:00:00 Intel; 04:4b:80:80:80:03 NVIDIA;
+# 00:03:7f:12:34:56, 00:03:7f:ba:db:ad Atheros.
 _SHARED_MAC_STARTS = (
-    *("005056c000", "00059a3c", "00ff", "00090ffe", "00090faa", "00e04c680036", "00e04c681000", "001122334455"),
+    *("005056c000", "00059a3c", "00ff", "00090ffe", "00090faa", "00e04c6800", "00e04c681000", "001122334455"),
+    *("00e04c870000", "00904cc51238", "00904c112233", "00a0c9000000", "044b808080", "00037f123456", "00037fbadbad"),
     *("000102030405", "0123456789ab", "123456789abc", "001c42000008", "001c42000009", "acde480011"),
     "000000",
 )
@@ -88,7 +103,7 @@ def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each 
     value = value.upper()
     key = "".join([char for char in value.lower() if char.isalnum()])
     last = value.lower().split()[-1]
-    if key in _PLACEHOLDER_SERIALS or key.startswith("tobefilled") or "serialnumber" in key:
+    if key in _PLACEHOLDER_SERIALS or key.startswith("tobefilled") or "serialnumb" in key or _only_counts(key):
         return "", "a placeholder that many machines share"
     if value.lower().startswith(_DRIVE_NAME_STARTS) or last.startswith(_DRIVE_NAME_STARTS) or _is_qemu_default(last):
         return "", "a drive name that a hypervisor gives to every machine"
@@ -97,6 +112,12 @@ def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each 
     if not any(char.isdigit() for char in key):
         return "", "a name, not a number"
     return value, ""
+
+
+def _only_counts(key: str) -> bool:
+    word = next((one for one in _COUNTED_WORDS if key.startswith(one)), "")
+    digits = key[len(word) :]
+    return len(digits) >= _MIN_COUNTING and any(digits in counting for counting in _COUNTING)
 
 
 def _is_qemu_default(word: str) -> bool:
@@ -116,7 +137,9 @@ def drive_name(raw: str) -> "tuple[str, str]":
     kind, _dot, rest = ("eui", "", name[:-1]) if name.endswith(".") and "_" in name else name.partition(".")
     kind = kind.lower()
     reason = ""
-    if kind == "nvme":
+    if name.startswith("t10.Google "):
+        reason = "a drive name that a hypervisor gives to every machine"  # or the name of the instance
+    elif kind == "nvme":
         reason = _why_no_nvme_name(rest)
     elif name.startswith("t10.ATA "):
         _value, reason = serial(name[_ATA_SERIAL:])
