@@ -178,6 +178,26 @@ class TestLinux:
         machine.files["/proc/self/mountinfo"] = mounts
         assert (tag("disk", "S676NF0R912345"),) == probe(machine).machine_id.tags_of("disk")
 
+    def test_an_image_based_system_keeps_its_id_when_composefs_comes(self) -> None:
+        """Fedora Atomic 42, RHEL image mode: the root becomes an overlay, the disk is mounted beside it."""
+        machine = load("linux-tower")
+        before = probe(machine)
+        mounts = machine.files["/proc/self/mountinfo"].decode()
+        root = next(line for line in mounts.splitlines() if " / / " in line)
+        composefs = "29 1 0:39 / / ro,relatime shared:1 - overlay composefs ro,lowerdir+=/run/ostree/.private/cfsroot"
+        below = [root.replace(" / / ", f" /sub{point} {point} ") for point in ("/etc", "/sysroot", "/var")]
+        machine.files["/proc/self/mountinfo"] = mounts.replace(root, "\n".join([composefs, *below])).encode()
+        after = probe(machine)
+        assert before.machine_id == after.machine_id
+        assert (before.environment, {"disk", "os"}) == (after.environment, {"disk", "os"} & set(after.machine_id.kinds))
+
+    def test_a_container_on_composefs_is_still_a_container(self) -> None:
+        machine = load("linux-docker")
+        mounts = machine.files["/proc/self/mountinfo"].replace(b"- overlay overlay", b"- overlay composefs")
+        machine.files["/proc/self/mountinfo"] = mounts
+        assert load("linux-docker").files["/proc/self/mountinfo"] != mounts
+        assert "os" not in probe(machine).machine_id.kinds
+
     @pytest.mark.parametrize("source", ["rpool/ROOT/ubuntu", "/dev/mapper/unknown", "/dev/gone"])
     def test_a_root_on_no_disk_in_sight_is_absent(self, source: str) -> None:
         machine = load("linux-tower")

@@ -40,7 +40,7 @@ def container_signals(source: Source, mounts: "list[Mount]") -> "tuple[str, ...]
     """Return the signs that the root file system comes from a container image; none means it does not."""
     signals = [path for path in ("/.dockerenv", "/run/.containerenv") if source.exists(path)]
     root = next((mount for mount in reversed(mounts) if mount.point == "/"), None)
-    if root is not None and root.filesystem in _IMAGE_FILESYSTEMS:
+    if root is not None and root.filesystem in _IMAGE_FILESYSTEMS and not is_composefs(root):
         signals.append(f"{root.filesystem} root")
     engine = _read(source, "/run/systemd/container") or _from_first_process(source)
     if engine:
@@ -48,6 +48,14 @@ def container_signals(source: Source, mounts: "list[Mount]") -> "tuple[str, ...]
     if _is_container_cgroup(_read(source, "/proc/self/cgroup")):
         signals.append("cgroup")
     return tuple(signals)
+
+
+def is_composefs(root: Mount) -> bool:
+    """Say whether a root is the verified, read-only tree of an image-based system (ostree, bootc; Fedora 42, RHEL 10).
+
+    It is an overlay on the machine's own disk. Containers kept that way are told by their other signs.
+    """
+    return root.filesystem == "overlay" and root.source.startswith("composefs")
 
 
 def _is_container_cgroup(groups: str) -> bool:

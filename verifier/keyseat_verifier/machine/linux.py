@@ -7,7 +7,7 @@ machine-id(5); proc_pid_mountinfo(5).
 import posixpath
 
 from keyseat_verifier.machine import canonical
-from keyseat_verifier.machine.containers import container_signals, is_wsl
+from keyseat_verifier.machine.containers import container_signals, is_composefs, is_wsl
 from keyseat_verifier.machine.findings import ABSENT, REJECTED, UNREADABLE, Findings
 from keyseat_verifier.machine.mounts import Mount, read_mounts
 from keyseat_verifier.machine.source import Source
@@ -24,6 +24,8 @@ _ASSIGNED_PERMANENTLY = "0"  # NET_ADDR_PERM of <linux/netdevice.h>
 
 # A container's own root is a layer of an image, but these files are bind mounts from the disk that holds its engine.
 _BOUND_FROM_HOST = ("/etc/hostname", "/etc/resolv.conf", "/etc/hosts")
+# Where an image-based system mounts the disk that its root is a view of (ostree-prepare-root(1)).
+_BELOW_COMPOSEFS = ("/sysroot", "/etc", "/var")
 _MAX_DEPTH = 8
 _ADDRESS_DIGITS = 12
 _HEX = frozenset("0123456789abcdef")
@@ -127,9 +129,10 @@ def _permanent_address(source: Source, name: str) -> str:
 
 def _disks(source: Source, findings: Findings, mounts: "list[Mount]", *, in_container: bool) -> None:
     disks: list[str] = []
-    for point in ("/", *_BOUND_FROM_HOST) if in_container else ("/",):
-        # The last mount on a point is the one in force.
-        mount = next((one for one in reversed(mounts) if one.point == point), None)
+    root = _mount_on(mounts, "/")
+    more = _BOUND_FROM_HOST if in_container else _BELOW_COMPOSEFS if root is not None and is_composefs(root) else ()
+    for point in ("/", *more):
+        mount = _mount_on(mounts, point)
         if mount is not None:
             disks = _disks_under(source, _block_device(source, mount), 0)
         if disks:
@@ -142,6 +145,11 @@ def _disks(source: Source, findings: Findings, mounts: "list[Mount]", *, in_cont
             findings.note("disk", name, REJECTED, "on USB: it may be anybody's tomorrow")
             continue
         _disk_serial(source, findings, path, name)
+
+
+def _mount_on(mounts: "list[Mount]", point: str) -> "Mount | None":
+    """Return the mount in force on a point: the last one."""
+    return next((one for one in reversed(mounts) if one.point == point), None)
 
 
 def _disk_serial(source: Source, findings: Findings, path: str, name: str) -> None:
