@@ -105,6 +105,14 @@ class TestNoEvidence:
         assert "1. Use online floating sessions" in done.stderr
         assert not home.exists()
 
+    def test_an_instance_file_that_was_passed_over_is_told(self, home: Path) -> None:
+        assert 0 == keyseat(home, "--instance").returncode
+        (home / "instance-id").chmod(0o660)
+        done = keyseat(home)
+        assert 4 == done.returncode
+        assert "instance file was passed over (other users may write it: run chmod" in done.stderr
+        assert "was passed over (not there)" in keyseat(home, KEYSEAT_INSTANCE_FILE="/nonexistent").stderr
+
     def test_json_says_the_same(self, home: Path) -> None:
         done = keyseat(home, "--json")
         told = json.loads(done.stdout)
@@ -125,6 +133,16 @@ class TestOptions:
         assert "OK" == told["code"]
         assert str(MachineID.parse(told["machine_id"]).grade) == told["grade"]
         assert "components" not in told
+
+    def test_an_instance_file_in_a_place_of_its_own_is_not_found_again_by_itself_and_that_is_told(
+        self, home: Path, tmp_path: Path
+    ) -> None:
+        told = "KEYSEAT_INSTANCE_FILE must name this file"
+        file = str(tmp_path / "volume-id")
+        assert told in keyseat(home, "--instance", file).stderr
+        assert told not in keyseat(home, "--instance", file, KEYSEAT_INSTANCE_FILE=file).stderr
+        assert told not in keyseat(home, "--instance").stderr
+        assert told not in keyseat(home, "--instance", home / "instance-id").stderr
 
     def test_json_with_explain_has_the_components(self, home: Path) -> None:
         told = json.loads(keyseat(home, "--instance", "--json", "--explain").stdout)

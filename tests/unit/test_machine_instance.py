@@ -185,5 +185,17 @@ class TestHome:
     def test_the_variable_wins(self) -> None:
         assert "/elsewhere" == keyseat_home({"KEYSEAT_HOME": "/elsewhere"})
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    def test_an_account_without_entry_and_home_never_lives_in_the_present_folder(self) -> None:
+        script = "import os; from keyseat_verifier.machine.places import keyseat_home; import pwd; os.setuid(54321);"
+        done = subprocess.run(
+            [sys.executable, "-c", script + "print(keyseat_home({}))"],
+            env={name: value for name, value in os.environ.items() if name != "HOME"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "/.keyseat\n" == done.stdout
+
     def test_otherwise_it_is_the_accounts_own_home_whatever_home_says(self) -> None:
         assert pwd.getpwuid(os.getuid()).pw_dir + "/.keyseat" == keyseat_home({"HOME": "/elsewhere"})

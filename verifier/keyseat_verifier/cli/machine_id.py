@@ -45,14 +45,7 @@ def _with_options(argv: "list[str]") -> int:
     options = _parser().parse_args(argv)
     probe = None
     try:
-        instance = options.instance
-        if instance == _DEFAULT_PLACE:
-            import os
-
-            from keyseat_verifier.machine.places import keyseat_home
-
-            instance = os.path.join(keyseat_home(os.environ), "instance-id")  # noqa: PTH118 - as in places.py
-        probe = probe_machine(instance=instance)
+        probe = probe_machine(instance=_usual_instance() if options.instance == _DEFAULT_PLACE else options.instance)
         if options.explain and not options.json:
             from keyseat_verifier.machine.explain import explain
 
@@ -67,6 +60,8 @@ def _with_options(argv: "list[str]") -> int:
         return _failed(error, as_json=options.json)
     if options.qr and not _print_qr(probe):
         return 2
+    if options.instance and not _is_found_again(options.instance):
+        sys.stderr.write("KEYSEAT_INSTANCE_FILE must name this file in later runs and for the licensed program\n")
     if options.json:
         _print_json(_as_dict(probe, explain=options.explain))
     else:
@@ -74,6 +69,20 @@ def _with_options(argv: "list[str]") -> int:
         if options.request is not None:
             sys.stderr.write(f"request written: {options.request}; send it to Customer Success\n")
     return 0
+
+
+def _usual_instance() -> str:
+    import os
+
+    from keyseat_verifier.machine.places import keyseat_home
+
+    return os.path.join(keyseat_home(os.environ), "instance-id")  # noqa: PTH118 - as in places.py
+
+
+def _is_found_again(instance: str) -> bool:
+    import os
+
+    return instance in {os.environ.get("KEYSEAT_INSTANCE_FILE"), _usual_instance()}
 
 
 def _parser() -> "argparse.ArgumentParser":

@@ -10,7 +10,7 @@ from keyseat_shared.grades import LABELS
 from keyseat_shared.machine_id import KINDS
 from keyseat_shared.request import PLATFORMS, ComponentNote, MachineRequest
 from keyseat_verifier.machine.canonical import text
-from keyseat_verifier.machine.findings import UNREADABLE
+from keyseat_verifier.machine.findings import READ, UNREADABLE
 from keyseat_verifier.machine.probe import MachineProbe
 
 _MAX_NOTES = 64
@@ -30,6 +30,9 @@ def no_evidence(probe: MachineProbe) -> KeyseatError:
     message = f"nothing identifies {where.get(word, 'this ' + word)}"
     if not probe.machine_id.tags_of("user-id"):
         message = "the user account cannot be told"
+    else:
+        passed_over = [note for note in probe.components if note.kind == "instance" and note.state != READ]
+        message += "".join([f"; the {note.where} was passed over ({note.reason})" for note in passed_over])
     return KeyseatError(
         ReasonCode.NO_MACHINE_EVIDENCE,
         message,

@@ -83,7 +83,9 @@ def read(path: str) -> str:
         # Whoever may write the file may make this machine look like another.
         if hasattr(os, "getuid"):
             if status.st_mode & _WRITABLE_BY_OTHERS:
-                raise _NotTrustedError("other users may write it: run chmod go-w on it (or set fsGroup handling right)")
+                raise _NotTrustedError(
+                    "other users may write it: run chmod go-w on it (and in Kubernetes set fsGroupChangePolicy: OnRootMismatch)"
+                )
             if status.st_uid not in {0, os.getuid()}:
                 raise _NotTrustedError("it belongs to another user")
         content = os.read(descriptor, 256)

@@ -21,4 +21,6 @@ def keyseat_home(environ: "Mapping[str, str]") -> str:
         home = pwd.getpwuid(os.getuid()).pw_dir
     except (ImportError, KeyError):
         home = os.path.expanduser("~")  # noqa: PTH111 - pathlib costs half a bare interpreter start
+        if home == "~":
+            home = os.sep  # as container engines do for an account without an entry; never the present folder
     return os.path.join(home, ".keyseat")  # noqa: PTH118 - likewise
