@@ -175,6 +175,15 @@ class TestOptions:
         assert (3, "") == (done.returncode, done.stdout)
         assert "UNREADABLE" in done.stderr
 
+    def test_a_request_replaces_a_request_and_no_other_file(self, home: Path, tmp_path: Path) -> None:
+        request, other, empty = tmp_path / "request.json", tmp_path / "KSE_mid1.lic", tmp_path / "empty"
+        other.write_text("a licence", encoding="utf-8")
+        empty.touch()
+        assert [0, 0, 0] == [keyseat(home, "--instance", "--request", x).returncode for x in (request, request, empty)]
+        done = keyseat(home, "--instance", "--request", other)
+        assert (1, "", "a licence") == (done.returncode, done.stdout, other.read_text(encoding="utf-8"))
+        assert "ALREADY_EXISTS" in done.stderr
+
     def test_comparing_with_itself_exits_with_0(self, home: Path) -> None:
         mine = keyseat(home, "--instance").stdout.strip()
         done = keyseat(home, "--compare", mine)

@@ -169,14 +169,28 @@ def _write_request(probe: "MachineProbe", path: str) -> None:
     from keyseat_verifier.machine.explain import to_request
 
     content = json.dumps(to_request(probe), ensure_ascii=False, indent=2) + "\n"
+    place = Path(path)
     try:
-        Path(path).write_text(content, encoding="utf-8")
+        # A name mistyped, and a licence that nobody can issue again would be gone.
+        if place.is_file() and not _is_request_or_empty(place.read_bytes()):
+            raise KeyseatError(
+                ReasonCode.ALREADY_EXISTS,
+                "the request file would replace a file that is no request",
+                next_step="Choose another name, for example machine-request.json.",
+            )
+        place.write_text(content, encoding="utf-8")
     except OSError as error:
         raise KeyseatError(
             ReasonCode.UNREADABLE,
             f"the request file cannot be written: {(error.strerror or 'unknown reason').lower()}",
             next_step="Choose a folder you may write to.",
         ) from None
+
+
+def _is_request_or_empty(data: bytes) -> bool:
+    from keyseat_shared.request import REQUEST_TYPE
+
+    return not data or REQUEST_TYPE.encode() in data
 
 
 def _compare(probe: "MachineProbe", what: str, *, as_json: bool) -> int:

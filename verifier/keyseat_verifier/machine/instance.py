@@ -84,7 +84,8 @@ def read(path: str) -> str:
         if hasattr(os, "getuid"):
             if status.st_mode & _WRITABLE_BY_OTHERS:
                 raise _NotTrustedError(
-                    "other users may write it: run chmod go-w on it (and in Kubernetes set fsGroupChangePolicy: OnRootMismatch)"
+                    "other users may write it: run chmod go-w on it, and in Kubernetes set fsGroupChangePolicy:"
+                    " OnRootMismatch"
                 )
             if status.st_uid not in {0, os.getuid()}:
                 raise _NotTrustedError("it belongs to another user")
