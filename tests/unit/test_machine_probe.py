@@ -305,6 +305,21 @@ class TestLinux:
         assert before.machine_id == after.machine_id
         assert ("physical", "ci") == (before.environment, after.environment)
 
+    def test_an_id_that_is_made_anew_at_every_start_is_no_evidence(self) -> None:
+        """A system on a read-only root or without a disk: systemd mounts an id of this boot over the file."""
+        machine = load("linux-laptop")
+        mount = b"61 29 0:25 /machine-id /etc/machine-id ro,relatime - tmpfs tmpfs rw,mode=755\n"
+        machine.files["/proc/self/mountinfo"] += mount
+        assert "every start" in reasons(probe(machine), "os")["/etc/machine-id"]
+
+    def test_an_id_kept_on_a_partition_of_its_own_is_evidence(self) -> None:
+        machine = load("linux-laptop")
+        before = probe(machine).machine_id
+        machine.files["/proc/self/mountinfo"] += (
+            b"61 29 259:3 /machine-id /etc/machine-id ro - ext4 /dev/nvme0n1p3 rw\n"
+        )
+        assert before == probe(machine).machine_id
+
     def test_the_dbus_file_stands_in_for_a_missing_machine_id(self) -> None:
         machine = load("linux-laptop")
         before = probe(machine).machine_id

@@ -38,7 +38,7 @@ def probe_linux(source: Source, findings: Findings) -> None:
     _firmware(source, findings)
     _adapters(source, findings)
     _disks(source, findings, mounts, in_container=in_container)
-    _operating_system(source, findings, in_container=in_container)
+    _operating_system(source, findings, mounts, in_container=in_container)
 
 
 def _text(source: Source, path: str) -> str:
@@ -214,9 +214,14 @@ def _disks_under(source: Source, path: str, depth: int) -> "list[str]":
     ]
 
 
-def _operating_system(source: Source, findings: Findings, *, in_container: bool) -> None:
+def _operating_system(source: Source, findings: Findings, mounts: "list[Mount]", *, in_container: bool) -> None:
     if in_container:
         findings.note("os", "/etc/machine-id", REJECTED, "part of a container image, the same in every container of it")
+        return
+    mount = _mount_on(mounts, "/etc/machine-id")
+    if mount is not None and mount.filesystem == "tmpfs":
+        # systemd mounts /run/machine-id there where the file can't be written (machine-id(5), "Initialization").
+        findings.note("os", "/etc/machine-id", REJECTED, "made anew at every start: this system cannot keep one")
         return
     path = "/etc/machine-id" if source.exists("/etc/machine-id") else "/var/lib/dbus/machine-id"
     findings.attempt("os", path, canonical.os_id, _text, source, path)
