@@ -224,6 +224,9 @@ class TestAccount:
     def test_a_missing_name_is_no_evidence(self) -> None:
         assert ("", "empty") == canonical.account_name(" ", fold_case=True)
 
+    def test_a_name_that_is_not_whole_utf_16_is_kept_and_can_be_written(self) -> None:
+        assert ("ad\\udc80a", "") == canonical.account_name("HOST\\ad\udc80a", fold_case=True)
+
     def test_account_ids_are_upper_case(self) -> None:
         assert ("8A1B-2C", "") == canonical.account_id("8a1b-2c ")
 

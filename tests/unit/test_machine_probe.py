@@ -128,6 +128,11 @@ class TestLinux:
         told = reasons(probe("linux-laptop"), "nic")
         assert ["docker0", "tun0", "virbr0"] == [where for where, reason in told.items() if "virtual" in reason]
 
+    def test_a_name_of_odd_bytes_is_told_in_plain_letters(self) -> None:
+        machine = load("linux-laptop")
+        machine.links["/sys/class/net/\udcff\x1bvpn"] = "../../devices/virtual/net/x"
+        assert "??vpn" in reasons(probe(machine), "nic")
+
     def test_usb_adapters_are_no_evidence(self) -> None:
         assert "USB" in reasons(probe("linux-tower"), "nic")["enx..."]
 

@@ -40,8 +40,19 @@ class TestRequest:
         assert found.machine_id == parsed.machine_id
         assert (found.platform, found.environment) == (parsed.platform, parsed.environment)
         assert found.grade == parsed.grade
-        assert len(found.components) == len(parsed.components)
+        assert {(note.kind, note.state) for note in found.components} == {
+            (note.kind, note.state) for note in parsed.components
+        }
         assert parsed.to_dict() == to_request(found)
+
+    def test_names_of_refused_adapters_stay_on_the_machine_and_hide_nothing_else(self) -> None:
+        machine = load("linux-server")
+        for number in range(200):
+            machine.links[f"/sys/class/net/vpn-acme{number}"] = "../../devices/virtual/net/x"
+        found = probe_machine(source=machine, environ=HOME)
+        request = parse_request(json.dumps(to_request(found)).encode())
+        assert "vpn-acme" not in json.dumps(request.to_dict())
+        assert {"firmware-uuid", "nic", "disk", "os", "user-id"} <= {note.kind for note in request.components}
 
     def test_it_is_small_enough_to_be_read(self) -> None:
         assert len(request()) < MAX_REQUEST_SIZE // 4

@@ -226,4 +226,5 @@ def account_name(raw: str, *, fold_case: bool) -> "tuple[str, str]":
     value = raw.strip()
     if fold_case:
         value = value.rpartition("\\")[2].casefold()
-    return (value, "") if value else ("", "empty")
+    # Windows does not promise whole UTF-16; half a pair can be written this way only.
+    return (value.encode("utf-8", "backslashreplace").decode(), "") if value else ("", "empty")

@@ -10,7 +10,7 @@ from keyseat_shared.grades import LABELS
 from keyseat_shared.machine_id import KINDS
 from keyseat_shared.request import PLATFORMS, ComponentNote, MachineRequest
 from keyseat_verifier.machine.canonical import text
-from keyseat_verifier.machine.findings import READ, UNREADABLE
+from keyseat_verifier.machine.findings import READ, REJECTED, UNREADABLE, Note
 from keyseat_verifier.machine.probe import MachineProbe
 
 _MAX_NOTES = 64
@@ -111,12 +111,15 @@ def to_request(probe: MachineProbe) -> dict[str, object]:
         platform=probe.platform if probe.platform in PLATFORMS else "other",
         environment=probe.environment,
         versions=versions,
-        components=tuple(
-            ComponentNote(note.kind, _printable(note.where), note.state, note.reason)
-            for note in probe.components[:_MAX_NOTES]
-        ),
+        components=tuple(dict.fromkeys(_told(note) for note in probe.components))[:_MAX_NOTES],
     )
     return request.to_dict()
+
+
+def _told(note: Note) -> ComponentNote:
+    """Return a note for others. Names of VPNs and bridges are nobody's business, and a host of containers has many."""
+    refused_adapter = note.kind == "nic" and note.state == REJECTED
+    return ComponentNote(note.kind, "adapter" if refused_adapter else _printable(note.where), note.state, note.reason)
 
 
 def _printable(value: str) -> str:

@@ -83,9 +83,13 @@ def _adapters(source: Source, findings: Findings) -> None:
 
 
 def _shown(name: str) -> str:
-    """Return an interface's name for notes: names like enx9c2dcd314fa0 are the address itself (systemd.net-naming)."""
+    """Return an interface's name for notes: names like enx9c2dcd314fa0 are the address itself (systemd.net-naming).
+
+    Anything but printable ASCII becomes `?`: a name may be any bytes, and not every output takes them.
+    """
     is_address = len(name) > _ADDRESS_DIGITS and set(name[-_ADDRESS_DIGITS:]) <= _HEX
-    return name[:-_ADDRESS_DIGITS] + "..." if is_address else name
+    shown = name[:-_ADDRESS_DIGITS] + "..." if is_address else name
+    return shown if shown.isascii() and shown.isprintable() else "".join([c if "!" <= c <= "~" else "?" for c in shown])
 
 
 def _why_no_adapter(source: Source, name: str, *, wsl: bool) -> str:  # noqa: PLR0911 - a return for each reason
