@@ -138,7 +138,10 @@ def advice(result: MatchResult) -> str:
             " file), or activate online."
         )
     if result.verdict is Verdict.INDETERMINATE:
-        return "Run with the privileges used when the licence was issued, or activate online."
+        return (
+            "Run as the ID of the licence was made: by the same account, with the same privileges, and inside or"
+            " outside of a container or sandbox likewise; or activate online."
+        )
     if _SAME in [component.state for component in result.components if component.kind in _HARDWARE]:
         return (
             "If hardware was replaced, send Customer Success this comparison: an offline licence cannot be moved, but"

@@ -438,7 +438,13 @@ class TestMac:
         assert ReasonCode.NO_MACHINE_EVIDENCE == caught.value.code
 
     @pytest.mark.parametrize(
-        "output", [b"garbage", b"<plist><array><dict>", b"\x00\x01", b"<?xml version='1.0'?><plist/>", b""]
+        "output",
+        [
+            *(b"garbage", b"<plist><array><dict>", b"\x00\x01", b"<?xml version='1.0'?><plist/>", b""),
+            plistlib.dumps([{"IOPlatformUUID": "3ff4aecc-2d21-11b2-a85c-c1dd6a0c9f2e"}], fmt=plistlib.FMT_BINARY),
+            b"<?xml version='1.0'?><!DOCTYPE plist [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]><plist>&b;</plist>",
+            b"<?xml version='1.0'?><plist>" + b"<array>" * 100_000,
+        ],
     )
     def test_unusable_output_is_unreadable_not_an_error(self, output: bytes) -> None:
         machine = load("macos-mini")

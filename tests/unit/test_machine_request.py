@@ -142,6 +142,12 @@ class TestDoctor:
             file.write_bytes(content)
             assert machine_id == enrolled_id(str(file))
 
+    @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "ascii"])
+    def test_it_takes_an_id_that_a_shell_of_windows_wrote(self, tmp_path: Path, encoding: str) -> None:
+        machine_id = probe().machine_id
+        (tmp_path / "id.txt").write_bytes(f"\r\n{machine_id}\r\n".encode(encoding))
+        assert machine_id == enrolled_id(str(tmp_path / "id.txt"))
+
     def test_it_takes_licences_test_licences_and_leases(self, tmp_path: Path) -> None:
         vendor = Vendor()
         for number, content in enumerate([vendor.license(), vendor.test_license(), vendor.lease()]):

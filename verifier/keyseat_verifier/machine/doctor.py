@@ -11,6 +11,8 @@ from keyseat_verifier.machine.findings import ABSENT, UNREADABLE
 from keyseat_verifier.machine.probe import MachineProbe
 
 _MAX_SIZE = 64 * 1024
+# What the shells and editors of Windows put in front of a text: `keyseat machine-id > id.txt` in PowerShell is UTF-16.
+_MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
 
 def enrolled_id(what: str) -> MachineID:
@@ -46,8 +48,10 @@ def enrolled_id(what: str) -> MachineID:
 def _named_in(data: bytes) -> MachineID:
     if len(data) > _MAX_SIZE:
         malformed("the file is too large")
-    if data[:64].strip().lower().startswith(b"mid1"):
-        return MachineID.parse(data.decode("utf-8", "replace"))
+    encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
+    typed = data.decode(encoding, "replace")
+    if typed.lstrip("\ufeff \t\r\n").lower().startswith("mid1"):
+        return MachineID.parse(typed)
     fields = loads_object(data)
     if "payload" in fields:
         import base64  # noqa: PLC0415 - late: only for signed files

@@ -76,7 +76,8 @@ def _entries(source: Source, command: "tuple[str, ...]") -> "list[dict[str, obje
     if not output.strip():
         return []
     try:
-        entries = plistlib.loads(output)
+        # XML is what `-a` prints; the binary form nests without end. Entities are refused by the parser itself.
+        entries = plistlib.loads(output, fmt=plistlib.FMT_XML)
     except (ValueError, ExpatError, KeyError, AttributeError, IndexError, TypeError, OverflowError):
         raise OSError("ioreg printed no property list") from None
     return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []
