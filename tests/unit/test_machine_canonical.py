@@ -142,6 +142,46 @@ class TestDriveName:
         assert not raw.strip() or raw.strip() not in reason
 
 
+class TestCardIdentity:
+    @pytest.mark.parametrize("raw", ["035344534c3332478012a4b3c5014b7d", "150100424a54443452074a3b2c1d8e55"])
+    def test_the_identity_of_one_card_is_kept_as_a_serial_is(self, raw: str) -> None:
+        assert (raw.upper(), "") == canonical.card_identity(raw + "\n")
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *(
+                "035344534c333247800000000001" + "4b7d",
+                "035344534c33324780ffffffff014b7d",
+                "aa585951454d552101deadbeef0062a1",
+            ),
+            *("150100424a5444345207000000008e55", "150100424a54443452071234567" + "88e55", "", "00" * 16),
+        ],
+    )
+    def test_an_identity_without_a_number_of_the_card_is_refused(self, raw: str) -> None:
+        value, reason = canonical.card_identity(raw)
+        assert value == ""
+        assert reason
+
+
+class TestFirmwareSerial:
+    @pytest.mark.parametrize("uuid", [UUID, UUID.upper(), "ccaef43f-212d-b211-a85c-c1dd6a0c9f2e"])
+    def test_the_machines_own_uuid_as_serial_is_evidence(self, uuid: str) -> None:
+        assert (uuid.upper(), "") == canonical.firmware_serial(uuid, canonical.firmware_uuid(UUID)[0])
+
+    @pytest.mark.parametrize("uuid", ["", canonical.firmware_uuid(UUID)[0]])
+    @pytest.mark.parametrize("raw", ["PF3XK7QL", "0000-0014-8420-0320-5461-9999-46", "12-34-56-78-9A"])
+    def test_other_serials_are_judged_as_serials(self, raw: str, uuid: str) -> None:
+        assert canonical.serial(raw) == canonical.firmware_serial(raw, uuid)
+        assert canonical.firmware_serial("Default string", uuid)[1]
+
+    def test_the_uuid_of_the_host_is_no_evidence(self) -> None:
+        """Nova and oVirt can give all virtual machines of a host its UUID as serial number."""
+        host = "4c4c4544-0044-3010-8052-b4c04f565231"
+        assert "" == canonical.firmware_serial(host, canonical.firmware_uuid(UUID)[0])[0]
+        assert host.upper() == canonical.firmware_serial(host, "")[0]
+
+
 class TestFirmwareUuid:
     def test_case_dashes_and_braces_do_not_matter(self) -> None:
         assert canonical.firmware_uuid(UUID) == canonical.firmware_uuid("{" + UUID.upper().replace("-", "") + "}")

@@ -120,6 +120,14 @@ class TestLinux:
         assert "firmware-uuid" not in found.machine_id.kinds
         assert (tag("firmware-serial", "M80-E4015300912"),) == found.machine_id.tags_of("firmware-serial")
 
+    def test_the_number_of_the_host_gives_way_to_the_board(self) -> None:
+        machine = load("linux-laptop")
+        machine.user = ("0", "root")
+        machine.files["/sys/devices/virtual/dmi/id/product_serial"] = b"4c4c4544-0044-3010-8052-b4c04f565231\n"
+        found = probe(machine)
+        assert "host" in reasons(found, "firmware-serial")["DMI product_serial"]
+        assert "strong" == found.grade
+
     def test_a_randomised_address_gives_way_to_the_permanent_one(self) -> None:
         tags = probe("linux-laptop").machine_id.tags_of("nic")
         assert tuple(sorted([tag("nic", "9c2dcd314fa0"), tag("nic", "f47b0996e3c1")])) == tags

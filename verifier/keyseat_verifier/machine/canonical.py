@@ -82,6 +82,8 @@ _ATA_SERIAL = 4 + 8 + 40
 # Digits in front of a drive's number that name its maker, or the kind of number.
 _MAKERS_DIGITS = {"eui": 6, "naa": 7, "uuid": 0}
 _NGUID_DIGITS = 32
+_UNSET_CARDS = frozenset({"00000000", "ffffffff", "12345678", "deadbeef"})  # the last one: QEMU's cards
+_UUID_DASHES = 4
 
 
 def text(raw: bytes) -> str:
@@ -146,6 +148,31 @@ def drive_name(raw: str) -> "tuple[str, str]":
     elif kind in _MAKERS_DIGITS:
         reason = _why_no_drive_number(kind, "".join([char for char in rest.lower() if char not in "-_"]))
     return ("", reason) if reason else serial(name)
+
+
+def card_identity(raw: str) -> "tuple[str, str]":
+    """Canonicalise the identity (CID) of an SD or eMMC card, as `serial`, if the product serial number in it was set.
+
+    It stands at hexadecimal digit 18 of an SD card's identity (SD Physical Layer, 5.2), at 20 of an eMMC's (JESD84,
+    7.2); what is left without it names a lot of cards.
+    """
+    digits = raw.strip().lower()
+    if digits[18:26] in _UNSET_CARDS or digits[20:28] in _UNSET_CARDS:
+        return "", "a number that was never set"
+    return serial(raw)
+
+
+def firmware_serial(raw: str, uuid: str) -> "tuple[str, str]":
+    """Canonicalise a serial number of the firmware, as `serial`, next to the firmware's UUID (canonical, or empty).
+
+    Refused: a UUID that is not the machine's own. oVirt, RHV and OpenStack (``sysinfo_serial``) can give all virtual
+    machines of a host the host's UUID as serial number.
+    """
+    value, reason = serial(raw)
+    other = firmware_uuid(value)[0] if uuid and value.count("-") == _UUID_DASHES else ""
+    if other not in {"", uuid}:
+        return "", "the UUID of another machine: the host's, for all machines on it"
+    return value, reason
 
 
 def _why_no_nvme_name(rest: str) -> str:

@@ -26,6 +26,7 @@ _ASSIGNED_PERMANENTLY = "0"  # NET_ADDR_PERM of <linux/netdevice.h>
 _BOUND_FROM_HOST = ("/etc/hostname", "/etc/resolv.conf", "/etc/hosts")
 # Where an image-based system mounts the disk that its root is a view of (ostree-prepare-root(1)).
 _BELOW_COMPOSEFS = ("/sysroot", "/etc", "/var")
+_CANONICAL = {"wwid": canonical.drive_name, "cid": canonical.card_identity}
 _MAX_DEPTH = 8
 _ADDRESS_DIGITS = 12
 _HEX = frozenset("0123456789abcdef")
@@ -52,8 +53,13 @@ def _firmware(source: Source, findings: Findings) -> None:
         findings.attempt(
             "firmware-uuid", "Xen hypervisor uuid", canonical.firmware_uuid, _text, source, "/sys/hypervisor/uuid"
         )
+    uuid = next(iter(findings.values.get("firmware-uuid", ())), "")
+
+    def canonicalise(raw: str) -> "tuple[str, str]":
+        return canonical.firmware_serial(raw, uuid)
+
     for name in _SERIALS:
-        taken = findings.attempt("firmware-serial", f"DMI {name}", canonical.serial, _text, source, _DMI + name)
+        taken = findings.attempt("firmware-serial", f"DMI {name}", canonicalise, _text, source, _DMI + name)
         # Going on after an unreadable one would give an ordinary user another serial than the administrator.
         if taken or findings.notes[-1].state == UNREADABLE:
             return
@@ -162,7 +168,7 @@ def _disk_serial(source: Source, findings: Findings, path: str, name: str) -> No
     # got a `serial` as well in 2026: taking that first would rename them all with the update of the kernel.
     for place in ("serial", "device/cid", "device/wwid", "device/serial", "wwid"):
         where = f"{path}/{place}"
-        canonicalise = canonical.drive_name if place.endswith("wwid") else canonical.serial
+        canonicalise = _CANONICAL.get(posixpath.basename(place), canonical.serial)
         if source.exists(where) and findings.attempt("disk", f"{name} {place}", canonicalise, _text, source, where):
             return
     if not any(note.kind == "disk" and note.where.startswith(name + " ") for note in findings.notes):

@@ -43,13 +43,14 @@ def _firmware(source: Source, findings: Findings) -> None:
         findings.failed("firmware-serial", "SMBIOS", error)
         return
     findings.take("firmware-uuid", "SMBIOS system UUID", table.product_uuid, canonical.firmware_uuid)
+    uuid = next(iter(findings.values.get("firmware-uuid", ())), "")
     # The order of the Linux probe, so that both name the same machine alike.
     for where, serial in (
         ("SMBIOS system serial", table.product_serial),
         ("SMBIOS board serial", table.board_serial),
         ("SMBIOS chassis serial", table.chassis_serial),
     ):
-        if findings.take("firmware-serial", where, serial, canonical.serial):
+        if findings.take("firmware-serial", where, serial, lambda raw: canonical.firmware_serial(raw, uuid)):
             return
 
 
