@@ -72,6 +72,19 @@ class TestMaking:
         first = module.read_or_make(str(file))
         assert first == module._make_without_links(str(file), b"f" * 32 + b"\n")
 
+    @pytest.mark.parametrize("links", [True, False])
+    def test_a_volume_without_room_keeps_no_part_of_an_id(self, tmp_path: Path, links: bool) -> None:  # noqa: FBT001
+        script = (
+            "import resource, sys; from keyseat_verifier.machine import instance;"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9));"
+            "place = sys.argv[1];"
+            "instance.read_or_make(place) if sys.argv[2:] else instance._make_without_links(place, b'0' * 33)"
+        )
+        command = [sys.executable, "-c", script, str(tmp_path / "instance-id"), *["links"] * links]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert "File too large" in done.stderr
+        assert [] == list(tmp_path.iterdir())
+
     def test_a_folder_that_cannot_be_made_is_refused_with_a_way_out(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_text("")
         with pytest.raises(KeyseatError) as caught:

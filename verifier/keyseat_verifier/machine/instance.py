@@ -131,10 +131,16 @@ def read_or_make(path: str) -> str:
 def _write_new(path: str, content: bytes) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
     try:
-        os.write(descriptor, content)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        try:
+            left = content
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        os.unlink(path)  # noqa: PTH108 - pathlib is too slow here; a part of an id would be refused for ever
+        raise
 
 
 def _sync_folder(folder: str) -> None:
