@@ -249,6 +249,9 @@ def more_privileged(case: Case) -> bool:
 def kernel_and_firmware_updated(case: Case) -> bool:
     case.edit("osrelease", "6.8.0", "6.11.0")
     case.edit("bios_version", "N3AET70W", "N3AET83W")
+    # Kernels since 2026 give SCSI and SATA drives a serial number beside the world-wide name.
+    drives = [path for path in case.machine.files if path.endswith("/wwid") and "/host" in path]
+    case.machine.add_tree({path.removesuffix("wwid") + "serial": "S3Z8NB0K123456\n" for path in drives}, {})
     if case.machine.smbios is not None:
         case.machine.smbios = case.machine.smbios.replace(b"1.35", b"1.48")
     return True

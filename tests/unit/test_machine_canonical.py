@@ -61,6 +61,7 @@ class TestSerial:
             *("123456789000", "12345678901234567", "1234567890123456", "34567890", "1234567890ABCDEF"),
             *("SystemSerialNumb", "OEM_Serial", "SN-123456fvgv3i0b8o5n6n7k", "123490EN400015"),
             *("VMware NVME_0000", "VMWare NVME_0003", "VMware NVMe_0000", "VB1234-56789", "SN: 000001", "SN: 000002"),
+            *("NVME-4-0", "BHYVE-A61D-BA9B-18EF"),
             *(
                 "overlayblk",
                 "rootfs",

@@ -27,10 +27,11 @@ _MIN_COUNTING = 5
 # Names that hypervisors give drives: the same on every machine of a fleet.
 # QEMU: "QM" and five digits, "drive-..." ids (Proxmox, libvirt). Google Cloud: "persistent-disk-0", "local-ssd-0",
 # "local-nvme-ssd-0", "nvme_card". Firecracker and Kata: the drive's configured name ("rootfs", "overlayblk").
-# VMware's NVMe drives: "VMware NVME_0000", the number of the controller. Azure's: "SN: 000001".
+# VMware's NVMe drives: "VMware NVME_0000", the number of the controller. Azure's: "SN: 000001". bhyve: "NVME-4-0" by
+# the place on the bus, "BHYVE-A61D-BA9B-18EF" by the path of the image on the host.
 _DRIVE_NAME_STARTS = (
     *("drive-", "persistent-disk-", "local-ssd-", "local-nvme-ssd-", "nvme_card", "rootfs", "overlay", "virtio-"),
-    *("scsi0-", "disk-", "qemu", "vmware nvme", "sn: 0000"),
+    *("scsi0-", "disk-", "qemu", "vmware nvme", "sn: 0000", "nvme-", "bhyve-"),
 )
 
 # SMBIOS UUIDs that boards of many buyers carry, without dashes; `firmware_uuid` looks at both byte orders.
@@ -51,11 +52,12 @@ _SHARED_UUID_STARTS = ("4c4c4544000020108020", "44454c4c000010208020", "44454c4c
 
 # Ids baked into images, which every machine made from the image then shares, and ids typed in by hand.
 # b08dfa60...: the D-Bus example id that container images of Chrome ship. 3d1219c7...: a public CI base image.
+# 1c4ad377...: an image of Ubuntu for the Raspberry Pi (TheRemote/Ubuntu-Server-raspi4-unofficial, issue 74).
 _IMAGE_IDS = frozenset(
     """
     b08dfa6083e7567a1921a715000001fb 3d1219c7c4c5404aaa1f6d2a48adfda4 12345678901234567890123456789012
     0123456789abcdef0123456789abcdef ffffffffffffffffffffffffffffffff 00000000000000000000000000000001
-    deadbeefdeadbeefdeadbeefdeadbeef 1234567890abcdef1234567890abcdef
+    deadbeefdeadbeefdeadbeefdeadbeef 1234567890abcdef1234567890abcdef 1c4ad377574c4263adbb7c624b6a3429
     """.split()  # noqa: SIM905 - a list of words is easier to review
 )
 
