@@ -135,7 +135,8 @@ def advice(result: MatchResult) -> str:
     if Evidence.INSTANCE in lost:
         return (
             "Mount the volume that holds the instance id the licence was issued for (KEYSEAT_INSTANCE_FILE names the"
-            " file), or activate online."
+            " file); if it is mounted, `keyseat machine-id --explain` says why the file is passed over. Or activate"
+            " online."
         )
     if result.verdict is Verdict.INDETERMINATE:
         return (

@@ -177,6 +177,7 @@ class TestErrors:
             ("usndo", "d", "privileges"),
             ("i", "I", "KEYSEAT_INSTANCE_FILE"),
             ("i", "d", "KEYSEAT_INSTANCE_FILE"),
+            ("i", "", "--explain` says why the file is passed over"),
         ],
     )
     def test_the_advice_fits_the_verdict(self, enrolled: str, probed: str, words: str) -> None:
