@@ -11,6 +11,8 @@ from keyseat_shared.instants import add_years, now_utc
 from keyseat_shared.policy import default_policy
 
 _KSE, _KRE = 5, 3
+_DAYS = 30
+"""How long ago the organisation bought."""
 
 
 class Seeded(NamedTuple):
@@ -22,34 +24,36 @@ class Seeded(NamedTuple):
 
 
 def seed(stage: Stage) -> Seeded:
-    """Make an issuer without a sunset, an organisation with an owner and a member, seats, and an API key."""
+    """Make an issuer without a sunset, an organisation with two people, seats, an API key and a month of use."""
     from keyseat_issuer.creation import create_issuer  # noqa: PLC0415 - loads Django
     from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
 
-    now = now_utc()
+    today = now_utc()
+    now = today.replace(hour=0, minute=0, second=0) - timedelta(days=_DAYS)
     passphrase, password = secrets.token_urlsafe(16), secrets.token_urlsafe(9)
     policy = default_policy(sunset=None)
     made = create_issuer(stage.vendor, vendor="Demo Vendor", policy=policy, passphrase=passphrase, actor=ACTOR, now=now)
     write_private(stage.trust_file, made.trust.data)
-    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.demo import history  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.services import api_keys, members, organizations, seats, subscriptions  # noqa: PLC0415
 
     at: dict[str, Any] = {"actor": ACTOR, "now": now}
     organization = organizations.add_organization(ORGANIZATION, **at)
     members.add_members(organization, [ADA], Role.OWNER, **at)
     members.add_members(organization, [BOB], Role.MEMBER, **at)
-    starts_at = now.replace(hour=0, minute=0, second=0) - timedelta(days=1)
     subscriptions.add_subscription(
         organization,
         term=Term.ANNUAL,
-        starts_at=starts_at,
-        ends_at=add_years(starts_at, 1),
+        starts_at=now,
+        ends_at=add_years(now, 1),
         products={"KSE": _KSE, "KRE": _KRE},
         policy=policy,
         **at,
     )
     seats.assign(organization, "KSE", [BOB], policy=policy, **at)
     key = api_keys.create_key(organization, ["sessions"], name="demo", expires_at=None, **at)
+    history.play(key.row, policy, today, _DAYS)
     for email, name in ((ADA, "Ada"), (BOB, "Bob")):
         _make_account(email, name, password)
     return Seeded(password, key.text, passphrase)
@@ -79,12 +83,13 @@ def serve_seeded(output: Output, stage: Stage, bind: str) -> int:
     key_file.chmod(0o600)
     from keyseat_issuer.api.start import prepare  # noqa: PLC0415 - Django is set up by now
 
-    make_app = prepare(lambda: seeded.passphrase)
+    make_app = prepare(lambda: seeded.passphrase, with_license_key=True)
 
     def human() -> None:
         output.print(f"{ORGANIZATION} is served at {url} until you press Ctrl-C; then all of it is deleted.", "bold")
         for label, text in (
             ("sign in", f"{url}/ as {ADA} (owner) or {BOB} (member, has a KSE seat); password {seeded.password}"),
+            ("look", "as the owner: Manage licences, on the page after signing in"),
             ("call", f"{url}/api/v1, described in {url}/openapi.json; API key {seeded.api_key}"),
             ("command line", f"export KEYSEAT_ISSUER_HOME={stage.vendor}"),
             ("client", f"export KEYSEAT_HOME={stage.customer} KEYSEAT_TRUST={stage.trust_file}"),
