@@ -33,13 +33,18 @@ def require_role(roles: Collection[Role], role: Role) -> None:
         )
 
 
+def manageable_by(actor: Role | None) -> frozenset[Role]:
+    """Return the roles that somebody may give, change and take: owners all, admins and API keys the lower two."""
+    return EVERYBODY if actor is Role.OWNER else _MANAGEABLE
+
+
 def require_manageable(actor: Role | None, *roles: str) -> None:
-    """Require that somebody may change who holds these roles: owners all, admins and API keys the lower two.
+    """Require that somebody may change who holds these roles.
 
     Raises:
         KeyseatError: ``NOT_ALLOWED``.
     """
-    if actor is Role.OWNER or _MANAGEABLE.issuperset(roles):
+    if manageable_by(actor).issuperset(roles):
         return
     raise KeyseatError(
         ReasonCode.NOT_ALLOWED,

@@ -13,7 +13,9 @@ from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Role
 from keyseat_issuer.ledger.services import invitations, members
 from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.member_guards import may_change, may_invite
 from keyseat_issuer.web.accounts import with_account
+from keyseat_shared.errors import KeyseatError
 from web_server import make_account
 
 
@@ -117,35 +119,33 @@ class TestRoles:
 
     def test_are_read_again_under_the_lock(self, office: Office) -> None:
         """An owner who was demoted between the door and the act changes nothing any more."""
-        from keyseat_issuer.api.admin_access import Access  # noqa: PLC0415 - Django is set up by a fixture
-        from keyseat_issuer.api.auth import Caller  # noqa: PLC0415 - likewise
-        from keyseat_issuer.ledger.services.session_values import Holder  # noqa: PLC0415 - likewise
-        from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
-
-        access = Access(Caller(Holder(ADMIN, email=ADMIN), frozenset()), office.organization, Role.OWNER)
+        guard = may_change(office.organization, ADMIN, Role.ADMIN)
 
         with pytest.raises(KeyseatError, match="only an owner"):
-            members.set_role(
-                office.organization, ADA, Role.ADMIN, actor="test", now=shop.NOW, guard=access.guard(Role.ADMIN)
-            )
+            members.set_role(office.organization, ADA, Role.ADMIN, actor="test", now=shop.NOW, guard=guard)
 
     @pytest.mark.parametrize("now", [Role.MEMBER, Role.BILLING, None])
     def test_of_one_who_manages_no_more_or_was_removed_change_nothing(self, office: Office, now: Role | None) -> None:
         """An admin who lost the role between the door and the act is no admin, and no API key either."""
-        from keyseat_issuer.api.admin_access import Access  # noqa: PLC0415 - Django is set up by a fixture
-        from keyseat_issuer.api.auth import Caller  # noqa: PLC0415 - likewise
-        from keyseat_issuer.ledger.services.session_values import Holder  # noqa: PLC0415 - likewise
-        from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
-
-        access = Access(Caller(Holder(ADMIN, email=ADMIN), frozenset()), office.organization, Role.ADMIN)
+        org = office.organization
         if now is None:
-            members.remove_member(office.organization, ADMIN, actor="test", now=shop.NOW)
+            members.remove_member(org, ADMIN, actor="test", now=shop.NOW)
         else:
-            members.set_role(office.organization, ADMIN, now, actor="test", now=shop.NOW)
+            members.set_role(org, ADMIN, now, actor="test", now=shop.NOW)
 
         with pytest.raises(KeyseatError, match=r"may not do this|no such organisation"):
-            members.remove_member(office.organization, ADA, actor="test", now=shop.NOW, guard=access.guard())
-        assert "member" == role_of(office, ADA)
+            members.remove_member(org, ADA, actor="test", now=shop.NOW, guard=may_change(org, ADMIN))
+        with pytest.raises(KeyseatError, match=r"may not do this|no such organisation"):
+            invitations.invite(
+                org,
+                [EVE],
+                Role.MEMBER,
+                with_account=with_account,
+                actor="test",
+                now=shop.NOW,
+                guard=may_invite(org, ADMIN),
+            )
+        assert ("member", False) == (role_of(office, ADA), Invitation.objects.exists())
 
 
 class TestOwnership:

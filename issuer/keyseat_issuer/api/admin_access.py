@@ -11,9 +11,7 @@ from keyseat_issuer.api.roles import require_role, rule_of
 from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.models import Membership, Organization, Role
-from keyseat_issuer.ledger.services.members import Guard
 from keyseat_issuer.next_steps import without_commands
-from keyseat_issuer.rights import require_manageable
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -45,36 +43,10 @@ class Access(NamedTuple):
         """The name for the audit log."""
         return f"user:{self.caller.email}" if self.caller.is_user else self.caller.actor
 
-    def require_may_give(self, role: Role) -> None:
-        """Require that the caller may make somebody this.
-
-        Raises:
-            KeyseatError: ``NOT_ALLOWED``.
-        """
-        require_manageable(self.role, role)
-
-    def guard(self, *roles: Role) -> Guard:
-        """Return the check that the caller may change a member, and give these roles; it is made under the lock.
-
-        The caller's own role is read again there: who was an owner a moment ago may be one no more, or no member.
-        """
-
-        def check(member: Membership) -> None:
-            role = self._role_now()
-            if self.caller.is_user:
-                if role is None:
-                    raise _no_organization()
-                # Every route that changes members is for the same roles.
-                require_role(rule_of("member_set_role"), role)
-            require_manageable(role, member.role, *roles)
-
-        return check
-
-    def _role_now(self) -> Role | None:
-        if not self.caller.is_user:
-            return None
-        found = self.organization.memberships.filter(email=self.caller.email).values_list("role", flat=True).first()
-        return None if found is None else Role(found)
+    @property
+    def email(self) -> str | None:
+        """Whose role counts; ``None`` for API keys."""
+        return self.caller.email if self.caller.is_user else None
 
 
 async def access_of(request: Request, service: ServiceDep, caller: CallerDep, organization_id: UUID) -> Access:

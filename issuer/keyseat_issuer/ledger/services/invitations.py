@@ -32,6 +32,14 @@ class Invited(NamedTuple):
     expires_at: datetime
 
 
+Guard = Callable[[Collection[str]], None]
+"""Raises where whoever asks may not give, replace or take back invitations as these roles."""
+
+
+def allow(roles: Collection[str]) -> None:
+    """Refuse nothing."""
+
+
 def invite(
     organization: Organization,
     emails: Sequence[str],
@@ -40,6 +48,7 @@ def invite(
     with_account: Callable[[Collection[str]], set[str]],
     actor: str,
     now: datetime,
+    guard: Guard = allow,
 ) -> list[Invited]:
     """Invite each address, or none of them. An invitation that still waits is replaced: its link stops working.
 
@@ -52,6 +61,7 @@ def invite(
         with_account: tells which of these addresses can sign in already.
         actor: who invites.
         now: the present.
+        guard: may refuse it, seeing under the lock ``role`` and those of the invitations that would be replaced.
 
     Raises:
         KeyseatError: ``INVALID_INPUT`` for what is no address, ``ALREADY_EXISTS`` for members who can sign in;
@@ -61,8 +71,10 @@ def invite(
     with audit.act("invitation.sent", actor=actor, organization=organization, subject=subject, now=now) as at:
         lock_organization(organization)
         wanted = _check(organization, emails, with_account)
+        before = organization.invitations.filter(email__in=wanted, accepted_at__isnull=True)
+        guard({str(role), *before.filter(expires_at__gt=at).values_list("role", flat=True)})
         roles = dict(organization.memberships.filter(email__in=wanted).values_list("email", "role"))
-        organization.invitations.filter(email__in=wanted, accepted_at__isnull=True).delete()
+        before.delete()
         expires_at = at + LIFETIME
         made = [
             Invited(email, str(roles.get(email, role)), secrets.token_urlsafe(_TOKEN_BYTES), expires_at)
@@ -103,8 +115,10 @@ def waiting(organization: Organization, now: datetime) -> list[Invitation]:
     )
 
 
-def withdraw(organization: Organization, email: str, *, actor: str, now: datetime) -> str:
+def withdraw(organization: Organization, email: str, *, actor: str, now: datetime, guard: Guard = allow) -> str:
     """Take back the invitation of an address, and return the address: its link stops working at once.
+
+    ``guard`` may refuse it, seeing the invitation's role under the lock.
 
     Raises:
         KeyseatError: ``INVALID_INPUT``; ``NOT_FOUND`` where none waits.
@@ -119,6 +133,7 @@ def withdraw(organization: Organization, email: str, *, actor: str, now: datetim
                 f"no invitation of {wanted} waits",
                 next_step="`keyseat-issuer invite list ORG` shows those that do.",
             )
+        guard(set(waits.values_list("role", flat=True)))
         waits.delete()
         audit.append(
             actor=actor,

@@ -1,0 +1,52 @@
+"""Who may change members and invitations, asked again under the organisation's lock: one rule for API and console."""
+
+from collections.abc import Collection
+
+from keyseat_issuer.ledger.models import Membership, Organization, Role
+from keyseat_issuer.ledger.services import invitations, members
+from keyseat_issuer.rights import MANAGERS, require_manageable, require_role
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+
+def may_change(organization: Organization, email: str | None, *given: str) -> members.Guard:
+    """Return the check that somebody may change a member, and give these roles.
+
+    Args:
+        organization: where.
+        email: who asks; ``None`` for an API key of the organisation.
+        given: the roles that the member would get.
+    """
+
+    def check(member: Membership) -> None:
+        require_manageable(_role_now(organization, email), member.role, *given)
+
+    return check
+
+
+def may_invite(organization: Organization, email: str | None) -> invitations.Guard:
+    """Return the check that somebody may give out, replace and take back invitations; arguments as ``may_change``."""
+
+    def check(roles: Collection[str]) -> None:
+        require_manageable(_role_now(organization, email), *roles)
+
+    return check
+
+
+def _role_now(organization: Organization, email: str | None) -> Role | None:
+    """Return the role of who asks: who was an owner a moment ago may be one no more, or no member.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``NOT_ALLOWED``.
+    """
+    if email is None:
+        return None
+    found = organization.memberships.filter(email=email).values_list("role", flat=True).first()
+    if found is None:
+        raise KeyseatError(
+            ReasonCode.NOT_FOUND,
+            "you have no such organisation",
+            next_step="Look at the list of your organisations.",
+        )
+    require_role(MANAGERS, Role(found))
+    return Role(found)
