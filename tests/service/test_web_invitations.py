@@ -1,6 +1,7 @@
 """Invitations: made, accepted once by the right person in time, replaced, taken back."""
 
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,6 +16,7 @@ from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Org
 from keyseat_issuer.ledger.services import audit_check, invitations, members
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
+from keyseat_issuer.web.mail import MAIL_THREAD
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -120,6 +122,30 @@ class TestInviting:
         lost = people if failed == "all" else failed
         assert (lost, [one for one in people if one not in lost]) == (missed, server.taken)
         assert connections == server.connections
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_from_a_page_tells_what_failed_and_does_not_wait_for_a_slow_mail_server(
+        self, org: Organization, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = invite(org, ADA, "eve@example.com")
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
+        monkeypatch.setattr(settings, "EMAIL_HOST", "127.0.0.1")
+        monkeypatch.setattr(invitation_mail, "PATIENCE", 60)
+        with mail_server("eve@example.com") as server:
+            monkeypatch.setattr(settings, "EMAIL_PORT", server.port)
+            assert ["eve@example.com"] == invitation_mail.send_from_a_page(org, made, "http://x")
+        monkeypatch.setattr(invitation_mail, "PATIENCE", 0)
+        with mail_server("eve@example.com", slow=True) as server:
+            monkeypatch.setattr(settings, "EMAIL_PORT", server.port)
+            assert invitation_mail.send_from_a_page(org, made, "http://x") is None
+            server.gate.set()
+            for thread in threading.enumerate():
+                if thread.name == MAIL_THREAD:
+                    thread.join(60)
+            assert [ADA] == server.taken
+
+        assert "1 of 2 invitations were not sent" in caplog.text
+        assert "eve@" not in caplog.text
 
 
 class TestAccepting:

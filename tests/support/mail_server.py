@@ -12,8 +12,9 @@ class MailServer(socketserver.ThreadingTCPServer):
 
     daemon_threads = True
 
-    def __init__(self, refused: frozenset[str], most: int) -> None:
-        """Listen on a free port."""
+    def __init__(self, refused: frozenset[str], most: int, gate: threading.Event) -> None:
+        """Listen on a free port; say nothing before ``gate`` is set."""
+        self.gate = gate
         self.refused = refused
         self.most = most
         self.connections = 0
@@ -30,6 +31,7 @@ class _Conversation(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         server = cast("MailServer", self.server)
         server.connections += 1
+        server.gate.wait()
         if server.most == 0:
             return
         self._say("220 here")
@@ -56,13 +58,17 @@ class _Conversation(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def mail_server(*refused: str, most: int = 1000) -> Iterator[MailServer]:
-    """Run a mail server; with ``most=0`` it hangs up on everybody at once."""
-    with MailServer(frozenset(refused), most) as server:
+def mail_server(*refused: str, most: int = 1000, slow: bool = False) -> Iterator[MailServer]:
+    """Run a mail server; with ``most=0`` it hangs up on everybody at once, a ``slow`` one waits for its ``gate``."""
+    gate = threading.Event()
+    if not slow:
+        gate.set()
+    with MailServer(frozenset(refused), most, gate) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
             yield server
         finally:
+            gate.set()
             server.shutdown()
             thread.join()

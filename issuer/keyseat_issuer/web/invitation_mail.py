@@ -1,7 +1,9 @@
 """The mail that carries an invitation's link."""
 
 import contextlib
+import logging
 import smtplib
+import threading
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
@@ -12,10 +14,15 @@ from django.urls import reverse
 
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.services.invitations import Invited
+from keyseat_issuer.web.mail import run_later
 from keyseat_shared.instants import format_instant
 
 DEFAULT_ORIGIN = "http://127.0.0.1:8000"
 """Where `keyseat-issuer serve` listens unless told otherwise; right on this machine only."""
+PATIENCE = 4.0
+"""Seconds that a page waits for the mail server before it says that the mails are on their way."""
+
+_log = logging.getLogger(__name__)
 
 
 def link(invited: Invited, origin: str | None = None) -> str:
@@ -54,6 +61,26 @@ def send(organization: Organization, invited: Sequence[Invited], origin: str | N
             break
     _hang_up(connection)
     return failed
+
+
+def send_from_a_page(organization: Organization, invited: Sequence[Invited], origin: str) -> list[str] | None:
+    """Mail everybody their link as ``send`` does, but wait for a slow mail server for ``PATIENCE`` only.
+
+    Returns:
+        The addresses whose mail could not be sent, or ``None`` where it goes on: what fails then is logged, as a number.
+    """
+    failed: list[str] = []
+    done = threading.Event()
+
+    def work() -> None:
+        failed.extend(send(organization, invited, origin))
+        done.set()
+        if failed:
+            _log.error("%d of %d invitations were not sent", len(failed), len(invited))
+
+    if not run_later(work):
+        return [entry.email for entry in invited]
+    return failed if done.wait(PATIENCE) else None
 
 
 def _is_taken(connection: BaseEmailBackend, message: EmailMessage) -> bool:

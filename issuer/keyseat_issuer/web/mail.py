@@ -4,6 +4,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from django.core.mail import EmailMessage
@@ -80,19 +81,25 @@ def send_later(message: EmailMessage) -> None:
     Pages do not wait for the mail server: a slow one would hold up every page and the sign-in of every program, and how
     long an answer takes, or that it fails, would tell who has an account.
     """
+    run_later(message.send)
+
+
+def run_later(work: Callable[[], object]) -> bool:
+    """Run what sends mail in a thread of its own, unless too many are under way: then it is logged, and false."""
     if not _PLACES.acquire(blocking=False):
         _log.error("a mail was not sent: too many are under way; is the mail server slow?")
-        return
+        return False
 
-    def send() -> None:
+    def run() -> None:
         try:
-            message.send()
+            work()
         except OSError as error:  # SMTP's errors are OSErrors
             _log.error("a mail was not sent: %s", type(error).__name__)
         finally:
             _PLACES.release()
 
-    threading.Thread(target=send, name=MAIL_THREAD, daemon=True).start()
+    threading.Thread(target=run, name=MAIL_THREAD, daemon=True).start()
+    return True
 
 
 def sends_for_real() -> bool:
