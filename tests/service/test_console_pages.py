@@ -35,7 +35,7 @@ def org(ledger: Ledger) -> Organization:
 
 def console_paths() -> dict[str, str]:
     """Return the path of every page of the console by its name, below the organisation."""
-    parts = {"product": "KSE", "license_id": NOTHING}
+    parts = dict.fromkeys(("license_id", "member_id", "invitation_id", "key_id"), NOTHING) | {"product": "KSE"}
     paths = {}
     for name in get_resolver().reverse_dict:
         if isinstance(name, str) and name.startswith("console_"):

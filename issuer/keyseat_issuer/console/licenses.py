@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from keyseat_issuer.console import vendor
 from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
 from keyseat_issuer.console.usage import usage
-from keyseat_issuer.console.visits import Visit, page
+from keyseat_issuer.console.visits import Visit, common, page
 from keyseat_issuer.ledger.models import AllocationKind, Lease, OfflineLicense
 from keyseat_issuer.ledger.services import machines, offline, seats, session_admin, subscriptions
 from keyseat_issuer.ledger.services.pools import Availability
@@ -104,13 +104,10 @@ def base_context(visit: Visit, product: str) -> dict[str, Any]:
     if product not in policy.products:
         raise Http404
     tabs = [Tab(code, known.name, known.seats == "named", code == product) for code, known in policy.products.items()]
-    return {
-        "visit": visit,
-        "organization": visit.organization,
+    return common(visit, "licenses") | {
         "tabs": tabs,
         "tab": next(tab for tab in tabs if tab.current),
         "offline_notice": _notice(policy, visit.now),
-        "now": visit.now,
     }
 
 

@@ -9,7 +9,7 @@ from django.utils.html import format_html
 from django.utils.http import urlencode
 
 from keyseat_issuer.console.templatetags.console import second
-from keyseat_issuer.console.visits import Visit, page
+from keyseat_issuer.console.visits import Visit, common, page
 from keyseat_issuer.ledger.models import AuditEvent
 from keyseat_issuer.records import newest_events, shown_actor
 from keyseat_shared.instants import parse_instant
@@ -52,9 +52,7 @@ def audit_page(request: HttpRequest, visit: Visit) -> HttpResponse:
         visit.organization, most=ROWS, before=_before(request), action=kind.replace("\0", ""), subject=search
     )
     filters = {name: value for name, value in (("action", kind), ("q", search)) if value}
-    context = {
-        "visit": visit,
-        "organization": visit.organization,
+    context = common(visit, "audit") | {
         "kinds": KINDS if kind in KINDS else KINDS | {kind: kind},
         "kind": kind,
         "search": search,

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from keyseat_issuer.console import licenses, offline, offline_files, records, sessions, usage
+from keyseat_issuer.console import (
+    api_keys,
+    invites,
+    licenses,
+    offline,
+    offline_files,
+    people,
+    records,
+    sessions,
+    usage,
+)
 
 urlpatterns = [
     path("licenses", licenses.first_product, name="console_licenses"),
@@ -17,4 +27,15 @@ urlpatterns = [
     path("usage", usage.report_page, name="console_usage"),
     path("usage.csv", usage.report, name="console_usage_csv"),
     path("audit", records.audit_page, name="console_audit"),
+    path("members", people.members_page, name="console_members"),
+    path("members/invite", invites.invite, name="console_invite"),
+    path("members/<uuid:member_id>", people.member_page, name="console_member"),
+    path("members/<uuid:member_id>/role", people.set_role, name="console_member_role"),
+    path("members/<uuid:member_id>/remove", people.remove, name="console_member_remove"),
+    path("members/<uuid:member_id>/ownership", people.hand_over, name="console_ownership"),
+    path("invitations/<uuid:invitation_id>/again", invites.send_again, name="console_invitation_again"),
+    path("invitations/<uuid:invitation_id>/withdraw", invites.withdraw, name="console_invitation_withdraw"),
+    path("api-keys", api_keys.keys_page, name="console_api_keys"),
+    path("api-keys/new", api_keys.create, name="console_api_key_new"),
+    path("api-keys/<uuid:key_id>/revoke", api_keys.revoke, name="console_api_key_revoke"),
 ]

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import date, timedelta
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
@@ -12,7 +12,7 @@ from django.shortcuts import render
 
 from keyseat_issuer.console import chart
 from keyseat_issuer.console.templatetags.console import plain_day
-from keyseat_issuer.console.visits import Visit, page, told
+from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.services import concurrency, utilisation
 from keyseat_issuer.ledger.services.concurrency import DayPeak
 from keyseat_issuer.records import UsageReport
@@ -109,9 +109,7 @@ def _form(  # noqa: PLR0917 - what a form shows
     fault: str = "",
     status: HTTPStatus = HTTPStatus.OK,
 ) -> HttpResponse:
-    context: dict[str, Any] = {
-        "visit": visit,
-        "organization": visit.organization,
+    context = common(visit, "usage") | {
         "since": since[:32],
         "until": until[:32],
         "today": _shown(visit.now.date()),

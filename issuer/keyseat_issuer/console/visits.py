@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from datetime import datetime
 from http import HTTPStatus
-from typing import Concatenate, NamedTuple, ParamSpec, cast
+from typing import Any, Concatenate, NamedTuple, ParamSpec, cast
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
@@ -16,7 +16,7 @@ from django.views.decorators.http import require_http_methods
 from keyseat_issuer.console import vendor
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.next_steps import without_commands
-from keyseat_issuer.rights import BUYERS, MANAGERS, require_role
+from keyseat_issuer.rights import BUYERS, MANAGERS, OWNERS, require_role
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -38,6 +38,17 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "console_usage": MANAGERS,
     "console_usage_csv": MANAGERS,
     "console_audit": MANAGERS,
+    "console_members": MANAGERS,
+    "console_member": MANAGERS,
+    "console_member_role": MANAGERS,
+    "console_member_remove": MANAGERS,
+    "console_ownership": OWNERS,
+    "console_invite": MANAGERS,
+    "console_invitation_again": MANAGERS,
+    "console_invitation_withdraw": MANAGERS,
+    "console_api_keys": MANAGERS,
+    "console_api_key_new": MANAGERS,
+    "console_api_key_revoke": MANAGERS,
 }
 """Every page of the console by its name, and the roles that it is for. What is not in it is refused."""
 
@@ -47,6 +58,7 @@ _STEPS = {
     ReasonCode.NOT_A_MEMBER: "Invite the person first.",
     ReasonCode.MACHINE_WEAK: "Get a machine ID with stronger evidence, or accept it knowingly.",
     ReasonCode.ALREADY_BOUND: "Download the file of that licence again.",
+    ReasonCode.NOT_ALLOWED: "Make somebody else an owner first.",
     ReasonCode.ALREADY_EXISTS: "Nothing has to be done.",
 }
 """Next steps for people who use the pages, where the services tell of commands."""
@@ -107,6 +119,11 @@ def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResp
         return answer
 
     return wrap
+
+
+def common(visit: Visit, here: str) -> dict[str, Any]:
+    """Return what every page of the console shows. ``here``: its place in the organisation's navigation."""
+    return {"visit": visit, "organization": visit.organization, "here": here, "now": visit.now}
 
 
 def refused(request: HttpRequest, error: KeyseatError, status: HTTPStatus) -> HttpResponse:

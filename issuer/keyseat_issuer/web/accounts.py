@@ -6,6 +6,7 @@ from datetime import datetime
 from allauth.mfa.models import Authenticator
 from django.contrib.sessions.models import Session
 
+from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.services import audit
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.naming import unknown
@@ -21,6 +22,11 @@ def list_accounts() -> list[User]:
 def with_account(emails: Collection[str]) -> set[str]:
     """Return those of these addresses that belong to an account."""
     return set(User.objects.filter(email__in=emails).values_list("email", flat=True))
+
+
+def of_members(organization: Organization) -> dict[str, User]:
+    """Return the accounts of an organisation's members by address."""
+    return {user.email: user for user in User.objects.filter(email__in=organization.memberships.values("email"))}
 
 
 def with_second_factor() -> set[str]:

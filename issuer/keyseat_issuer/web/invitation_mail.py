@@ -67,7 +67,7 @@ def send_from_a_page(organization: Organization, invited: Sequence[Invited], ori
     """Mail everybody their link as ``send`` does, but wait for a slow mail server for ``PATIENCE`` only.
 
     Returns:
-        The addresses whose mail could not be sent, or ``None`` where it goes on: what fails then is logged, as a number.
+        The addresses whose mail could not be sent, or ``None`` where it goes on: failures are logged then, as a number.
     """
     failed: list[str] = []
     done = threading.Event()

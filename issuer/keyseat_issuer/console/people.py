@@ -1,0 +1,256 @@
+"""The members of an organisation: who they are, what they hold, their roles, removal, and who owns it."""
+
+from http import HTTPStatus
+from typing import NamedTuple
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.html import format_html
+
+from keyseat_issuer.console.licenses import shown
+from keyseat_issuer.console.password_again import password_again
+from keyseat_issuer.console.templatetags.console import short_id, through
+from keyseat_issuer.console.visits import Visit, common, page, told
+from keyseat_issuer.ledger.models import AllocationKind, Membership, Role
+from keyseat_issuer.ledger.services import api_keys, invitations, members, seats
+from keyseat_issuer.member_guards import may_change
+from keyseat_issuer.rights import MANAGERS, manageable_by, require_manageable
+from keyseat_issuer.web.accounts import of_members
+from keyseat_shared.errors import KeyseatError
+
+ROLES = {
+    Role.OWNER: "Everything, and handing the organisation over.",
+    Role.ADMIN: "Licences, members and API keys; not the roles of owners and admins.",
+    Role.BILLING: "Sees what was bought.",
+    Role.MEMBER: "Sees their own licence.",
+}
+"""What each role may, in the words of the pages."""
+
+
+class Choice(NamedTuple):
+    """A role to choose. ``chosen``: it is set already."""
+
+    role: str
+    meaning: str
+    chosen: bool
+
+
+class Person(NamedTuple):
+    """A member as the pages show it. ``account``: ``yes``, ``no``, or ``shut off`` by the vendor."""
+
+    member: Membership
+    name: str
+    account: str
+    held: list[seats.Seat]
+
+
+@page("console_members", "GET")
+def members_page(request: HttpRequest, visit: Visit) -> HttpResponse:
+    """List the members, owners first, and the invitations that wait."""
+    search = request.GET.get("q", "").strip().lower()[:254]
+    everybody = _people(visit)
+    found = [person for person in everybody if search in person.member.email or search in person.name.lower()]
+    context = common(visit, "members") | {
+        "search": search,
+        "count": len(everybody),
+        "people": shown(request, "members", found),
+        "invitations": shown(request, "invitations", invitations.waiting(visit.organization, visit.now)),
+        "mine": manageable_by(visit.role),
+    }
+    return render(request, "console/members.html", context)
+
+
+@page("console_member", "GET")
+def member_page(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
+    """Show a member, and what the visitor may do about them."""
+    member = _find(visit, member_id)
+    return _gone(request, visit) if member is None else _show(request, visit, member)
+
+
+@page("console_member_role", "POST")
+@password_again(lambda request: request.POST.get("role") == Role.OWNER)
+def set_role(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
+    """Change a member's role; who gives their own away is asked first."""
+    member = _find(visit, member_id)
+    if member is None:
+        return _gone(request, visit)
+    typed = request.POST.get("role", "")
+    if typed not in Role.values:
+        return _show(request, visit, member, fault="Choose a role.")
+    role = Role(typed)
+    if role == member.role:
+        messages.info(request, f"{member.email} is {role} already.")
+        return redirect("console_member", visit.organization.pk, member.pk)
+    me = member.email == visit.user.email
+    if me and "confirmed" not in request.POST:
+        return _ask(
+            request,
+            visit,
+            member,
+            title=f"Become {role} yourself?",
+            lines=[f"You are {member.role} now.", f"As {role}: {ROLES[role]}"],
+            meaning="You cannot take this back yourself.",
+            fields=[("role", role)],
+            verb="Change my role",
+        )
+    try:
+        members.set_role(
+            visit.organization,
+            member.email,
+            role,
+            actor=visit.actor,
+            now=visit.now,
+            guard=may_change(visit.organization, visit.user.email, role),
+        )
+    except KeyseatError as error:
+        messages.error(request, told(error))
+    else:
+        messages.success(request, f"{member.email} is now {role}.")
+        if me and role not in MANAGERS:
+            return redirect("home")
+    return redirect("console_member", visit.organization.pk, member.pk)
+
+
+@page("console_member_remove", "POST")
+def remove(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
+    """Show what ends with a membership and what stays, then end it."""
+    member = _find(visit, member_id)
+    if member is None:
+        return _gone(request, visit)
+    me = member.email == visit.user.email
+    guard = may_change(visit.organization, visit.user.email)
+    keys = _keys(visit, member)
+    try:
+        if "confirmed" not in request.POST:
+            require_manageable(visit.role, member.role)
+            return _ask_about_removal(request, visit, member)
+        removed = members.remove_member(visit.organization, member.email, actor=visit.actor, now=visit.now, guard=guard)
+    except KeyseatError as error:
+        messages.error(request, told(error))
+        return redirect("console_member", visit.organization.pk, member.pk)
+    freed = f" Seats that are free again: {removed.seats_freed}." if removed.seats_freed else ""
+    messages.success(request, f"{removed.email} is no member any more.{freed}")
+    for until in removed.offline_until:
+        stays = "An offline licence stays valid, and keeps its seat, {}."
+        messages.warning(request, format_html(stays, through(until)))
+    if keys:
+        made = ", ".join(f"“{name}” ({prefix})" for name, prefix in keys)
+        messages.warning(request, f"API keys that they made go on working: {made}. Revoke those that they may know.")
+    return redirect("home") if me else redirect("console_members", visit.organization.pk)
+
+
+@page("console_ownership", "GET", "POST")
+@password_again()
+def hand_over(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
+    """Make a member the owner, and the visitor an admin, after a look at what that means."""
+    member = _find(visit, member_id)
+    if member is None:
+        return _gone(request, visit)
+    if "confirmed" not in request.POST:
+        return _ask(
+            request,
+            visit,
+            member,
+            title=f"Hand {visit.organization.name} over to {member.email}?",
+            lines=[
+                f"{member.email} becomes owner ({member.role} until now).",
+                "You become admin: you can go on managing licences and members.",
+            ],
+            meaning="Only the new owner can give it back.",
+            fields=[],
+            verb="Hand over",
+        )
+    try:
+        members.transfer_ownership(visit.organization, visit.user.email, member.email, actor=visit.actor, now=visit.now)
+    except KeyseatError as error:
+        messages.error(request, told(error))
+        return redirect("console_member", visit.organization.pk, member.pk)
+    messages.success(request, f"{member.email} is now owner of {visit.organization.name}; you are admin.")
+    return redirect("console_members", visit.organization.pk)
+
+
+def choices(visit: Visit, chosen: str) -> list[Choice]:
+    """Return the roles that the visitor may give, the least first."""
+    given = manageable_by(visit.role)
+    return [Choice(role, ROLES[role], role == chosen) for role in reversed(Role) if role in given]
+
+
+def _people(visit: Visit, *wanted: Membership) -> list[Person]:
+    """Return these members, or all."""
+    accounts = of_members(visit.organization)
+    held: dict[str, list[seats.Seat]] = {}
+    for seat in seats.list_seats(visit.organization, visit.now):
+        held.setdefault(seat.holder, []).append(seat)
+    found = []
+    for member in wanted or members.list_members(visit.organization):
+        user = accounts.get(member.email)
+        account = "no" if user is None else "yes" if user.is_active else "shut off"
+        found.append(Person(member, "" if user is None else user.name, account, held.get(member.email, [])))
+    return found
+
+
+def _show(request: HttpRequest, visit: Visit, member: Membership, *, fault: str = "") -> HttpResponse:
+    [person] = _people(visit, member)
+    owners = visit.organization.memberships.filter(role=Role.OWNER).count()
+    context = common(visit, "members") | {
+        "person": person,
+        "choices": choices(visit, member.role),
+        "manageable": member.role in manageable_by(visit.role),
+        "last_owner": member.role == Role.OWNER and owners == 1,
+        "me": member.email == visit.user.email,
+        "owns": visit.role == Role.OWNER,
+        "fault": fault,
+    }
+    status = HTTPStatus.BAD_REQUEST if fault else HTTPStatus.OK
+    return render(request, "console/member.html", context, status=status)
+
+
+def _ask_about_removal(request: HttpRequest, visit: Visit, member: Membership) -> HttpResponse:
+    [person] = _people(visit, member)
+    lines: list[str] = []
+    for seat in person.held:
+        if seat.kind == AllocationKind.NAMED:
+            lines.append(f"{seat.product} seat: free for somebody else at once.")
+        elif seat.kind == AllocationKind.OFFLINE and seat.until is not None:
+            stays = "{} offline licence on {}: stays, and keeps its seat, {}. Nobody can take it back."
+            lines.append(format_html(stays, seat.product, short_id(seat.machine_id), through(seat.until)))
+        else:
+            lines.append(f"{seat.product} session on {short_id(seat.machine_id)}: ends at once.")
+    lines += [f"API key “{name}” ({prefix}): goes on working." for name, prefix in _keys(visit, member)]
+    return _ask(
+        request,
+        visit,
+        member,
+        title=f"Remove {member.email}?",
+        lines=lines or ["They hold no licence here, and have made no API key."],
+        meaning=f"{member.email} leaves {visit.organization.name}, and has to be invited again to come back. "
+        "An invitation that waits for them stops working. Their account and other organisations stay as they are.",
+        fields=[],
+        verb="Remove",
+    )
+
+
+def _keys(visit: Visit, member: Membership) -> list[tuple[str, str]]:
+    """Return name and prefix of the keys that the member made and that still work."""
+    return [
+        (row.name, row.prefix)
+        for row in api_keys.list_keys(visit.organization)
+        if row.created_by == f"user:{member.email}" and api_keys.state(row, visit.now) == "active"
+    ]
+
+
+def _ask(request: HttpRequest, visit: Visit, member: Membership, **asked: object) -> HttpResponse:
+    cancel = reverse("console_member", args=(visit.organization.pk, member.pk))
+    return render(request, "console/confirm.html", common(visit, "members") | {"cancel": cancel} | asked)
+
+
+def _find(visit: Visit, member_id: UUID) -> Membership | None:
+    return visit.organization.memberships.filter(pk=member_id).first()
+
+
+def _gone(request: HttpRequest, visit: Visit) -> HttpResponse:
+    messages.warning(request, "That is no member of this organisation, or no more.")
+    return redirect("console_members", visit.organization.pk)
