@@ -87,6 +87,15 @@ class TestMaking:
         assert "no-store" == shown.headers["Cache-Control"]
 
     @pages_only
+    def test_forgets_a_form_that_waits_for_the_password_when_its_page_is_opened_anew(self, org: Organization) -> None:
+        desk = Desk(OWNER, org)
+        page = desk.base + "api-keys/new"
+        desk.post("api-keys/new", GOOD, page="api-keys")
+        desk.get("api-keys/new")
+        shown = desk.post(f"/account/confirm?next={page}", {"password": PASSWORD, "next": page})
+        assert ("Create API key" in shown.text, False) == (True, ApiKey.objects.exists())
+
+    @pages_only
     def test_asks_again_five_minutes_later(self, org: Organization) -> None:
         desk = confirm(Desk(OWNER, org))
         assert 200 == desk.client.get(desk.base + "api-keys/new").status_code

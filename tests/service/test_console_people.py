@@ -357,6 +357,16 @@ class TestInviting:
         assert ([(EVE, role)] if status == 200 else []) == waiting(org)
 
     @pages_only
+    def test_as_an_owner_goes_on_after_the_password(self, org: Organization) -> None:
+        desk = Desk(OWNER, org)
+        page = desk.base + "members/invite"
+        asked = desk.post("members/invite", {"emails": EVE, "role": "owner"})
+        assert ("Confirm that it is you" in asked.text, []) == (True, waiting(org))
+        done = desk.post(f"/account/confirm?next={page}", {"password": PASSWORD, "next": page})
+        assert "Invited as owner: eve@example.org." in done.text
+        assert [(EVE, "owner")] == waiting(org)
+
+    @pages_only
     def test_keeps_the_role_of_a_member_without_an_account(self, org: Organization) -> None:
         told = self.invite(org, ADMIN, f"{BOB} {BILLING}")
         assert "Invited as member: bob@example.com." in told.text

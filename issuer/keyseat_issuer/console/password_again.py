@@ -1,18 +1,32 @@
 """Acts that outlast a browser left open: whoever does them has typed their password within the last minutes."""
 
+import functools
 from collections.abc import Callable
 
 from allauth.account.decorators import reauthentication_required
+from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
 from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 
-from keyseat_issuer.console.visits import P, View
+from keyseat_issuer.console.visits import P, View, Visit
 
 
 def password_again(when: Callable[[HttpRequest], bool] | None = None) -> Callable[[View[P]], View[P]]:
     """Have a view ask for the password again, where it was not within five minutes; ``when``: only for such requests.
 
     Stands below ``page``, so that who may not do it at all is told so first. A form that was sent too late is kept by
-    allauth and goes on after the password.
+    allauth and goes on after the password, unless its page was opened anew meanwhile: nothing old happens then.
     """
-    decorate: Callable[[View[P]], View[P]] = reauthentication_required(enabled=when)
-    return decorate
+
+    def wrap(view: View[P]) -> View[P]:
+        guarded: View[P] = reauthentication_required(enabled=when)(view)
+
+        @functools.wraps(view)
+        def answer(request: HttpRequest, visit: Visit, /, *arguments: P.args, **options: P.kwargs) -> HttpResponseBase:
+            if request.method == "GET":
+                request.session.pop(STATE_SESSION_KEY, None)
+            return guarded(request, visit, *arguments, **options)
+
+        return answer
+
+    return wrap
