@@ -1,92 +1,24 @@
 """A person with a real browser accepts an invitation and signs a waiting program in, by any means of using a page."""
 
-import os
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
-import shop
-from databases import Ledger
+from accessibility import check
 from keyseat_issuer.ledger.models import Organization, Role
 from keyseat_issuer.ledger.services import invitations
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.tokens import authenticate
 from keyseat_shared.instants import now_utc
-from web_server import PASSWORD, Http, make_account, serve
+from web_server import PASSWORD, Http, make_account
 
-CHROMIUM = os.environ.get("KEYSEAT_TEST_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",  # tests may run as root, where Chromium's sandbox does not start; only our own pages are opened
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 ADA = "ada@example.com"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-# WCAG's rules are what we owe; axe's "best practices" come with them and are kept as well.
-SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
-AXE_OPTIONS = {"resultTypes": ["violations"]}
 
-expect.set_options(timeout=20_000)
-
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed here, nor named by KEYSEAT_TEST_CHROMIUM"),
-    pytest.mark.parametrize("ledger", ["sqlite"], indirect=True),
-]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright's own event loop runs in this thread; nothing of Django runs in it.
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return shop.organization("Example Organisation")
-
-
-@pytest.fixture
-def site(org: Organization) -> Iterator[str]:
-    with serve() as origin:
-        yield origin
-
-
-@pytest.fixture
-def page(chromium: Browser, site: str) -> Iterator[Page]:
-    """A page of a browser that was never here; what it complains of is a failure."""
-    context = chromium.new_context(base_url=site)
-    context.set_default_timeout(20_000)
-    opened = context.new_page()
-    complaints: list[str] = []
-    opened.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    opened.on("pageerror", lambda error: complaints.append(str(error)))
-    yield opened
-    context.close()
-    assert [] == [text for text in complaints if "status of 4" not in text]
-
-
-def check(page: Page) -> None:
-    """Look for what keeps people with disabilities out, in light and in dark colours."""
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page, options=AXE_OPTIONS)
-        assert 0 == found.violations_count, f"{page.url} in {scheme}\n{found.generate_report()}"
+pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 
 def sign_in(page: Page) -> None:
