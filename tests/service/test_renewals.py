@@ -5,8 +5,9 @@ import pytest
 import shop
 from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Organization, Pool
-from keyseat_issuer.ledger.services import renewals, seats
+from keyseat_issuer.ledger.services import renewals
 from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.ledger.services.seat_rules import Line
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -29,7 +30,7 @@ def renew(customer: Organization, quota: int) -> Pool:
     return shop.subscribe(customer, {"KSE": quota}, starts_at=shop.END, ends_at=NEXT_END)["KSE"]
 
 
-def carry(customer: Organization) -> list[seats.Line]:
+def carry(customer: Organization) -> list[Line]:
     """Carry seats over an hour after the renewal."""
     return renewals.carry_over(customer, "KSE", policy=shop.POLICY, actor=shop.ACTOR, now=LATER)
 

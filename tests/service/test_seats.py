@@ -21,6 +21,7 @@ from keyseat_issuer.ledger.models import (
     Term,
 )
 from keyseat_issuer.ledger.services import members, pools, seats, subscriptions
+from keyseat_issuer.ledger.services.seat_rules import Line
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -65,7 +66,7 @@ def go_offline(customer: Organization, email: str) -> None:
         )
 
 
-def take_back(customer: Organization, *emails: str, product: str = "KSE") -> list[seats.Line]:
+def take_back(customer: Organization, *emails: str, product: str = "KSE") -> list[Line]:
     """Unassign seats."""
     return seats.unassign(customer, product, emails, actor=shop.ACTOR, now=shop.NOW)
 
@@ -79,7 +80,7 @@ class TestAssigning:
     def test_each_member_gets_a_seat_and_an_audit_row(self, customer: Organization) -> None:
         lines = shop.assign(customer, "KSE", ADA, "BOB@Example.com ")
 
-        assert [seats.Line(ADA, "assigned"), seats.Line(BOB, "assigned")] == lines
+        assert [Line(ADA, "assigned"), Line(BOB, "assigned")] == lines
         assert 2 == pool(customer).used
         assert [ADA, BOB] == list(AuditEvent.objects.filter(action="seat.assigned").values_list("subject", flat=True))
 

@@ -8,6 +8,7 @@ from django.db import transaction
 
 from keyseat_issuer.ledger.models import Lease, Organization, Pool, Role, Term
 from keyseat_issuer.ledger.services import api_keys, leases, members, organizations, seats, subscriptions
+from keyseat_issuer.ledger.services.seat_rules import Line
 from keyseat_issuer.ledger.services.session_values import Acquire, Grant, Holder
 from keyseat_shared.policy import Policy, default_policy
 
@@ -51,7 +52,7 @@ def subscribe(
     return {pool.product: pool for pool in bought.pools.all()}
 
 
-def assign(customer: Organization, product: str, *emails: str, now: datetime = NOW) -> list[seats.Line]:
+def assign(customer: Organization, product: str, *emails: str, now: datetime = NOW) -> list[Line]:
     """Assign seats."""
     return seats.assign(customer, product, emails, policy=POLICY, actor=ACTOR, now=now)
 

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from keyseat_issuer.ledger.services.seats import Line, Seat
+from keyseat_issuer.ledger.services.seat_rules import Line
+from keyseat_issuer.ledger.services.seats import Seat
 from keyseat_shared.instants import format_instant, parse_typed
 
 MOST_EMAILS = 1000

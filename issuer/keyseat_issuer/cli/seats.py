@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keyseat_issuer.ledger.models import Organization
-    from keyseat_issuer.ledger.services.seats import Line, Seat
+    from keyseat_issuer.ledger.services.seat_rules import Line
+    from keyseat_issuer.ledger.services.seats import Seat
     from keyseat_issuer.ledger.services.subscriptions import SubscriptionView
 
 _STDIN = "-"

@@ -6,7 +6,7 @@ from datetime import datetime
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Organization, Pool
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.organizations import lock_organization
-from keyseat_issuer.ledger.services.seats import ALREADY, Line, require_room, room
+from keyseat_issuer.ledger.services.seat_rules import ALREADY, Line, holders, require_room, room, users_limited
 from keyseat_issuer.ledger.services.subscriptions import active_pools
 from keyseat_shared.policy import Policy
 
@@ -33,12 +33,8 @@ def carry_over(organization: Organization, product: str, *, policy: Policy, acto
         targets = [locked[pool.pk] for pool in running]
         for pool in targets:
             pools.reclaim_expired(pool, at)
-        held = set(
-            Allocation.objects.filter(
-                pool__in=targets, kind=AllocationKind.NAMED, released_at__isnull=True
-            ).values_list("holder", flat=True)
-        )
-        limit = product not in policy.products or policy.products[product].assigned_users != "unlimited"
+        held = holders(targets)
+        limit = users_limited(policy, product)
         require_room(targets, len({seat.holder for seat in left} - held), at, limit=limit)
         lines, events = [], []
         for seat in left:

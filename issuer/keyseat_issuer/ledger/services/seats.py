@@ -1,6 +1,6 @@
 """Assigning, taking back and transferring seats; who holds which; and who of a paying organisation holds none."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -15,34 +15,33 @@ from keyseat_issuer.ledger.models import (
     OfflineLicense,
     Organization,
     Pool,
-    SeatKind,
     SessionEnding,
     Term,
 )
-from keyseat_issuer.ledger.models.seats import MAX_QUOTA
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.organizations import lock_organization
+from keyseat_issuer.ledger.services.seat_rules import (
+    ASSIGNABLE,
+    Line,
+    holders,
+    judged_addresses,
+    judged_holders,
+    offline_until,
+    require_members,
+    require_room,
+    room,
+    users_limited,
+)
 from keyseat_issuer.ledger.services.sessions import end_for
 from keyseat_issuer.ledger.services.subscriptions import active_pools
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_shared.instants import format_instant
 from keyseat_shared.policy import Policy
 
 ASSIGNED = "assigned"
-ALREADY = "already assigned"
 UNASSIGNED = "unassigned"
 ONLINE = "online"
-
-
-class Line(NamedTuple):
-    """What became of one address: a ``status``, the ``code`` of what stands in the way, and perhaps a ``note``."""
-
-    email: str
-    status: str
-    code: str = ReasonCode.OK
-    note: str = ""
 
 
 class Seat(NamedTuple):
@@ -70,23 +69,19 @@ def assign(
     subject = f"{product}: {', '.join(emails)}"
     with audit.act("seat.assigned", actor=actor, organization=organization, subject=subject, now=now) as at:
         lock_organization(organization)
-        lines = _check_addresses(organization, emails)
+        lines = judged_addresses(organization, emails)
+        require_members(organization, lines)
         locked = _lock(active_pools(organization, product, at), at)
-        holding = _holders(locked)
-        limit = policy.products[product].assigned_users != "unlimited" if product in policy.products else True
-        offline = _offline_until(organization, product, [line.email for line in lines], at)
-        newcomers = [line.email for line in lines if line.email not in holding]
-        require_room(locked, len(newcomers), at, limit=limit)
+        lines = judged_holders(organization, product, lines, locked, at)
+        limit = users_limited(policy, product)
+        require_room(locked, sum(line.status == ASSIGNABLE for line in lines), at, limit=limit)
         events = []
         for index, line in enumerate(lines):
-            if line.email in holding:
-                lines[index] = line._replace(status=ALREADY)
+            if line.status != ASSIGNABLE:
                 continue
             pool = next(pool for pool in locked if room(pool, limit=limit) > 0)
             taken = pools.take(pool, AllocationKind.NAMED, line.email, expires_at=None, now=at, limit_assigned=limit)
-            until = offline.get(line.email)
-            note = "" if until is None else f"also holds an offline licence until {format_instant(until)}"
-            lines[index] = line._replace(status=ASSIGNED, note=note)
+            lines[index] = line._replace(status=ASSIGNED)
             events.append(
                 audit.NewEvent(
                     "seat.assigned",
@@ -145,16 +140,16 @@ def transfer(
     subject = f"{product}: {giver} to {receiver}"
     with audit.act("seat.transferred", actor=actor, organization=organization, subject=subject, now=now) as at:
         lock_organization(organization)
-        _check_addresses(organization, [receiver])
+        require_members(organization, judged_addresses(organization, [receiver]))
         locked, held = _held(organization, product, [giver], at)
         active = active_pools(organization, product, at)
         given = held[giver]
         # The giver's pool too: it may be of a subscription that has ended, where the receiver has been left behind.
-        if receiver in _holders([*active, locked[given.pool_id]]):
+        if receiver in holders([*active, locked[given.pool_id]]):
             raise KeyseatError(
                 ReasonCode.ALREADY_EXISTS,
                 f"{receiver} holds a {product} seat already",
-                next_step=f"To free the seat of {giver}, use `keyseat-issuer seat unassign`.",
+                next_step=f"To free the seat of {giver}, unassign it.",
             )
         pool = locked[given.pool_id]
         pools.give_back(pool, given, at, Ending.TRANSFERRED)
@@ -209,6 +204,35 @@ def list_seats(
     ]
 
 
+def assigned_seats(
+    organization: Organization, product: str, pool_ids: Collection[UUID], emails: Sequence[str], now: datetime
+) -> dict[str, Allocation]:
+    """Return the assigned seat of each address in these pools of the product.
+
+    Raises:
+        KeyseatError: ``SEAT_LOCKED_OFFLINE`` or ``NOT_ASSIGNED`` where one has none.
+    """
+    mine = Allocation.objects.filter(
+        pool__in=list(pool_ids), holder__in=emails, kind=AllocationKind.NAMED, released_at__isnull=True
+    )
+    held: dict[str, Allocation] = {}
+    # Where somebody holds seats of two subscriptions, the one that lasts longer is meant.
+    for allocation in mine.order_by("pool__subscription__ends_at"):
+        held[allocation.holder] = allocation
+    missing = [email for email in emails if email not in held]
+    if missing:
+        until = offline_until(organization, product, missing, now)
+        if until:
+            raise pools.locked_offline(max(until.values()))
+        raise KeyseatError(
+            ReasonCode.NOT_ASSIGNED,
+            f"no {product} seat is assigned to {', '.join(missing)}; nothing was changed",
+            details={"emails": missing},
+            next_step="`keyseat-issuer seat list` shows who holds one.",
+        )
+    return held
+
+
 def unlicensed_members(organization: Organization, now: datetime) -> list[str]:
     """Return the members of a paying organisation who hold no paid seat (mixed licences, design 3.8), by address.
 
@@ -231,79 +255,12 @@ def unlicensed_members(organization: Organization, now: datetime) -> list[str]:
     )
 
 
-def _check_addresses(organization: Organization, emails: Sequence[str]) -> list[Line]:
-    """Return a line for each address, or refuse all of them with a report that tells every fault at once."""
-    lines = []
-    cleaned: set[str] = set()
-    for email in emails:
-        try:
-            address = normalize_email(email)
-        except KeyseatError as error:
-            lines.append(Line(email.strip()[:80], "not an e-mail address", error.code))
-            continue
-        if address not in cleaned:
-            lines.append(Line(address, "could be assigned"))
-        cleaned.add(address)
-    members = set(organization.memberships.filter(email__in=cleaned).values_list("email", flat=True))
-    lines = [
-        line._replace(status="not a member", code=ReasonCode.NOT_A_MEMBER)
-        if line.code == ReasonCode.OK and line.email not in members
-        else line
-        for line in lines
-    ]
-    strangers = [line.email for line in lines if line.code == ReasonCode.NOT_A_MEMBER]
-    unreadable = [line.email for line in lines if line.code == ReasonCode.INVALID_INPUT]
-    details = {"lines": [line._asdict() for line in lines]}
-    if unreadable:
-        raise KeyseatError(
-            ReasonCode.INVALID_INPUT,
-            f"not an e-mail address: {', '.join(unreadable)}; nothing was changed",
-            details=details,
-        )
-    if strangers:
-        raise KeyseatError(
-            ReasonCode.NOT_A_MEMBER,
-            f"not a member of {organization.name!r}: {', '.join(strangers)}; nothing was changed",
-            details=details | {"emails": strangers},
-            next_step="Add them first: `keyseat-issuer member add ORG EMAIL...`.",
-        )
-    return lines
-
-
 def _lock(candidates: Sequence[Pool], now: datetime) -> list[Pool]:
     """Lock pools, take back what has expired, and keep the order of the candidates."""
     locked = {pool.pk: pool for pool in pools.lock_pools([pool.pk for pool in candidates])}
     for pool in locked.values():
         pools.reclaim_expired(pool, now)
     return [locked[pool.pk] for pool in candidates]
-
-
-def _holders(locked: Iterable[Pool]) -> set[str]:
-    named = Allocation.objects.filter(
-        pool__in=[pool.pk for pool in locked], kind=AllocationKind.NAMED, released_at__isnull=True
-    )
-    return set(named.values_list("holder", flat=True))
-
-
-def room(pool: Pool, *, limit: bool) -> int:
-    """Return how many more users can be assigned a seat of a locked pool."""
-    if pool.seats == SeatKind.FLOATING:
-        return pool.quota - pool.assigned if limit else MAX_QUOTA
-    return pool.quota - pool.used
-
-
-def require_room(locked: Sequence[Pool], wanted: int, now: datetime, *, limit: bool) -> None:
-    """Require that so many more users can be assigned seats of these locked pools together.
-
-    Raises:
-        KeyseatError: ``QUOTA_EXCEEDED``.
-    """
-    free = sum(max(0, room(pool, limit=limit)) for pool in locked)
-    if wanted > free:
-        quota = sum(pool.quota for pool in locked)
-        named = locked[0].seats == SeatKind.NAMED
-        returns = [at for pool in locked if (at := pools.next_offline_expiry(pool.pk, now))] if named else []
-        raise pools.quota_exceeded(locked[0].product, quota, quota - free, wanted, min(returns) if returns else None)
 
 
 def _held(
@@ -314,32 +271,4 @@ def _held(
     locked = {pool.pk: pool for pool in pools.lock_pools(list(candidates.values_list("pk", flat=True)))}
     if not locked:
         active_pools(organization, product, now)  # tells what the organisation has instead
-    mine = Allocation.objects.filter(
-        pool__in=list(locked), holder__in=emails, kind=AllocationKind.NAMED, released_at__isnull=True
-    )
-    held: dict[str, Allocation] = {}
-    # Where somebody holds seats of two subscriptions, the one that lasts longer is meant.
-    for allocation in mine.order_by("pool__subscription__ends_at"):
-        held[allocation.holder] = allocation
-    missing = [email for email in emails if email not in held]
-    if missing:
-        until = _offline_until(organization, product, missing, now)
-        if until:
-            raise pools.locked_offline(max(until.values()))
-        raise KeyseatError(
-            ReasonCode.NOT_ASSIGNED,
-            f"no {product} seat is assigned to {', '.join(missing)}; nothing was changed",
-            details={"emails": missing},
-            next_step="`keyseat-issuer seat list` shows who holds one.",
-        )
-    return locked, held
-
-
-def _offline_until(
-    organization: Organization, product: str, emails: Sequence[str], now: datetime
-) -> dict[str, datetime]:
-    """Return until when active offline licences hold seats of these addresses."""
-    active = OfflineLicense.objects.filter(
-        organization=organization, product=product, user__in=emails, expires_at__gt=now
-    )
-    return dict(active.order_by("expires_at").values_list("user", "expires_at"))
+    return locked, assigned_seats(organization, product, locked, emails, now)
