@@ -6,16 +6,16 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyseat_issuer.ledger.services.address_list import MOST_ADDRESSES
 from keyseat_issuer.ledger.services.seat_rules import Line
 from keyseat_issuer.ledger.services.seats import Seat
 from keyseat_shared.instants import format_instant, parse_typed
 
-MOST_EMAILS = 1000
 MACHINE_ID_PATTERN = "^mid1[02-9ac-hj-np-z]{6,86}$"
 PRODUCT_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["ada@example.com"])]
-Emails = Annotated[list[Email], Field(min_length=1, max_length=MOST_EMAILS)]
+Emails = Annotated[list[Email], Field(min_length=1, max_length=MOST_ADDRESSES)]
 ProductCode = Annotated[str, Field(pattern=PRODUCT_PATTERN, examples=["KSE"])]
 ProductFilter = Annotated[str | None, Query(pattern=PRODUCT_PATTERN, description="Only of this product.")]
 TypedInstant = Annotated[

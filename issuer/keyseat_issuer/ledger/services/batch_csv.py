@@ -6,6 +6,7 @@ from datetime import datetime
 from difflib import get_close_matches
 from typing import NamedTuple
 
+from keyseat_issuer.ledger.services.table_text import decoded, delimiter
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_typed
@@ -51,8 +52,8 @@ def read_rows(data: bytes) -> tuple[list[BatchRow], list[BadRow]]:
     Raises:
         KeyseatError: ``INVALID_INPUT`` where the file as a whole cannot be used.
     """
-    text = _decoded(data)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    text = decoded(data, "the batch", MAX_SIZE)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter(text), strict=True)
     good: list[BatchRow] = []
     bad: list[BadRow] = []
     header: list[str] | None = None
@@ -76,26 +77,6 @@ def read_rows(data: bytes) -> tuple[list[BatchRow], list[BadRow]]:
     if not good and not bad:
         raise _unusable("the batch has a header line but no rows")
     return good, bad
-
-
-def _decoded(data: bytes) -> str:
-    if len(data) > MAX_SIZE:
-        raise _unusable(f"the batch is larger than {MAX_SIZE // (1024 * 1024)} MiB")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _unusable(
-            f"the batch is not UTF-8 text (byte {error.start + 1})", next_step="Save the table as CSV in UTF-8."
-        ) from None
-    if "\0" in text:
-        raise _unusable("the batch holds NUL characters: it is no CSV file")
-    return text
-
-
-def _delimiter(text: str) -> str:
-    # The header decides: no column name holds either character.
-    header = text.lstrip("\r\n").partition("\n")[0]
-    return ";" if header.count(";") > header.count(",") else ","
 
 
 def _header(cells: list[str]) -> list[str]:
