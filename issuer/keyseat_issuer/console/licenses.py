@@ -111,6 +111,17 @@ def base_context(visit: Visit, product: str) -> dict[str, Any]:
     }
 
 
+def licensed_users(visit: Visit, product: str) -> list[LicensedUser]:
+    """Return who holds a seat of the product, by address."""
+    sessions = session_admin.list_sessions(visit.organization, visit.now, product=product)
+    return _users(visit, product, sessions, _active_licenses(visit, product))
+
+
+def _active_licenses(visit: Visit, product: str) -> list[OfflineLicense]:
+    every = offline.list_licenses(now=visit.now, organization=visit.organization)
+    return [row for row in every if row.product == product]
+
+
 def _in_order(policy: Policy) -> list[str]:
     """Return the codes of the catalogue, named products first."""
     return sorted(policy.products, key=lambda code: (policy.products[code].seats != "named", code))
@@ -156,7 +167,7 @@ def _totals(bought: Sequence[Bought]) -> Availability | None:
 def _held(request: HttpRequest, visit: Visit, product: str) -> dict[str, Any]:
     organization, now = visit.organization, visit.now
     sessions = session_admin.list_sessions(organization, now, product=product)
-    licenses = [row for row in offline.list_licenses(now=now, organization=organization) if row.product == product]
+    licenses = _active_licenses(visit, product)
     with_ended = "ended" in request.GET
     ended = OfflineLicense.objects.defer("file").filter(organization=organization, product=product, expires_at__lte=now)
     search = request.GET.get("q", "").strip().lower()[:254]

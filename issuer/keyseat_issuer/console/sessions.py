@@ -1,13 +1,12 @@
 """Ending online sessions and taking machines off the list, after a look at what that means."""
 
-from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
 
 from keyseat_issuer.console.licenses import base_context
+from keyseat_issuer.console.pages import ask, back
 from keyseat_issuer.console.templatetags.console import short_id
 from keyseat_issuer.console.visits import Visit, page, told
 from keyseat_issuer.ledger.services import machines, session_admin
@@ -22,9 +21,9 @@ def end(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
     chosen = [live[name] for name in request.POST.getlist("session") if name in live]
     if not chosen:
         messages.warning(request, "No live session was chosen; one that was may have ended meanwhile.")
-        return _back(visit, product, "sessions")
+        return back(visit, product, "sessions")
     if "confirmed" not in request.POST:
-        return _ask(
+        return ask(
             request,
             context,
             title="End these sessions?" if len(chosen) > 1 else "End this session?",
@@ -40,7 +39,7 @@ def end(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
         messages.error(request, told(error))
     else:
         messages.success(request, "Ended 1 session." if len(ended) == 1 else f"Ended {len(ended)} sessions.")
-    return _back(visit, product, "sessions")
+    return back(visit, product, "sessions")
 
 
 @page("console_machine_remove", "POST")
@@ -51,14 +50,14 @@ def remove_machine(request: HttpRequest, visit: Visit, product: str) -> HttpResp
     found = [m for m in machines.list_machines(visit.organization, visit.now) if m.machine_id == machine_id]
     if not found:
         messages.warning(request, "That machine holds nothing any more.")
-        return _back(visit, product, "machines")
+        return back(visit, product, "machines")
     if "confirmed" not in request.POST:
         lines = [f"{row.product} session of {row.holder}: ends" for row in found[0].sessions]
         lines += [
             f"{row.product} offline licence{f' of {row.user}' if row.user else ''}: stays until it expires"
             for row in found[0].licenses
         ]
-        return _ask(
+        return ask(
             request,
             context,
             title=f"Remove the machine {short_id(machine_id)}?",
@@ -75,14 +74,4 @@ def remove_machine(request: HttpRequest, visit: Visit, product: str) -> HttpResp
         kept = len(removed.offline_until)
         stays = f" {kept} offline licence{'s' * (kept > 1)} on it stay{'s' * (kept == 1)} until expiry." if kept else ""
         messages.success(request, f"Sessions ended on the machine: {removed.sessions_ended}.{stays}")
-    return _back(visit, product, "machines")
-
-
-def _ask(request: HttpRequest, context: dict[str, Any], **asked: object) -> HttpResponse:
-    return render(request, "console/confirm.html", context | asked)
-
-
-def _back(visit: Visit, product: str, section: str) -> HttpResponse:
-    response = redirect("console_product", visit.organization.pk, product)
-    response["Location"] += f"#{section}"
-    return response
+    return back(visit, product, "machines")

@@ -4,6 +4,8 @@ from django.urls import path
 
 from keyseat_issuer.console import (
     api_keys,
+    assign,
+    holders,
     invites,
     licenses,
     offline,
@@ -17,6 +19,9 @@ from keyseat_issuer.console import (
 urlpatterns = [
     path("licenses", licenses.first_product, name="console_licenses"),
     path("licenses/<str:product>", licenses.product_page, name="console_product"),
+    path("licenses/<str:product>/assign", assign.assign, name="console_assign"),
+    path("licenses/<str:product>/unassign", holders.unassign, name="console_unassign"),
+    path("licenses/<str:product>/transfer", holders.transfer, name="console_transfer"),
     path("licenses/<str:product>/sessions/end", sessions.end, name="console_sessions_end"),
     path("licenses/<str:product>/machines/remove", sessions.remove_machine, name="console_machine_remove"),
     path("licenses/<str:product>/offline/new", offline.new, name="console_offline_new"),

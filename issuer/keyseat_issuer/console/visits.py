@@ -28,6 +28,9 @@ P = ParamSpec("P")
 RIGHTS: dict[str, frozenset[Role]] = {
     "console_licenses": BUYERS,
     "console_product": BUYERS,
+    "console_assign": MANAGERS,
+    "console_unassign": MANAGERS,
+    "console_transfer": MANAGERS,
     "console_sessions_end": MANAGERS,
     "console_machine_remove": MANAGERS,
     "console_offline_new": MANAGERS,

@@ -52,10 +52,15 @@ def figure(value: int) -> str:
 @register.filter
 def through(value: datetime) -> SafeString:
     """Return an exclusive end as people say it: the last day of it, or the minute where it is no midnight."""
+    return _time(value, said_through(value))
+
+
+def said_through(value: datetime) -> str:
+    """Return what ``through`` shows, as plain text."""
     utc = value.astimezone(UTC)
     if (utc.hour, utc.minute, utc.second) == (0, 0, 0):
-        return _time(value, f"through {_day(utc - timedelta(seconds=1))}")
-    return _time(value, f"until {_day(utc)}, {utc:%H:%M} UTC")
+        return f"through {_day(utc - timedelta(seconds=1))}"
+    return f"until {_day(utc)}, {utc:%H:%M} UTC"
 
 
 @register.filter
