@@ -310,6 +310,10 @@ class SeatAccounting(RuleBasedStateMachine):
         """Check the answer to a request for a session, new or repeated, and keep what it took."""
         model, now = self.model, self.now
         if request.idempotency in self.answers:
+            if request.holder.email and request.holder.email not in model.members:
+                # Before anything is looked up: whoever was removed is not told what became of the session.
+                assert getattr(outcome, "code", None) == ReasonCode.NOT_A_MEMBER
+                return
             self.check_lease(self.answers[request.idempotency], outcome)
             return
         if request.release_previous and request.product == FLOATING:
