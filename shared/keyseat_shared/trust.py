@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.envelope import MAX_SIZE, TRUST_TYPE, Envelope, decode_base64, encode_base64
-from keyseat_shared.errors import MalformedError, TrustError, UntrustedError
+from keyseat_shared.envelope import TRUST_TYPE, Envelope, decode_base64, encode_base64
+from keyseat_shared.errors import CouldNotVerifyError, MalformedError, TrustError, UntrustedError
 from keyseat_shared.example_keys import EXAMPLE_PUBLIC_KEYS
+from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
 from keyseat_shared.keys import ED25519, SIGNATURE_SIZE, PublicKey
 from keyseat_shared.policy import Policy
@@ -86,12 +87,11 @@ class TrustBundle(NamedTuple):
             TrustError: ``UNREADABLE``, ``TRUST_INVALID`` or ``EXAMPLE_KEY``.
         """
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - pathlib costs a cold start
-                data = file.read(MAX_SIZE + 1)
-        except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+            data = read_file(path, pipes=True)
+        except CouldNotVerifyError as error:
             raise TrustError(
                 ReasonCode.UNREADABLE,
-                f"cannot read the trust bundle {os.fspath(path)!r}: {getattr(error, 'strerror', error)}",
+                f"cannot read the trust bundle {os.fspath(path)!a}: {error.details['reason']}",
                 next_step="Name the trust bundle (trust.json) that your vendor gave you.",
             ) from None
         return cls.from_bytes(data, allow_example_keys=allow_example_keys)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
+from keyseat_shared import files
 from keyseat_shared.envelope import LICENSE_TYPE
 from keyseat_verifier.cli import main
 from keyseat_verifier.cli._options import Command
@@ -102,28 +103,38 @@ class TestVerify:
         assert verify(put("a.lic", VENDOR.test_license()), "--test") == 0
         assert capsys.readouterr().out.startswith("a.lic: the machine ID is correct")
 
-    @pytest.mark.parametrize("make", ["missing", "folder", "fifo", *DENIED, "loop", "nul", "long", "device"])
-    def test_odd_files_get_an_answer_at_once(self, capsys: pytest.CaptureFixture[str], make: str) -> None:
-        path, exit_code = "odd", 3
-        if make == "folder":
-            path, exit_code = ".", 1
-        elif make == "fifo":
+    @pytest.mark.parametrize("make", ["missing", "folder", "fifo", *DENIED, "loop", "nul", "long", "device", "endless"])
+    @pytest.mark.parametrize("option", ["FILE", "--trust"])
+    def test_odd_files_are_could_not_check(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, make: str, option: str
+    ) -> None:
+        monkeypatch.setattr(files, "PIPE_SECONDS", 0.01)
+        path = {"folder": ".", "nul": "a\0b", "long": "x" * 5000, "device": os.devnull, "endless": "/dev/zero"}.get(
+            make, "odd"
+        )
+        if make == "fifo":
             os.mkfifo("odd")
-            exit_code = 1
         elif make == "loop":
             Path("odd").symlink_to("odd")
-        elif make == "nul":
-            path = "a\0b"
-        elif make == "long":
-            path = "x" * 5000
-        elif make == "device":
-            path, exit_code = os.devnull, 1
         elif make == "denied":
             put("odd", VENDOR.license())
             Path("odd").chmod(0)
-        assert verify(path, "--json") == exit_code
+        file, trust = (path, "trust.json") if option == "FILE" else (put("a.lic", VENDOR.license()), path)
+        assert main(["verify", file, "--trust", trust, "--machine-id", MID, "--at", "2023-12-01", "--json"]) == 3
         found = json.loads(capsys.readouterr().out)
-        assert (found["code"], found["checks"]) == ("UNREADABLE" if exit_code == 3 else "MALFORMED", [])
+        assert (found["code"], found["checks"]) == ("UNREADABLE", [])
+
+    @pytest.mark.parametrize("option", ["FILE", "--trust"])
+    def test_a_pipe_that_somebody_writes_is_read(self, option: str) -> None:
+        """Process substitution of a shell: ``keyseat verify <(ssh vault cat a.lic)``."""
+        data = VENDOR.license() if option == "FILE" else VENDOR.bundle_bytes()
+        reading, writing = os.pipe()
+        with os.fdopen(writing, "wb") as writer:
+            writer.write(data)
+        pipe = f"/dev/fd/{reading}"
+        file, trust = (pipe, "trust.json") if option == "FILE" else (put("a.lic", VENDOR.license()), pipe)
+        assert main(["verify", file, "--trust", trust, "--machine-id", MID, "--at", "2023-12-01"]) == 0
+        os.close(reading)
 
     def test_standard_input_is_a_dash(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(VENDOR.license())))
@@ -462,10 +473,13 @@ sys.exit(main(command))
     assert (before["code"], after["code"], ended.returncode) == ("OK", "USER_MISMATCH", 1)
 
 
-def test_a_fifo_without_a_writer_does_not_hang() -> None:
-    os.mkfifo("pipe")
+def test_a_fifo_in_the_licence_folder_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("home/license").mkdir(parents=True)
+    os.mkfifo("home/license/pipe.lic")
     ended: list[int] = []
-    thread = threading.Thread(target=lambda: ended.append(verify("pipe")), daemon=True)
+    command = ["status", "--trust", "trust.json", "--product", "KSE", "--machine-id", MID]
+    thread = threading.Thread(target=lambda: ended.append(main(command)), daemon=True)
     thread.start()
     thread.join(20)
-    assert ended == [1]
+    assert ended == [3]
+    assert "pipe.lic': it is a pipe, not a file" in capsys.readouterr().out

@@ -136,4 +136,4 @@ class TestApiKey:
 def test_a_key_file_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "key")
     error = refusal(api_key, ServerConfig(URL, api_key_file=str(tmp_path / "key")), {})
-    assert "is a pipe or a device" in error.message
+    assert "it is a pipe, not a file" in error.message

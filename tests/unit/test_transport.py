@@ -97,6 +97,13 @@ class TestTLS:
         assert (True, True) == (error.is_lasting, reason in error.message.lower())
         assert "KEYSEAT_CA_BUNDLE" in error.next_step
 
+    def test_does_not_wait_for_a_ca_bundle_that_is_a_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+
+        error = refused(Transport("https://127.0.0.1:9", str(tmp_path / "pipe")))
+
+        assert "cannot be used: it is a pipe, not a file" in error.message
+
 
 class TestProxy:
     def test_is_asked_for_a_tunnel_to_the_server(self, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:

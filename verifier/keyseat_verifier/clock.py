@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from keyseat_shared import fields, rules
 from keyseat_shared.errors import ClockError, KeyseatError
+from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import hmac_sha256
 from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
-from keyseat_verifier.files import read_file
 from keyseat_verifier.paths import STATE, home_folder, second_state_folder, shown, write_private
 
 INTERVAL = timedelta(minutes=1)

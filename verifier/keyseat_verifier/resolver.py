@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import VerificationError
+from keyseat_shared.files import read_file
 from keyseat_verifier.entitlement import PassedOver
-from keyseat_verifier.files import read_file
 from keyseat_verifier.paths import shown
 from keyseat_verifier.verified import VerifiedLicense
 from keyseat_verifier.verifier import STEPS, Machine, Verifier

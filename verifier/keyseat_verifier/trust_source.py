@@ -8,8 +8,8 @@ import os
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
+from keyseat_shared.files import read_file
 from keyseat_shared.trust import TrustBundle
-from keyseat_verifier.files import read_file
 from keyseat_verifier.paths import TRUST, TRUST_STEPS, shown, write_private
 from keyseat_verifier.store import Stamp, stamp
 from keyseat_verifier.verifier import Clock, Verifier

@@ -6,9 +6,9 @@ import sys
 from keyseat_shared.codes import ReasonCode, exit_code
 from keyseat_shared.envelope import MAX_SIZE
 from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, TrustError
+from keyseat_shared.files import read_file
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier.cli import _terminal
-from keyseat_verifier.files import read_file
 from keyseat_verifier.paths import TRUST, home_folder
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
@@ -74,14 +74,14 @@ def products(options: "dict[str, str]", pinned: TrustBundle) -> "list[str]":
 
 
 def read_named(path: str) -> bytes:
-    """Return the bytes of a file, or of stdin for ``-``.
+    """Return the bytes of a file or pipe, or of stdin for ``-``.
 
     Raises:
-        VerificationError: ``UNREADABLE`` or ``MALFORMED``, as `read_file`.
+        VerificationError: ``UNREADABLE``, as `read_file`.
     """
     if path == STDIN:
         return sys.stdin.buffer.read(MAX_SIZE + 1)
-    return read_file(path)
+    return read_file(path, pipes=True)
 
 
 def instant(options: "dict[str, str]") -> "datetime | None":

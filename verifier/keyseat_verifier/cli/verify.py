@@ -10,7 +10,7 @@ from keyseat_verifier.verifier import Verifier
 COMMAND = Command(
     "keyseat verify FILE [--trust FILE] [options]",
     "Check a licence file: signature, the vendor's rules, dates, this machine and user account.\n"
-    "FILE may be - for standard input. Exit codes: 0 valid, 1 not valid, 2 wrong usage, 3 could not check.",
+    "FILE may be - for standard input, or a pipe. Exit codes: 0 valid, 1 not valid, 2 wrong usage, 3 could not check.",
     {
         "--trust": _common.TRUST_OPTION,
         "--product": ("CODE", "the product wanted (default: any in the vendor's catalogue)"),

@@ -3,14 +3,15 @@
 from pathlib import Path
 
 from keyseat_shared.codes import ReasonCode
+from keyseat_shared.envelope import MAX_SIZE
 from keyseat_shared.errors import KeyseatError, MalformedError
+from keyseat_shared.files import read_file
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.matching import MatchResult, advice, describe, match
 from keyseat_shared.strictjson import loads_object, malformed
 from keyseat_verifier.machine.findings import ABSENT, UNREADABLE
 from keyseat_verifier.machine.probe import MachineProbe
 
-_MAX_SIZE = 64 * 1024
 # What the shells and editors of Windows put in front of a text: `keyseat machine-id > id.txt` in PowerShell is UTF-16.
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
 
@@ -23,12 +24,7 @@ def enrolled_id(what: str) -> MachineID:
     Raises:
         KeyseatError: ``MALFORMED`` or ``UNREADABLE``.
     """
-    path = Path(what)
-    try:
-        is_file = path.is_file()
-    except (OSError, ValueError):
-        is_file = False
-    if not is_file:
+    if not _exists(what):
         # Not a path, so a mistyped ID: say where.
         if what.strip().lower().startswith("mid") or not set(what) & set("./\\"):
             return MachineID.parse(what)
@@ -37,16 +33,18 @@ def enrolled_id(what: str) -> MachineID:
             "neither a machine ID nor a file that can be read",
             next_step="Give a machine ID (mid1...), or the path of a licence or request file.",
         )
+    return _named_in(read_file(what, pipes=True))
+
+
+def _exists(what: str) -> bool:
     try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_SIZE + 1)
-    except OSError:
-        raise KeyseatError(ReasonCode.UNREADABLE, "the file cannot be read") from None
-    return _named_in(data)
+        return Path(what).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _named_in(data: bytes) -> MachineID:
-    if len(data) > _MAX_SIZE:
+    if len(data) > MAX_SIZE:
         malformed("the file is too large")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     typed = data.decode(encoding, "replace")

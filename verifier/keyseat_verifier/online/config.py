@@ -13,8 +13,8 @@ from urllib.parse import SplitResult, urlsplit
 from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError
+from keyseat_shared.files import read_file
 from keyseat_shared.strictjson import dumps_compact, loads_object, require_keys
-from keyseat_verifier.files import read_file
 from keyseat_verifier.paths import SERVER, shown, write_private
 
 _KEYS = frozenset({"url"})

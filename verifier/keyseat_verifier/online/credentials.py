@@ -14,9 +14,9 @@ from typing import NamedTuple
 from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError
+from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
 from keyseat_shared.strictjson import dumps_compact, loads_object, require_keys
-from keyseat_verifier.files import read_file
 from keyseat_verifier.online import oauth
 from keyseat_verifier.online.config import ServerConfig, api_key
 from keyseat_verifier.online.transport import Deadline, Transport

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, VerificationError
+from keyseat_shared.files import read_file
 from keyseat_verifier.entitlement import PassedOver
-from keyseat_verifier.files import read_file
 from keyseat_verifier.lease import verify_lease
 from keyseat_verifier.paths import LEASES, SESSIONS, shown, write_private
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot

@@ -10,8 +10,8 @@ import secrets
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.files import read_file
 from keyseat_shared.machine_id import MachineID, tag
-from keyseat_verifier.files import read_file
 from keyseat_verifier.paths import LEASES, write_private
 from keyseat_verifier.verifier import Machine
 

@@ -16,7 +16,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from keyseat_shared import __version__
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import KeyseatError
+from keyseat_shared.errors import CouldNotVerifyError, KeyseatError
+from keyseat_shared.files import require_file
 from keyseat_verifier.online.config import is_loopback, is_one_word
 
 MAX_ANSWER = 256 * 1024
@@ -159,17 +160,28 @@ class Transport:
         if self._context is None:
             context = ssl.create_default_context()
             if self._ca_bundle is not None:
-                try:
-                    context.load_verify_locations(self._ca_bundle)
-                except OSError as error:
-                    what = "it holds no PEM certificate" if isinstance(error, ssl.SSLError) else error.strerror
-                    raise UnreachableError(
-                        f"the CA bundle {self._ca_bundle!a} cannot be used: {(what or 'unknown reason').lower()}",
-                        next_step="Name a file of PEM certificates in KEYSEAT_CA_BUNDLE, or unset it.",
-                        is_lasting=True,
-                    ) from None
+                _load_authorities(context, self._ca_bundle)
             self._context = context
         return self._context
+
+
+def _load_authorities(context: ssl.SSLContext, path: str) -> None:
+    try:
+        require_file(path)  # OpenSSL would wait for a pipe, whatever the deadline
+        context.load_verify_locations(path)
+    except CouldNotVerifyError as error:
+        what = str(error.details["reason"])
+    except ssl.SSLError:
+        what = "it holds no PEM certificate"
+    except OSError as error:
+        what = (error.strerror or "unknown reason").lower()
+    else:
+        return
+    raise UnreachableError(
+        f"the CA bundle {path!a} cannot be used: {what}",
+        next_step="Name a file of PEM certificates in KEYSEAT_CA_BUNDLE, or unset it.",
+        is_lasting=True,
+    )
 
 
 def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
