@@ -140,6 +140,21 @@ class TestVerify:
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(VENDOR.license())))
         assert verify("-") == 0
 
+    def test_standard_input_that_is_closed_is_could_not_check(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.stdin", None)  # as Python starts with `<&-`
+        assert verify("-") == 3
+        assert "UNREADABLE: cannot read standard input: it is closed\n" in capsys.readouterr().err
+
+    def test_standard_input_that_cannot_be_read_is_could_not_check(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        with os.fdopen(os.open("log", os.O_WRONLY | os.O_CREAT), encoding="utf-8") as write_only:  # `0> log`
+            monkeypatch.setattr("sys.stdin", write_only)
+            assert verify("-") == 3
+        assert "UNREADABLE: cannot read standard input: bad file descriptor\n" in capsys.readouterr().err
+
     def test_a_mistyped_machine_id_is_wrong_usage_and_shows_the_place(self, capsys: pytest.CaptureFixture[str]) -> None:
         wrong = MID[:10] + ("q" if MID[10] != "q" else "p") + MID[11:]
         put("a.lic", VENDOR.license())
@@ -359,6 +374,35 @@ class TestFrame:
     def test_an_unknown_command_gets_a_guess(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["verfy"]) == 2
         assert "did you mean verify?" in capsys.readouterr().err
+
+    @pytest.mark.parametrize(
+        ("argv", "said"),
+        [
+            (["verfy", "a.lic"], "there is no command 'verfy' (did you mean verify?)"),
+            ([], "a command comes first, not '--json'"),
+            (["--bogus", "status"], "a command comes first, not '--bogus'"),
+            (["machine-id", "--bogus"], "unrecognized arguments: --bogus"),
+            (["machine-id", "extra\x1b[2J"], "unrecognized arguments: extra\x1b[2J"),
+            (["machine-id", "--request"], "argument --request: expected one argument"),
+            (["verify"], None),
+            (["inspect"], "FILE is missing"),
+            (["status", "--bogus"], "unknown option '--bogus'"),
+            (["activate", "--bogus"], "unknown option '--bogus'"),
+            (["release", "--bogus"], "unknown option '--bogus'"),
+            (["login", "--bogus"], "unknown option '--bogus'"),
+            (["logout", "extra"], "unexpected argument 'extra'"),
+        ],
+    )
+    def test_wrong_usage_is_one_json_object_where_json_is_asked_for(
+        self, capsys: pytest.CaptureFixture[str], argv: list[str], said: str | None
+    ) -> None:
+        assert main([*argv, "--json"]) == 2
+        out, err = capsys.readouterr()
+        found = json.loads(out)
+        assert ("INVALID_INPUT", said) == (found["code"], found.get("message"))
+        assert found["next"].startswith(("usage: keyseat ", "`keyseat --help` "))
+        assert err.startswith("INVALID_INPUT: ")
+        assert "\x1b" not in err
 
     @pytest.mark.parametrize(
         ("argv", "said"),

@@ -51,12 +51,7 @@ def _dispatch(argv: "list[str]") -> int:
 
         sys.stdout.write(f"keyseat {__version__}\n")
         return 0
-    import difflib
-
-    close = difflib.get_close_matches(word, _COMMANDS, n=1)
-    guess = f" (did you mean {close[0]}?)" if close else ""
-    sys.stderr.write(f"keyseat: there is no command {word!a}{guess}\n\n{_help()}")
-    return 2
+    return _no_command(word, as_json="--json" in argv)
 
 
 def _run(word: str, argv: "list[str]") -> int:
@@ -78,6 +73,23 @@ def _run(word: str, argv: "list[str]") -> int:
 
         return failed(error)
     return code
+
+
+def _no_command(word: str, *, as_json: bool) -> int:
+    import difflib
+
+    from keyseat_shared.codes import ReasonCode
+    from keyseat_shared.errors import KeyseatError
+    from keyseat_verifier.cli import _terminal
+
+    close = difflib.get_close_matches(word, _COMMANDS, n=1)
+    guess = f" (did you mean {close[0]}?)" if close else ""
+    wrong = f"a command comes first, not {word!a}" if word.startswith("-") else f"there is no command {word!a}{guess}"
+    error = KeyseatError(ReasonCode.INVALID_INPUT, wrong, next_step="`keyseat --help` lists the commands.")
+    if as_json:
+        _terminal.out_json({"ok": False, **error.to_dict()})
+    _terminal.complain(error)
+    return 2
 
 
 def _help() -> str:

@@ -79,9 +79,15 @@ def read_named(path: str) -> bytes:
     Raises:
         VerificationError: ``UNREADABLE``, as `read_file`.
     """
-    if path == STDIN:
-        return sys.stdin.buffer.read(MAX_SIZE + 1)
-    return read_file(path, pipes=True)
+    if path != STDIN:
+        return read_file(path, pipes=True)
+    reason = "it is closed"
+    try:
+        if sys.stdin is not None:  # `<&-`
+            return sys.stdin.buffer.read(MAX_SIZE + 1)
+    except OSError as error:
+        reason = (error.strerror or "unknown reason").lower()
+    raise CouldNotVerifyError(ReasonCode.UNREADABLE, f"cannot read standard input: {reason}")
 
 
 def instant(options: "dict[str, str]") -> "datetime | None":

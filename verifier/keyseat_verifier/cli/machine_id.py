@@ -9,6 +9,7 @@ import sys
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
     import argparse
+    from typing import NoReturn
 
     from keyseat_shared.errors import KeyseatError
     from keyseat_verifier.machine import MachineProbe
@@ -42,27 +43,27 @@ def _with_options(argv: "list[str]") -> int:
     from keyseat_shared.errors import KeyseatError
     from keyseat_verifier.machine.probe import probe_machine
 
-    options = _parser().parse_args(argv)
-    probe = None
+    as_json = "--json" in argv
     try:
+        options = _parser().parse_args(argv)
         probe = probe_machine(instance=_usual_instance() if options.instance == _DEFAULT_PLACE else options.instance)
-        if options.explain and not options.json:
+        if options.explain and not as_json:
             from keyseat_verifier.machine.explain import explain
 
             sys.stderr.write(explain(probe) + "\n")
         if options.compare is not None:
-            return _compare(probe, options.compare, as_json=options.json)
+            return _compare(probe, options.compare, as_json=as_json)
         if not probe.machine_id.is_printable:
-            return _refused(probe, as_json=options.json)
+            return _refused(probe, as_json=as_json)
         if options.request is not None:
             _write_request(probe, options.request)
+        if options.qr:
+            _print_qr(probe)
     except KeyseatError as error:
-        return _failed(error, as_json=options.json)
-    if options.qr and not _print_qr(probe):
-        return 2
+        return _failed(error, as_json=as_json)
     if options.instance and not _is_found_again(options.instance):
         sys.stderr.write("KEYSEAT_INSTANCE_FILE must name this file in later runs and for the licensed program\n")
-    if options.json:
+    if as_json:
         _print_json(_as_dict(probe, explain=options.explain))
     else:
         _print_id(probe)
@@ -88,8 +89,16 @@ def _is_found_again(instance: str) -> bool:
 def _parser() -> "argparse.ArgumentParser":
     import argparse
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> "NoReturn":
+            from keyseat_shared.codes import ReasonCode
+            from keyseat_shared.errors import KeyseatError
+
+            raise KeyseatError(ReasonCode.INVALID_INPUT, message, next_step=self.format_usage().rstrip())
+
+    parser = Parser(
         prog="keyseat machine-id",
+        allow_abbrev=False,  # `--json` is looked for before anything is parsed
         description="Print the ID of this machine and user account: what an offline licence is bound to.",
         epilog="Exit codes: 0 done (or the same machine), 1 another machine or user, 2 wrong usage, 3 could not check,"
         " 4 nothing identifies this machine.",
@@ -153,10 +162,11 @@ def _refused(probe: "MachineProbe", *, as_json: bool) -> int:
 
 def _failed(error: "KeyseatError", *, as_json: bool, printed: bool = False) -> int:
     from keyseat_shared.codes import exit_code
+    from keyseat_verifier.cli import _terminal
 
     if as_json and not printed:
         _print_json(error.to_dict())
-    sys.stderr.write(f"{error}\n{error.next_step}\n")
+    _terminal.complain(error)
     return exit_code(error.code)
 
 
@@ -215,12 +225,17 @@ def _compare(probe: "MachineProbe", what: str, *, as_json: bool) -> int:
     return {"same": 0, "indeterminate": 3}.get(result.verdict, 1)
 
 
-def _print_qr(probe: "MachineProbe") -> bool:
+def _print_qr(probe: "MachineProbe") -> None:
     try:
         import segno  # optional extra
     except ImportError:
-        sys.stderr.write("the QR code needs segno: pip install 'keyseat-verifier[qr]'\n")
-        return False
+        from keyseat_shared.codes import ReasonCode
+        from keyseat_shared.errors import KeyseatError
+
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            "the QR code needs segno, which is not installed",
+            next_step="pip install 'keyseat-verifier[qr]'",
+        ) from None
     # Upper case makes the code smaller (alphanumeric mode, ISO/IEC 18004); an ID means the same in either case.
     segno.make(str(probe.machine_id).upper(), micro=False).terminal(out=sys.stderr, compact=True)
-    return True
