@@ -24,9 +24,15 @@ def customer(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Organization:
 
 
 @pytest.fixture
-def site(customer: Organization) -> Iterator[Site]:
-    """A service in this process that knows the customer, and Ada by a token."""
-    with serve_here(people={"ada-token": Person(ADA)}) as running:
+def people() -> dict[str, Person]:
+    """Who the service knows by which token."""
+    return {"ada-token": Person(ADA)}
+
+
+@pytest.fixture
+def site(customer: Organization, people: dict[str, Person]) -> Iterator[Site]:
+    """A service in this process that knows the customer, and people by their tokens."""
+    with serve_here(people=people) as running:
         yield running
 
 

@@ -296,7 +296,8 @@ class LicenseClient:
     def _online_session(
         self, hold: "Hold", looked: _Looked, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"
     ) -> Session:
-        from keyseat_verifier.online.renewal import Renewal  # noqa: PLC0415 - late: offline needs none of it
+        from keyseat_verifier.online.desk import Found as FoundLease  # noqa: PLC0415 - late: offline needs none of it
+        from keyseat_verifier.online.renewal import Renewal  # noqa: PLC0415 - likewise
 
         if not hold.keeps:
             hold.guard(on_sigterm=True)
@@ -304,7 +305,7 @@ class LicenseClient:
         renewal.start()
 
         def entitlement() -> Entitlement:
-            return self._by_lease(hold.stored, looked)
+            return self._by_lease(FoundLease(hold.stored, "lease", renewal.warnings), looked)
 
         return Session(entitlement(), hold, lease=entitlement, renewal=renewal)
 

@@ -57,7 +57,15 @@ class ProblemError(KeyseatError):
     @property
     def is_gone(self) -> bool:
         """Whether the session asked about is over."""
-        return self.code in {ReasonCode.LEASE_ENDED, ReasonCode.NOT_FOUND, ReasonCode.MACHINE_MISMATCH}
+        return self.code in {ReasonCode.LEASE_ENDED, ReasonCode.MACHINE_MISMATCH}
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the server knows no such session of who asks.
+
+        It may be of other credentials, whose seat stays taken: its lease counts until it ends.
+        """
+        return self.code is ReasonCode.NOT_FOUND
 
     @property
     def may_begin_again(self) -> bool:
@@ -66,7 +74,7 @@ class ProblemError(KeyseatError):
         One that ran out may. One that somebody ended, or that another machine took, may not: two machines would take
         it from each other for ever.
         """
-        return self.code is ReasonCode.NOT_FOUND or (
+        return self.is_unknown or (
             self.code is ReasonCode.LEASE_ENDED and self.reason in {"EXPIRED", "SUBSCRIPTION_ENDED"}
         )
 

@@ -130,14 +130,13 @@ class OnlineDesk:
                             self.grants.renew(kept, now, Deadline(ACQUIRE_SECONDS)), "online", (), tuple(passed)
                         )
                     except ProblemError as error:
-                        if not error.is_gone:
-                            raise self._refused(error, passed) from None
-                        # The server knows none of that name to who asks now: it may be of other credentials, whose
-                        # seat stays taken, and which `release` gives back. Its lease counts until it ends.
-                        if error.code is not ReasonCode.NOT_FOUND:
+                        # One that is not known to who asks now stays: `release` gives it back with its credentials.
+                        if error.is_gone:
                             remove(kept.path)
+                        elif not error.is_unknown:
+                            raise self._refused(error, passed) from None
                     except KeyseatError as error:
-                        return Found(kept, "lease", (_not_renewed(error, kept.lease),), tuple(passed))
+                        return Found(kept, "lease", (not_renewed(error, kept.lease),), tuple(passed))
             return self._acquire(passed, now, activated=True, release_previous=release_previous)
 
     def open(self, now: datetime, *, release_previous: bool = False) -> Hold:
@@ -205,14 +204,15 @@ class OnlineDesk:
                 if pid is not None and not previous:
                     held.append((session_id, pid))
                 elif api is not None:
+                    if not _give_back(api, session_id):
+                        foreign.append((session_id, kept.lease.expires_at))
+                        continue
                     if pid is None:
-                        if not _give_back(api, session_id):
-                            foreign.append((session_id, kept.lease.expires_at))
-                            continue
                         self.store.forget_slot(session_id)
                     remove(kept.path)
                     ended.append(session_id)
-            self.grants.unkept = None
+            if self.grants.unkept is not None and self.grants.unkept.lease.session_id in ended:
+                self.grants.unkept = None
             return Released(tuple(ended), tuple(held), count, tuple(foreign))
 
     # Inside ----------------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ class OnlineDesk:
     def _still(self, found: Found, error: KeyseatError) -> Found:
         """The lease could not be renewed: it counts until it ends, and the server is asked again in a while."""
         self._renew_from = time.monotonic() + jittered(_RENEW_AGAIN)
-        self._trouble = _not_renewed(error, found.lease)
+        self._trouble = not_renewed(error, found.lease)
         return found._replace(warnings=(self._trouble,))
 
     def _take_over(self, kept: StoredLease, passed: list[PassedOver], now: datetime) -> Hold | None:
@@ -397,7 +397,8 @@ def _give_back(api: ServerApi, session_id: str) -> bool:
     return True
 
 
-def _not_renewed(error: KeyseatError, lease: VerifiedLease) -> str:
+def not_renewed(error: KeyseatError, lease: VerifiedLease) -> str:
+    """Return the warning that a lease could not be renewed."""
     return (
         f"The lease could not be renewed ({error.code}: {error.message});"
         f" it counts until {format_instant(lease.expires_at)}."

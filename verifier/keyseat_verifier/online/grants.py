@@ -125,13 +125,17 @@ class Grants:
         """Get a new lease for a session and keep it.
 
         Raises:
-            ProblemError: the server refuses; ``is_gone`` tells whether the session is over.
+            ProblemError: the server refuses; ``is_gone`` tells whether the session is over, ``is_unknown`` whether
+                the server knows none such of who asks now.
             KeyseatError: the server cannot be reached, or its answer does not count.
         """
         api, _ = self.require_server()
         nonce = _nonce()
         text = self.machine_text()
-        granted = api.renew(kept.lease.session_id, text, nonce, deadline)
+        try:
+            granted = api.renew(kept.lease.session_id, text, nonce, deadline)
+        except ProblemError as error:
+            raise _of_others(error, api.transport.url) if error.is_unknown else error from None
         lease = self._verified(api, granted, nonce, now, kept.lease.session_id)
         renewed = self.store.keep(lease, granted.unverified_lease, activated=kept.is_activated)
         self.unkept = None if renewed.path else renewed
@@ -271,6 +275,16 @@ def _with_choices(error: ProblemError) -> ProblemError:
     if type(listed) is list:
         named = [f"{entry.get('name')} ({entry.get('id')})" for entry in listed if type(entry) is dict]
         error.next_step = f"Name one by its id in KEYSEAT_ORGANIZATION or with --organization: {', '.join(named)}."
+    return error
+
+
+def _of_others(error: ProblemError, url: str) -> ProblemError:
+    """Say why a server may know nothing of a session whose lease lies here."""
+    error.message = f"{url} knows no such session of who asks now: it was begun with other credentials, or elsewhere"
+    error.next_step = (
+        "Set the API key, or sign in as the user, that it was begun with. Otherwise it ends with its lease,"
+        " and the next one is begun with what is set then."
+    )
     return error
 
 

@@ -14,7 +14,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 from keyseat_verifier.online.api import ProblemError, jittered
-from keyseat_verifier.online.desk import OnlineDesk
+from keyseat_verifier.online.desk import OnlineDesk, not_renewed
 from keyseat_verifier.online.hold import Hold
 from keyseat_verifier.online.leases import StoredLease
 from keyseat_verifier.online.transport import Deadline
@@ -82,6 +82,12 @@ class Renewal:
         self.last_failure: KeyseatError | None = None
         self._thread = threading.Thread(target=self._run, name="keyseat-renewal", daemon=True)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What keeps the lease from being renewed now, for people."""
+        failure = self.last_failure
+        return () if failure is None else (not_renewed(failure, self._hold.lease),)
+
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
@@ -115,9 +121,9 @@ class Renewal:
             else:
                 self._renew(now)
         except ProblemError as error:
-            if not error.is_gone:
-                return self._failed(error, now)
-            return self._is_gone(error, now)
+            # A session that is not known to who asks now may be of other credentials: its lease counts until it ends.
+            is_lost = error.is_unknown and self.ended is not None and not self._is_known_over
+            return self._is_gone(error, now) if error.is_gone or is_lost else self._failed(error, now)
         except KeyseatError as error:
             return self._failed(error, now)
         self._failures = 0
