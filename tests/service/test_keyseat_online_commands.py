@@ -186,6 +186,13 @@ class TestActivate:
         assert 0 == main(["activate", "--product", "KRE", *options, "--json"])
         assert "online" == json.loads(capsys.readouterr().out)["source"]
 
+    def test_before_and_after_an_instance_id_was_made_is_one_seat(self, site: Site) -> None:
+        activate = ["activate", "--product", "KRE"]
+
+        assert [0, 0, 0] == [main(command) for command in (activate, ["machine-id", "--instance"], activate)]
+
+        assert 1 == used()
+
     def test_after_release_previous_has_one_session_again(self, site: Site) -> None:
         assert [0, 0] == [main(["activate", "--product", "KRE", "--release-previous"]) for _ in range(2)]
         assert 1 == used()

@@ -13,7 +13,8 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 from keyseat_verifier.entitlement import PassedOver
-from keyseat_verifier.online.api import ProblemError, ServerApi, jittered
+from keyseat_verifier.online.api import ProblemError, jittered
+from keyseat_verifier.online.earlier import give_back
 from keyseat_verifier.online.grants import ACQUIRE_SECONDS, RENEW_SECONDS, Grants
 from keyseat_verifier.online.hold import Hold
 from keyseat_verifier.online.leases import StoredLease, remove
@@ -191,7 +192,7 @@ class OnlineDesk:
             KeyseatError: the server cannot be asked; what was not given back is kept.
         """
         with self._lock():
-            stored, _ = self.look(now)
+            stored = self.look(now)[0] + self.grants.earlier(now)
             self._over = None
             ended, held, foreign = [], [], []
             api = self.grants.require_server()[0] if stored or previous else None
@@ -204,7 +205,7 @@ class OnlineDesk:
                 if pid is not None and not previous:
                     held.append((session_id, pid))
                 elif api is not None:
-                    if not _give_back(api, session_id):
+                    if not give_back(api, session_id, Deadline(ACQUIRE_SECONDS)):
                         foreign.append((session_id, kept.lease.expires_at))
                         continue
                     if pid is None:
@@ -384,17 +385,6 @@ class OnlineDesk:
         if is_asked:
             reasons.append(PassedOver(place, error.code, error.message, error.next_step))
         return OnlineRefusedError(error, reasons, is_asked=is_asked)
-
-
-def _give_back(api: ServerApi, session_id: str) -> bool:
-    """End a session; tell whether it is known to who asks: the server says of others' that there is none such."""
-    try:
-        api.release(session_id, Deadline(ACQUIRE_SECONDS))
-    except ProblemError as error:
-        if error.code is not ReasonCode.NOT_FOUND:
-            raise
-        return False
-    return True
 
 
 def not_renewed(error: KeyseatError, lease: VerifiedLease) -> str:

@@ -14,6 +14,7 @@ from keyseat_verifier.online import config, machine
 from keyseat_verifier.online.api import Granted, ProblemError, ServerApi
 from keyseat_verifier.online.config import ServerConfig
 from keyseat_verifier.online.credentials import Credentials
+from keyseat_verifier.online.earlier import earlier_leases, give_back_earlier
 from keyseat_verifier.online.leases import LeaseStore, StoredLease
 from keyseat_verifier.online.transport import Deadline, Transport
 from keyseat_verifier.paths import SERVER, shown
@@ -98,6 +99,7 @@ class Grants:
         nonce = _nonce()
         repeats = bool(self._idempotency)
         self._idempotency = self._idempotency or secrets.token_hex(16)
+        give_back_earlier(api, self.store, self.earlier(now), deadline)
         try:
             granted = api.acquire(
                 text,
@@ -120,6 +122,10 @@ class Grants:
         stored = self.store.keep(lease, granted.unverified_lease, activated=activated)
         self.unkept = None if stored.path else stored
         return stored
+
+    def earlier(self, now: datetime) -> list[StoredLease]:
+        """Return the leases that this machine was given under the id it had before it got an instance id."""
+        return earlier_leases(self.store, self.load_verifier(), self._probe(), self._home, now)
 
     def renew(self, kept: StoredLease, now: datetime, deadline: Deadline) -> StoredLease:
         """Get a new lease for a session and keep it.

@@ -32,27 +32,40 @@ def online_machine(probed: Machine, home: str, spare: str) -> Machine:
     found = probed if isinstance(probed, MachineID) else getattr(probed, "machine_id", None)
     if not isinstance(found, MachineID) or found.is_printable:
         return probed
-    account = {kind: found.tags_of(kind) for kind in _USER}
-    if not account["user-id"]:
+    if not found.tags_of("user-id"):
         raise KeyseatError(
             ReasonCode.NO_MACHINE_EVIDENCE,
             "neither this machine nor the user account can be identified",
             next_step="Run as an account that the system knows.",
         )
-    return MachineID({**account, "instance": [tag("instance", _kept_id(home, spare))]}, instance_source="instance-file")
+    kept = _kept_id(home)
+    if not kept:
+        kept = spare
+        with contextlib.suppress(OSError):
+            write_private(os.path.join(home, LEASES, _NAME), spare.encode() + b"\n")
+    return _made_from(found, kept)
 
 
-def _kept_id(home: str, spare: str) -> str:
-    path = os.path.join(home, LEASES, _NAME)
+def earlier_machine(probed: Machine, home: str) -> MachineID | None:
+    """Return the machine that ``online_machine`` gave before this one had an instance id, or ``None``."""
+    found = probed if isinstance(probed, MachineID) else getattr(probed, "machine_id", None)
+    if not isinstance(found, MachineID) or not found.tags_of("instance") or set(found.kinds) - {"instance", *_USER}:
+        return None
+    kept = _kept_id(home)
+    return _made_from(found, kept) if kept else None
+
+
+def _made_from(account: MachineID, kept: str) -> MachineID:
+    tags = {kind: account.tags_of(kind) for kind in _USER}
+    return MachineID({**tags, "instance": [tag("instance", kept)]}, instance_source="instance-file")
+
+
+def _kept_id(home: str) -> str:
     try:
-        text = read_file(path).decode("ascii", "replace").strip()
+        text = read_file(os.path.join(home, LEASES, _NAME)).decode("ascii", "replace").strip()
     except KeyseatError:
-        text = ""
-    if len(text) == _DIGITS and _HEX.issuperset(text):
-        return text
-    with contextlib.suppress(OSError):
-        write_private(path, spare.encode() + b"\n")
-    return spare
+        return ""
+    return text if len(text) == _DIGITS and _HEX.issuperset(text) else ""
 
 
 def new_id() -> str:

@@ -1,0 +1,57 @@
+"""Sessions begun under the id that a machine without evidence had before it got an instance id.
+
+With the instance id it has another machine ID, and no program here can use the earlier lease any more: its seat is
+given back when one is taken under the new ID. That both are this machine's is known by the random id kept in the home
+folder; a machine with hardware of its own that shares the folder has never gone by that id.
+"""
+
+from datetime import datetime
+
+from keyseat_shared.errors import KeyseatError
+from keyseat_verifier.online.api import ProblemError, ServerApi
+from keyseat_verifier.online.leases import LeaseStore, StoredLease, remove
+from keyseat_verifier.online.machine import earlier_machine
+from keyseat_verifier.online.transport import Deadline
+from keyseat_verifier.verifier import Machine, Verifier
+
+
+def earlier_leases(
+    store: LeaseStore, verifier: Verifier, probed: Machine, home: str, now: datetime
+) -> list[StoredLease]:
+    """Return the leases kept here that count at ``now`` for the id that this machine had before, if it had one."""
+    machine = earlier_machine(probed, home)
+    if machine is None:
+        return []
+    # Without a clock: what is only given back is no reason to record the time, or to find it wrong.
+    plain = Verifier(verifier.trust, verifier.product, allow_example_keys=True)
+    return store.find(plain, machine, now)[0]
+
+
+def give_back_earlier(api: ServerApi, store: LeaseStore, leases: list[StoredLease], deadline: Deadline) -> None:
+    """Give back those that no running program holds. What cannot be given back now ends with its lease."""
+    for kept in leases:
+        session_id = kept.lease.session_id
+        if store.holder(session_id) is not None:
+            continue
+        try:
+            known = give_back(api, session_id, deadline)
+        except KeyseatError:
+            return
+        if known:
+            store.forget_slot(session_id)
+            remove(kept.path)
+
+
+def give_back(api: ServerApi, session_id: str, deadline: Deadline) -> bool:
+    """End a session; tell whether it is known to who asks: the server says of others' that there is none such.
+
+    Raises:
+        KeyseatError: the server refuses otherwise, or cannot be asked.
+    """
+    try:
+        api.release(session_id, deadline)
+    except ProblemError as error:
+        if not error.is_unknown:
+            raise
+        return False
+    return True
