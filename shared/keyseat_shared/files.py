@@ -109,7 +109,7 @@ def _words(error: OSError) -> str:
 
 def _not_a_file(path: str | os.PathLike[str], what: str) -> CouldNotVerifyError:
     error = _unreadable(path, f"it is {what}, not a file")
-    error.next_step = "Name the file itself."
+    error.next_step = "Name the file itself, or put a file in its place."
     return error
 
 

@@ -322,6 +322,17 @@ class TestStatus:
         assert "KSE: not entitled, NO_LICENSE" in out
         assert "keyseat machine-id" in out
 
+    @pytest.mark.parametrize("licences", [[], [VENDOR.license()]])
+    def test_a_mistyped_machine_id_is_wrong_usage_whatever_lies_there(
+        self, capsys: pytest.CaptureFixture[str], licences: list[bytes]
+    ) -> None:
+        for data in licences:
+            put("home/license/a.lic", data)
+        wrong = MID[:10] + ("q" if MID[10] != "q" else "p") + MID[11:]
+        assert main(["status", "--trust", "trust.json", "--machine-id", wrong]) == 2
+        out, err = capsys.readouterr()
+        assert ("", True) == (out, "character 11" in err)
+
     def test_an_unknown_option_is_wrong_usage_also_in_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert self.status("--jsno") == 2
         assert "did you mean --json?" in capsys.readouterr().err
@@ -362,6 +373,10 @@ class TestFrame:
     def test_every_command_has_help(self, capsys: pytest.CaptureFixture[str], command: str) -> None:
         assert main([command, "--help"]) == 0
         assert capsys.readouterr().out.startswith(f"usage: keyseat {command}")
+
+    def test_help_about_a_command_is_that_commands(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["help", "status"]) == 0
+        assert capsys.readouterr().out.startswith("usage: keyseat status ")
 
     def test_version(self, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["--version"]) == 0
@@ -520,10 +535,21 @@ sys.exit(main(command))
 def test_a_fifo_in_the_licence_folder_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
     Path("home/license").mkdir(parents=True)
     os.mkfifo("home/license/pipe.lic")
+    assert exit_soon(["status", "--trust", "trust.json", "--product", "KSE", "--machine-id", MID]) == 3
+    assert "pipe.lic': it is a pipe, not a file" in capsys.readouterr().out
+
+
+def test_a_fifo_where_the_trust_bundle_is_kept_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("home").mkdir()
+    os.mkfifo("home/trust.json")
+    assert exit_soon(["status"]) == 3
+    assert "trust.json': it is a pipe, not a file" in capsys.readouterr().err
+
+
+def exit_soon(command: list[str]) -> int | None:
+    """Return the exit code of a command, or ``None`` where it waits."""
     ended: list[int] = []
-    command = ["status", "--trust", "trust.json", "--product", "KSE", "--machine-id", MID]
     thread = threading.Thread(target=lambda: ended.append(main(command)), daemon=True)
     thread.start()
     thread.join(20)
-    assert ended == [3]
-    assert "pipe.lic': it is a pipe, not a file" in capsys.readouterr().out
+    return ended[0] if ended else None

@@ -42,6 +42,8 @@ def _dispatch(argv: "list[str]") -> int:
     word = argv[0] if argv else "--help"
     if word in _COMMANDS:
         return _run(word, argv[1:])
+    if word == "help" and argv[1:2] and argv[1] in _COMMANDS:
+        return _run(argv[1], ["--help"])
     if word in {"-h", "--help", "help"}:
         sys.stdout.write(_help() if argv else "")
         sys.stderr.write("" if argv else _help())

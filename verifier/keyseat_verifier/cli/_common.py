@@ -6,7 +6,7 @@ import sys
 from keyseat_shared.codes import ReasonCode, exit_code
 from keyseat_shared.envelope import MAX_SIZE
 from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, TrustError
-from keyseat_shared.files import read_file
+from keyseat_shared.files import read_file, require_file
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier.cli import _terminal
 from keyseat_verifier.paths import TRUST, home_folder
@@ -29,7 +29,7 @@ def load_trust(options: "dict[str, str]") -> TrustBundle:
     """Return the bundle of ``--trust``, ``KEYSEAT_TRUST`` or the home folder.
 
     Raises:
-        TrustError: where there is none, or it cannot be used.
+        KeyseatError: where there is none, or it cannot be used.
     """
     allow = "--allow-example-keys" in options
     path = options.get("--trust") or os.environ.get("KEYSEAT_TRUST")
@@ -42,6 +42,7 @@ def load_trust(options: "dict[str, str]") -> TrustBundle:
                 next_step="Pass --trust FILE with the trust.json that your vendor gave you,"
                 f" or keep it at {_terminal.clean(path)}.",
             )
+        require_file(path)  # nobody has named it: a pipe there is not waited for
     return TrustBundle.load(path, allow_example_keys=allow)
 
 

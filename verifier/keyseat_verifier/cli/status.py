@@ -10,6 +10,7 @@ from keyseat_verifier.cli._options import Command
 from keyseat_verifier.client import LicenseClient
 from keyseat_verifier.refusals import offline_refusal
 from keyseat_verifier.status import Status
+from keyseat_verifier.verifier import Verifier
 
 COMMAND = Command(
     "keyseat status [--product CODE] [--trust FILE] [options]",
@@ -59,6 +60,7 @@ def _statuses(options: dict[str, str]) -> tuple[list[Status], datetime]:
     trust = _common.load_trust(options)
     products = _common.products(options, trust)
     machine = _common.machine(options)
+    Verifier(trust, allow_example_keys=True).known_machine(machine)  # a mistyped one is wrong usage, also without files
     clients = [
         LicenseClient(
             product,
