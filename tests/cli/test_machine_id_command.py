@@ -184,6 +184,13 @@ class TestOptions:
         assert (1, "", "a licence") == (done.returncode, done.stdout, other.read_text(encoding="utf-8"))
         assert "ALREADY_EXISTS" in done.stderr
 
+    def test_a_file_too_large_to_be_a_request_is_not_read_whole(self, home: Path, tmp_path: Path) -> None:
+        with (tmp_path / "disk.img").open("wb") as file:
+            file.truncate(1 << 40)
+        done = keyseat(home, "--instance", "--request", tmp_path / "disk.img")
+        assert 1 == done.returncode
+        assert "ALREADY_EXISTS" in done.stderr
+
     def test_comparing_with_itself_exits_with_0(self, home: Path) -> None:
         mine = keyseat(home, "--instance").stdout.strip()
         done = keyseat(home, "--compare", mine)

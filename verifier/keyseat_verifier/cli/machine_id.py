@@ -176,13 +176,14 @@ def _write_request(probe: "MachineProbe", path: str) -> None:
 
     from keyseat_shared.codes import ReasonCode
     from keyseat_shared.errors import KeyseatError
+    from keyseat_shared.files import read_file
     from keyseat_verifier.machine.explain import to_request
 
     content = json.dumps(to_request(probe), ensure_ascii=False, indent=2) + "\n"
     place = Path(path)
     try:
         # A name mistyped, and a licence that nobody can issue again would be gone.
-        if place.is_file() and not _is_request_or_empty(place.read_bytes()):
+        if place.is_file() and not _is_request_or_empty(read_file(path)):
             raise KeyseatError(
                 ReasonCode.ALREADY_EXISTS,
                 "the request file would replace a file that is no request",
