@@ -24,9 +24,10 @@ from keyseat_issuer.trust_history import (
     ROOT_ROTATED,
     audit_details,
     bundle_digest,
+    damaged,
+    history,
     read_details,
     reconciled,
-    recorded,
     write_history,
 )
 from keyseat_shared.codes import ReasonCode
@@ -235,9 +236,11 @@ class TrustAdmin:
 
     def _former_roots(self, trust: TrustBundle) -> list[PublicKey]:
         found: list[PublicKey] = []
-        for entry in reversed(recorded()):
-            past = TrustBundle.from_bytes(entry.bundle.encode())
-            found += [key for key in past.root if key not in trust.root and key not in found]
+        for row in reversed(history()):
+            # A damaged row only costs the short cut as well; `audit verify` tells of it.
+            with contextlib.suppress(KeyseatError):
+                past = () if row.entry is None else TrustBundle.from_bytes(row.entry.bundle.encode()).root
+                found += [key for key in past if key not in trust.root and key not in found]
         return [key for key in found if self._store.find(key.keyid) is not None]
 
     def _publish(
@@ -283,7 +286,10 @@ class TrustAdmin:
             )
             # Another host with a copy of this home may have been faster; the audit head's lock orders us.
             before = AuditEvent.objects.filter(action__in=BUNDLE_ACTIONS, seq__lt=row.seq).order_by("-seq").first()
-            if before is not None and read_details(before.details).version != newer.version - 1:
+            known = None if before is None else read_details(before.details)
+            if before is not None and known is None:
+                raise damaged(before.seq)
+            if known is not None and known.version != newer.version - 1:
                 raise TrustError(
                     ReasonCode.TRUST_ROLLBACK,
                     "somebody else changed the trust bundle at the same time; nothing was changed here",
@@ -300,9 +306,10 @@ def _is_forgotten(data: bytes, error: BaseException) -> bool:
     if isinstance(error, KeyseatError) and error.code is ReasonCode.LEDGER_UNAVAILABLE:
         return False
     try:
-        return bundle_digest(data) not in {entry.digest for entry in recorded()}
+        rows = history()
     except KeyseatError:
         return False
+    return all(row.entry is not None and row.entry.digest != bundle_digest(data) for row in rows)
 
 
 def find_key(trust: TrustBundle, keyid: str) -> TrustedKey:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,10 +42,13 @@ def read_version(home: Path, version: int) -> bytes:
     """Return the bundle file of a version.
 
     Raises:
-        KeyseatError: ``NOT_FOUND``, ``UNREADABLE``.
+        KeyseatError: ``NOT_FOUND``; ``UNREADABLE``, also where the file is damaged.
     """
+    path = home / HISTORY_FOLDER / f"{version}.json"
     try:
-        return (home / HISTORY_FOLDER / f"{version}.json").read_bytes()
+        data = path.read_bytes()
+        # Its client would tell too, but not who can mend it.
+        whole = TrustBundle.from_bytes(data, allow_example_keys=True).version == version
     except FileNotFoundError:
         raise KeyseatError(ReasonCode.NOT_FOUND, f"there is no trust bundle of version {version} here") from None
     except OSError as error:
@@ -52,6 +56,15 @@ def read_version(home: Path, version: int) -> bytes:
         raise KeyseatError(
             ReasonCode.UNREADABLE, f"version {version} of the trust bundle cannot be read: {reason}"
         ) from None
+    except TrustError:
+        whole = False
+    if not whole:
+        raise KeyseatError(
+            ReasonCode.UNREADABLE,
+            f"{str(path)!r} is not version {version} of the trust bundle: it was damaged or changed",
+            next_step="Restore this file from a backup of the issuer's home.",
+        )
+    return data
 
 
 def current_trust(home: Path) -> TrustBundle:
@@ -59,7 +72,8 @@ def current_trust(home: Path) -> TrustBundle:
 
     Raises:
         KeyseatError: ``LEDGER_UNAVAILABLE``.
-        TrustError: ``TRUST_INVALID`` where trust.json is one that the ledger does not know, ``UNREADABLE``, ...
+        TrustError: ``TRUST_INVALID`` where trust.json is one that the ledger does not know, ``AUDIT_BROKEN`` where a
+            newer version on record is damaged, ``UNREADABLE``, ...
     """
     require_ready()
     with exclusive(home):
@@ -67,28 +81,55 @@ def current_trust(home: Path) -> TrustBundle:
 
 
 def reconciled(home: Path) -> TrustBundle:
-    """Return the bundle in force; like ``current_trust``, for those who hold the home already."""
+    """Return the bundle in force; like ``current_trust``, for those who hold the home already.
+
+    Rows older than ``trust.json`` are not looked at: a key can be revoked although somebody spoilt one of them.
+    """
     trust = load_trust(home)
-    record = recorded()
-    if not record:
+    rows = history()
+    if not rows:
         # A ledger that was made by `migrate` under an existing home: it learns of the bundle with its next change.
         return trust
-    if bundle_digest(trust.data) not in {entry.digest for entry in record}:
-        raise TrustError(
-            ReasonCode.TRUST_INVALID,
-            f"trust.json (version {trust.version}) is not one that the ledger has on record",
-            next_step="Restore the issuer's home and the ledger from the same backup; `keyseat-issuer audit list`"
-            " shows which versions the ledger knows.",
-        )
+    own = bundle_digest(trust.data)
+    places = [place for place, row in enumerate(rows) if row.entry is not None and row.entry.digest == own]
+    if not places:
+        raise _not_on_record(trust, rows)
     newest = trust
-    for entry in record:
-        if entry.version > newest.version:
-            newest = newest.update(entry.bundle.encode())
-            # Each of them: clients step through them, and a change that lost a race may have left another file here.
-            write_history(home, newest.data, newest.version)
+    for row in rows[places[-1] + 1 :]:
+        if row.entry is None:
+            raise damaged(row.seq)
+        try:
+            newest = newest.update(row.entry.bundle.encode())
+        except TrustError:
+            raise damaged(row.seq) from None
+        # Each of them: clients step through them, and a change that lost a race may have left another file here.
+        write_history(home, newest.data, newest.version)
     if newest is not trust:
         write_private(home / TRUST_FILE, newest.data)
     return newest
+
+
+def require_newest(trust: TrustBundle) -> None:
+    """Refuse to go on under a bundle that has been replaced.
+
+    Call it in an act's transaction, behind its audit rows: whoever changes the bundle waits for their lock then.
+
+    Raises:
+        TrustError: ``TRUST_ROLLBACK``; ``AUDIT_BROKEN`` where the newest row cannot be read.
+    """
+    rows = history()
+    if not rows:
+        return
+    newest = rows[-1]
+    if newest.entry is None:
+        raise damaged(newest.seq)
+    if newest.entry.digest != bundle_digest(trust.data):
+        raise TrustError(
+            ReasonCode.TRUST_ROLLBACK,
+            "rules or keys were changed at the same time; nothing was issued",
+            details={"version": newest.entry.version},
+            next_step=f"Do it again: it is decided under version {newest.entry.version} of the trust bundle then.",
+        )
 
 
 class Recorded(NamedTuple):
@@ -99,16 +140,53 @@ class Recorded(NamedTuple):
     bundle: str
 
 
-def recorded() -> list[Recorded]:
-    """Return the bundles that the ledger has on record, oldest first."""
+class HistoryRow(NamedTuple):
+    """An audit row that should carry a bundle; ``entry`` is ``None`` where it was damaged or tampered with."""
+
+    seq: int
+    entry: Recorded | None
+
+
+def history() -> list[HistoryRow]:
+    """Return the rows of the ledger that carry bundles, oldest first."""
     from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - Django is set up by now
 
     with ledger_errors():
         rows = AuditEvent.objects.filter(action__in=BUNDLE_ACTIONS).order_by("seq")
-        return [read_details(details) for details in rows.values_list("details", flat=True)]
+        return [HistoryRow(seq, read_details(details)) for seq, details in rows.values_list("seq", "details")]
 
 
-def read_details(details: str) -> Recorded:
-    """Read the details of an audit row that carries a bundle."""
-    found = json.loads(details)
-    return Recorded(found["version"], found["digest"], found["bundle"])
+def read_details(details: str) -> Recorded | None:
+    """Read the details of an audit row that carries a bundle; ``None`` where they do not hold together."""
+    try:
+        found = json.loads(details)
+        entry = Recorded(found["version"], found["digest"], found["bundle"])
+        whole = isinstance(entry.version, int) and entry.digest == bundle_digest(entry.bundle.encode())
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return entry if whole else None
+
+
+def damaged(seq: int) -> TrustError:
+    """Return the refusal of an audit row that should carry a bundle and does not, or one that nobody signed."""
+    return TrustError(
+        ReasonCode.AUDIT_BROKEN,
+        f"row {seq} of the audit log does not hold the trust bundle that it should: it was damaged or changed",
+        details={"row": seq},
+        next_step="Restore the issuer's home and the ledger from the same backup. `keyseat-issuer audit verify` names"
+        " everything that was changed.",
+    )
+
+
+def _not_on_record(trust: TrustBundle, rows: Sequence[HistoryRow]) -> TrustError:
+    known = [row.entry.version for row in rows if row.entry is not None]
+    copy = f"copy {HISTORY_FOLDER}/{known[-1]}.json of the issuer's home over it, or " if known else ""
+    return TrustError(
+        ReasonCode.TRUST_INVALID,
+        f"trust.json (version {trust.version}) is not one that the ledger has on record",
+        details={
+            "on_record": known,
+            "damaged_rows": [row.seq for row in rows if row.entry is None],
+        },
+        next_step=f"Find out who replaced it; then {copy}restore home and ledger from the same backup.",
+    )

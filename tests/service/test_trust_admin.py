@@ -15,7 +15,7 @@ from keyseat_issuer.home import load_trust
 from keyseat_issuer.keystore import KeyStore
 from keyseat_issuer.signing import open_license_signer
 from keyseat_issuer.trust_admin import TrustAdmin, find_key
-from keyseat_issuer.trust_history import current_trust, read_version
+from keyseat_issuer.trust_history import current_trust, history, read_version
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.keys import ED25519, ML_DSA_65
@@ -43,9 +43,7 @@ def admin(home: Path, **options: object) -> TrustAdmin:
 
 
 def versions_on_record() -> list[int]:
-    from keyseat_issuer.trust_history import recorded  # noqa: PLC0415 - Django is set up by now
-
-    return [entry.version for entry in recorded()]
+    return [0 if row.entry is None else row.entry.version for row in history()]
 
 
 def test_a_new_key_signs_from_now_and_is_in_the_next_version(issuer: Created) -> None:

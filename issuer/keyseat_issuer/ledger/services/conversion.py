@@ -28,6 +28,7 @@ from keyseat_issuer.ledger.services.offline_values import (
     no_progress,
 )
 from keyseat_issuer.ledger.services.sessions import end_converted
+from keyseat_issuer.trust_history import require_newest
 from keyseat_shared.envelope import LICENSE_TYPE
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade
@@ -78,8 +79,8 @@ def convert(
         An outcome for each request, in their order.
 
     Raises:
-        KeyseatError: ``CLOCK_ROLLED_BACK``, or the code of a licence that does not verify after signing; nothing is
-            issued then.
+        KeyseatError: ``CLOCK_ROLLED_BACK``, ``TRUST_ROLLBACK`` where rules or keys were changed since the terms were
+            read, or the code of a licence that does not verify after signing; nothing is issued then.
     """
     with ledger_errors():
         try:
@@ -172,6 +173,9 @@ class _Run:
         events += self.refusals(outcomes)
         if events:
             audit.append_many(events, actor=self.terms.actor, now=self.at)
+        if licenses and not self.terms.allow_example_keys:
+            # Behind the lock of the audit rows: rules that anybody set before this commits hold for it.
+            require_newest(self.terms.trust)
         return [
             outcome if license_ is None else Outcome(Status.ISSUED, outcome.decision, license_)
             for outcome, license_ in zip(outcomes, signed, strict=True)
