@@ -36,10 +36,34 @@ def load_trust(home: Path | None = None, *, allow_example_keys: bool = False) ->
     try:
         return TrustBundle.load(path, allow_example_keys=allow_example_keys)
     except TrustError as error:
-        if error.code is not ReasonCode.UNREADABLE:
+        if error.code not in {ReasonCode.UNREADABLE, ReasonCode.TRUST_INVALID}:
             raise
-        message = error.message if path.exists() else f"there is no issuer in {str(path.parent)!r}"
-        raise TrustError(ReasonCode.UNREADABLE, message, next_step=_NOT_HERE) from None
+        if error.code is ReasonCode.UNREADABLE and path.exists():
+            step = "Run this as the account that owns the issuer's home."
+            raise TrustError(error.code, error.message, next_step=step) from None
+        kept = _newest_kept(path.parent, allow_example_keys=allow_example_keys)
+        if error.code is ReasonCode.UNREADABLE and kept is None:
+            message = f"there is no issuer in {str(path.parent)!r}"
+            raise TrustError(error.code, message, next_step=_NOT_HERE) from None
+        missing = error.code is ReasonCode.UNREADABLE
+        message = f"{str(path)!r} is missing" if missing else f"{str(path)!r} was damaged or changed: {error.message}"
+        # Whatever is put in its place is compared with the ledger before anything is signed under it.
+        step = (
+            "Restore the issuer's home from its backup."
+            if kept is None
+            else f"Copy the newest version that was kept, {str(kept)!r}, to its place."
+        )
+        raise TrustError(error.code, message, next_step=step) from None
+
+
+def _newest_kept(home: Path, *, allow_example_keys: bool) -> Path | None:
+    """Return the file of the newest version in the history folder that is whole."""
+    numbered = [path for path in (home / HISTORY_FOLDER).glob("*.json") if path.stem.isdecimal()]
+    for path in sorted(numbered, key=lambda path: int(path.stem), reverse=True):
+        with contextlib.suppress(TrustError):
+            TrustBundle.load(path, allow_example_keys=allow_example_keys)
+            return path
+    return None
 
 
 def make_private_folder(path: Path) -> None:
