@@ -1,5 +1,6 @@
 """Named seats over real HTTP: a signed-in user, one session at a time, and what ends it."""
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -25,7 +26,9 @@ from vendor import MACHINE, OTHER_MACHINE, machine
 from web_server import make_account
 
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.org"
-PEOPLE = {"ada-token": Person(ADA), "bob-token": Person(BOB), "eve-token": Person(EVE)}
+PEOPLE = {"ada-token": Person(ADA), "bob-token": Person(BOB), "eve-token": Person(EVE)} | {
+    f"{who}-token": Person(f"{who}@example.com", frozenset({"sessions", "admin"})) for who in ("admin", "owner")
+}
 
 
 @pytest.fixture
@@ -138,6 +141,25 @@ class TestAUserWithoutASeat:
         assert (403, "NOT_ASSIGNED", None) == problem(refused)
         assert ["admin@example.com", "owner@example.com"] == refused.json()["details"]["ask"]
         assert "owner@example.com" in refused.json()["next"]
+
+    @pytest.mark.parametrize("who", ["admin", "owner"])
+    @pytest.mark.parametrize("product", ["KSE", "KRE"])
+    def test_who_may_assign_seats_is_told_how_to_take_one(
+        self, site: Site, customer: Organization, who: str, product: str
+    ) -> None:
+        refused = site.acquire(product, key=f"{who}-token")
+
+        told = refused.json()
+        path = f"/api/v1/organizations/{customer.pk}/seats/{product}/assign"
+        assert (403, "NOT_ASSIGNED", None) == problem(refused)
+        assert path == told["details"]["assign"]
+        assert path in told["next"]
+        assert f"{who}@example.com" in told["next"]
+        assert f"{who}@example.com" not in told["details"]["ask"]
+        body = {"emails": [f"{who}@example.com"]}
+        assert json.dumps(body) in told["next"]
+        assert 200 == site.call("POST", path, body, key=f"{who}-token", Content_Type="application/json").status_code
+        assert 201 == site.acquire(product, key=f"{who}-token").status_code
 
     def test_of_another_organisation_is_no_member(self, site: Site) -> None:
         assert (403, "NOT_A_MEMBER", None) == problem(site.acquire("KSE", key="eve-token"))

@@ -1,5 +1,6 @@
 """Who may hold a session: the organisation asked for, its active pools, and the seat assigned to a user."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -231,15 +232,15 @@ def _take_back(email: str, organization_id: UUID, product: str, order: Sequence[
 
 
 def _not_assigned(organization_id: UUID, product: str, email: str) -> KeyseatError:
-    ask = list(
-        Membership.objects.filter(organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN))
-        .order_by("email")
-        .values_list("email", flat=True)[:_MOST_NAMES]
-    )
-    who = f" of your organisation: {', '.join(ask)}" if ask else " of your organisation"
+    managers = Membership.objects.filter(organization_id=organization_id, role__in=(Role.OWNER, Role.ADMIN))
+    ask = list(managers.exclude(email=email).order_by("email").values_list("email", flat=True)[:_MOST_NAMES])
+    details: dict[str, object] = {"ask": ask, "product": product}
+    if managers.filter(email=email).exists():
+        path = f"/api/v1/organizations/{organization_id}/seats/{product}/assign"
+        details["assign"] = path
+        step = f"You may assign yourself one: POST {path} with {json.dumps({'emails': [email]})}."
+    else:
+        step = f"Ask an owner or admin of your organisation{': ' if ask else ''}{', '.join(ask)}."
     return KeyseatError(
-        ReasonCode.NOT_ASSIGNED,
-        f"no {product} licence is assigned to {email}",
-        details={"ask": ask, "product": product},
-        next_step=f"Ask an owner or admin{who}.",
+        ReasonCode.NOT_ASSIGNED, f"no {product} licence is assigned to {email}", details=details, next_step=step
     )
