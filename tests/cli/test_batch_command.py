@@ -17,6 +17,7 @@ from keyseat_issuer.cli import main
 from keyseat_issuer.ledger.models import OfflineLicense
 from keyseat_issuer.ledger.services import audit_check
 from offline_shop import ADA, BOB, NAME, numbered_machine
+from vendor import MACHINE, machine
 
 HEADER = "organization,product,machine_id,user,expires,sessions\n"
 GOOD = HEADER + (
@@ -88,6 +89,26 @@ def test_a_bad_row_stops_all_and_every_bad_line_is_told(issuer: Path) -> None:
     assert "line 6: INVALID_INPUT" in result.stderr
     assert "2 of 5 rows are refused; nothing was issued" in result.stderr
     assert 0 == OfflineLicense.objects.count()
+
+
+def test_every_refused_row_says_what_to_do_next_as_the_single_command_does(issuer: Path) -> None:
+    weak = machine(firmware_uuid=[], firmware_serial=[], nic=[], disk=[])
+    rows = [f"{NAME},KSE,{weak},{ADA},", f"{NAME},KSE,{weak},{BOB},", f"{NAME},KSE,{MACHINE},eve@example.com,", "a,,c"]
+    (issuer / "weak.csv").write_text("\n".join(["organization,product,machine_id,user,expires", *rows]) + "\n")
+
+    found = answer("weak.csv", "--yes", "--report", "report.csv", code=1)["rows"]
+    single = CliRunner().invoke(
+        main, ["offline", "issue", NAME, "KSE", "--machine-id", str(weak), "--user", ADA, "--yes", "--json"]
+    )
+
+    assert [json.loads(single.stdout)["next"]] * 2 == [row["next"] for row in found[:2]]
+    assert all(row["next"] for row in found)
+    assert [row["next"] for row in found] == [
+        row["next"] for row in csv.DictReader((issuer / "report.csv").read_text().splitlines())
+    ]
+    told = run("weak.csv", "--yes").stderr.splitlines()
+    assert ["line 2:", "line 3:", "Next: G"] == [line.strip()[:7] for line in told[:3]]
+    assert 1 == sum("accept it knowingly with --accept-weak" in line for line in told)
 
 
 def test_keep_going_issues_the_good_rows_and_still_exits_1(issuer: Path) -> None:

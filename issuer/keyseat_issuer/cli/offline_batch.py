@@ -1,5 +1,6 @@
 """`keyseat-issuer offline batch`: a table of requests becomes licences, all or none."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,8 +104,12 @@ def _show_plan(output: Output, result: "BatchResult") -> None:
 
 
 def _tell_refused(output: Output, result: "BatchResult") -> None:
-    for row in result.refused[:_MAX_SHOWN]:
-        output.say(f"  line {row.line}: {row.code}: {row.message}", "red")
+    # Rows in a row with one and the same next step are told it once, below the last of them.
+    for step, rows in groupby(result.refused[:_MAX_SHOWN], key=lambda row: row.next_step):
+        for row in rows:
+            output.say(f"  line {row.line}: {row.code}: {row.message}", "red")
+        if step:
+            output.say(f"    Next: {step}")
     more = len(result.refused) - _MAX_SHOWN
     if more > 0:
         output.say(f"  and {more} more; --report FILE lists all.")

@@ -23,12 +23,15 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.evidence import Grade
 
-REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message")
+REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message", "next")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RowResult(NamedTuple):
-    """What became of one row; ``file`` is the name of the file it was handed out as, where it was."""
+    """What became of one row; ``file`` is the name of the file it was handed out as, where it was.
+
+    ``next_step`` is set where the row was refused.
+    """
 
     line: int
     status: Status
@@ -36,6 +39,13 @@ class RowResult(NamedTuple):
     file: str | None = None
     code: str = ReasonCode.OK
     message: str = ""
+    next_step: str = ""
+
+    @classmethod
+    def refused(cls, line: int, error: KeyseatError) -> "RowResult":
+        """Return the result of a row that was refused."""
+        message, step = (" ".join(text.split()) for text in (error.message, error.next_step))
+        return cls(line, Status.REFUSED, code=error.code, message=message, next_step=step)
 
     def to_dict(self) -> dict[str, object]:
         """Return JSON-ready values."""
@@ -46,6 +56,7 @@ class RowResult(NamedTuple):
             "file": self.file,
             "code": str(self.code),
             "message": self.message,
+            "next": self.next_step,
         }
 
 
@@ -132,9 +143,7 @@ def run_batch(
         )
         names, not_written = ({}, None) if destination is None else _hand_out(outcomes, destination, progress)
     results = [_result(row, outcome, names) for row, outcome in zip(rows, outcomes, strict=True)]
-    results += [
-        RowResult(entry.line, Status.REFUSED, code=entry.error.code, message=_told(entry.error)) for entry in bad
-    ]
+    results += [RowResult.refused(entry.line, entry.error) for entry in bad]
     grades = Counter(str(outcome.decision.grade) for outcome in outcomes if outcome.decision is not None)
     return BatchResult(
         tuple(sorted(results, key=lambda result: result.line)),
@@ -205,7 +214,7 @@ def _hand_out(
 
 def _result(row: BatchRow, outcome: Outcome, names: dict[str, str]) -> RowResult:
     if outcome.error is not None:
-        return RowResult(row.line, outcome.status, code=outcome.error.code, message=_told(outcome.error))
+        return RowResult.refused(row.line, outcome.error)
     if outcome.license is None:
         return RowResult(row.line, outcome.status)
     ident = str(outcome.license.license_id)
@@ -229,10 +238,6 @@ def _totals(outcomes: Sequence[Outcome]) -> tuple[PoolTotal, ...]:
             decision.used_after,
         )
     return tuple(totals.values())
-
-
-def _told(error: KeyseatError) -> str:
-    return " ".join(error.message.split())
 
 
 def _cell(value: object) -> str:

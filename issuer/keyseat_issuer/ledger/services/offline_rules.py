@@ -240,10 +240,13 @@ def _check_holder(request: OfflineRequest, product: Product) -> None:
         if request.sessions != 1:
             raise _invalid(
                 f"{request.product} has named seats: a licence is one user's, and has no number of sessions",
-                "Leave --sessions out.",
+                "Leave --sessions out (in a table, the cell empty).",
             )
     elif request.user is not None:
-        raise _invalid(f"{request.product} has floating seats: its licences belong to no user", "Leave --user out.")
+        raise _invalid(
+            f"{request.product} has floating seats: its licences belong to no user",
+            "Leave --user out (in a table, the cell empty).",
+        )
 
 
 def _usable_sources(
