@@ -26,6 +26,7 @@ Passphrase = str | Callable[[], str]
 
 _MAX_FILE = 64 * 1024
 _KEY_FILES = (".pem", ".uri")
+_WRONG = "Try again with the passphrase chosen at `keyseat-issuer init`."
 
 
 class SigningKey(Protocol):
@@ -196,8 +197,19 @@ def read_bounded(path: Path) -> bytes:
         ) from None
 
 
-def parse_private_key(pem: bytes, passphrase: str, name: str) -> PrivateKey:
+def is_encrypted(pem: bytes) -> bool:
+    """Tell whether a PEM file asks for a passphrase (RFC 7468, section 11; RFC 1421, 4.6.1.1)."""
+    return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem or b"Proc-Type: 4,ENCRYPTED" in pem
+
+
+def parse_private_key(pem: bytes, passphrase: str, name: str, *, wrong: str = _WRONG) -> PrivateKey:
     """Read a PKCS#8 PEM of an Ed25519 or ML-DSA-65 key.
+
+    Args:
+        pem: the file's content.
+        passphrase: of the file; empty where it is not encrypted.
+        name: how the file is called in an error.
+        wrong: what to do next about a wrong passphrase.
 
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE``: wrong passphrase, not such a file, or another algorithm.
@@ -207,13 +219,11 @@ def parse_private_key(pem: bytes, passphrase: str, name: str) -> PrivateKey:
     try:
         secret = decrypt_private_key(pem, passphrase)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        wrong = "wrong passphrase" if "password" in str(error).lower() else "not a readable private key"
+        is_wrong = "password" in str(error).lower()
         raise KeyseatError(
             ReasonCode.KEY_UNAVAILABLE,
-            f"{wrong} for {name!r}" if wrong.startswith("wrong") else f"{name!r} is {wrong}",
-            next_step="Try again with the passphrase chosen at `keyseat-issuer init`."
-            if wrong.startswith("wrong")
-            else "Restore the file from your backup.",
+            f"wrong passphrase for {name!r}" if is_wrong else f"{name!r} is not a readable private key",
+            next_step=wrong if is_wrong else "Restore the file from your backup.",
         ) from None
     if not isinstance(secret, (Ed25519PrivateKey, MLDSA65PrivateKey)):
         raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{name!r} is neither an Ed25519 nor an ML-DSA-65 key")

@@ -49,6 +49,15 @@ def test_a_short_new_passphrase_is_refused_before_anything_is_made(env: dict[str
     assert not Path(env["KEYSEAT_ISSUER_HOME"]).exists()
 
 
+@pytest.mark.parametrize("locale", ["C.UTF-8", "C"])
+def test_a_typed_passphrase_that_is_no_text_is_told(env: dict[str, str], locale: str) -> None:
+    typed = "pa\udcffssphrase"
+    code, screen = at_terminal(env | {"LC_ALL": locale}, ["init"], ("Passphrase", typed), ("Again", typed))
+    assert 2 == code
+    assert "not text in this terminal's encoding" in screen
+    assert not Path(env["KEYSEAT_ISSUER_HOME"]).exists()
+
+
 class TestWithAnIssuer:
     @pytest.fixture(autouse=True)
     def _made(self, env: dict[str, str], issuer_template: Path) -> None:

@@ -20,7 +20,14 @@ def written(folder: Path, content: bytes, mode: int = 0o600) -> str:
 
 
 @pytest.mark.parametrize(
-    "content", [b"correct horse", b"correct horse\n", b"correct horse\r\n", b"\xef\xbb\xbfcorrect horse\nsecond line\n"]
+    "content",
+    [
+        b"correct horse",
+        b"correct horse\n",
+        b"correct horse\r\n",
+        b"\xef\xbb\xbfcorrect horse\nsecond line\n",
+        b"correct horse\n\xff\xfe not text",
+    ],
 )
 def test_the_first_line_of_the_file_is_the_passphrase(tmp_path: Path, content: bytes) -> None:
     assert "correct horse" == read_passphrase(Output(), written(tmp_path, content))
@@ -40,6 +47,31 @@ def test_a_file_without_a_passphrase_is_told(tmp_path: Path, content: bytes) -> 
     with pytest.raises(KeyseatError) as caught:
         read_passphrase(Output(), written(tmp_path, content))
     assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("correct horse".encode("utf-16"), "not UTF-8"),
+        ("Größe".encode("latin-1"), "not UTF-8"),
+        (b"\x80" * 5000, "longer than 4096 bytes"),
+        (b"x" * 4097, "longer than 4096 bytes"),
+        (b"\r\n", "empty"),
+    ],
+)
+def test_a_file_that_holds_something_else_is_told_and_not_cut_to_fit(
+    tmp_path: Path, content: bytes, message: str
+) -> None:
+    with pytest.raises(KeyseatError, match=message) as caught:
+        read_passphrase(Output(), written(tmp_path, content))
+    assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
+    assert caught.value.next_step
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_the_longest_passphrase_and_one_of_many_bytes_a_letter_are_taken_whole(tmp_path: Path, end: bytes) -> None:
+    for passphrase in ("x" * 4096, "ü" * 2048):
+        assert passphrase == read_passphrase(Output(), written(tmp_path, passphrase.encode() + end))
 
 
 def test_a_missing_file_is_told(tmp_path: Path) -> None:

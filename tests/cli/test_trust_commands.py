@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from pytest_django.plugin import DjangoDbBlocker
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key
 
@@ -22,6 +28,7 @@ from issuing import PASSPHRASE, cheap_scrypt
 from keyseat_issuer import creation
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
+from keyseat_issuer.keystore import parse_private_key
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
@@ -345,6 +352,31 @@ class TestKeysElsewhere:
         pem.write_bytes(Box.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         added = answer("keys", "add", "--purpose", "lease", "--import", str(pem))["keyid"]
         assert b"ENCRYPTED" in (made / "keys" / f"lease-{added}.pem").read_bytes()
+
+    @pytest.mark.parametrize("before", [b"", b"\n", b"Bag Attributes\n    friendlyName: ours\n"])
+    def test_a_key_under_a_passphrase_of_its_own_is_imported_with_that(
+        self, made: Path, tmp_path: Path, before: bytes
+    ) -> None:
+        pem, own = tmp_path / "private.pem", tmp_path / "own"
+        sealed = BestAvailableEncryption("ein eigenes Wörtchen".encode())
+        pem.write_bytes(before + Box.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, sealed))
+        add = ("keys", "add", "--purpose", "lease", "--import", str(pem))
+
+        refused = run(*add)
+        assert 3 == refused.exit_code
+        assert "wrong passphrase for" in refused.stderr
+        assert "--import-passphrase-file FILE" in refused.stderr
+
+        own.write_text("ein anderes Wörtchen\n", encoding="utf-8")
+        assert f"Check the first line of {str(own)!r}" in run(*add, "--import-passphrase-file", str(own)).stderr
+
+        own.write_bytes("ein eigenes Wörtchen\r\n".encode())
+        added = answer(*add, "--import-passphrase-file", str(own))["keyid"]
+        kept = (made / "keys" / f"lease-{added}.pem").read_bytes()
+        assert added == parse_private_key(kept, PASSPHRASE, "kept").public.keyid
+
+    def test_a_passphrase_for_no_import_is_wrong_usage(self, made: Path) -> None:
+        assert 2 == run("keys", "add", "--purpose", "lease", "--import-passphrase-file", "x").exit_code
 
 
 class Box(CryptoSigner):

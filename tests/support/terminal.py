@@ -14,7 +14,7 @@ _TIMEOUT = 60
 def converse(argv: Sequence[str], answers: Sequence[tuple[str, str]], env: Mapping[str, str]) -> tuple[int, str]:
     """Run ``argv``; whenever the next question of ``answers`` appears, type its answer. Return exit code and screen.
 
-    The answer ``CTRL_C`` interrupts instead.
+    The answer ``CTRL_C`` interrupts instead; lone surrogates are typed as the bytes that they stand for (PEP 383).
     """
     main, side = pty.openpty()
     process = subprocess.Popen(argv, stdin=side, stdout=side, stderr=side, env=dict(env), start_new_session=True)
@@ -37,7 +37,7 @@ def converse(argv: Sequence[str], answers: Sequence[tuple[str, str]], env: Mappi
                 if answer == CTRL_C:
                     process.send_signal(signal.SIGINT)
                 else:
-                    os.write(main, answer.encode() + b"\n")
+                    os.write(main, answer.encode("utf-8", "surrogateescape") + b"\n")
     finally:
         os.close(main)
         if process.poll() is None and pending:  # it waits for something that was never asked

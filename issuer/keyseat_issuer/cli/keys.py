@@ -2,11 +2,12 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
-from keyseat_issuer.cli.passphrase import passphrase_asker, warn_of_exposed_keys
+from keyseat_issuer.cli.passphrase import passphrase_asker, read_passphrase, warn_of_exposed_keys
 from keyseat_issuer.cli.trust_options import admin_options, key_rows, open_admin, print_keys
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_shared.codes import ReasonCode
@@ -14,6 +15,9 @@ from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
 from keyseat_shared.keys import ED25519, ML_DSA_65
 from keyseat_shared.trust import ACTIVE, LEASE, LICENSE
+
+if TYPE_CHECKING:
+    from keyseat_issuer.keystore import PrivateKey
 
 _MAX_DAYS = 20 * 366
 _SOON = timedelta(days=60)
@@ -60,6 +64,12 @@ def list_keys(output: Output) -> None:
     help="Days the key signs. Default: 1826 for licences, 365 for leases.",
 )
 @click.option("--import", "imported", metavar="PEM", type=_FILE, help="Take this private key (PKCS#8), make none.")
+@click.option(
+    "--import-passphrase-file",
+    "own_passphrase",
+    metavar="FILE",
+    help="With --import: file whose first line is the PEM's own passphrase. Default: that of the issuer's keys.",
+)
 @click.option("--uri", metavar="URI", help="The key lives in an HSM, KMS or vault, under this private key URI.")
 @click.option("--public-key", metavar="PEM", type=_FILE, help="With --uri: the public half of that key.")
 @admin_options
@@ -71,6 +81,7 @@ def add(
     algorithm: str,
     days: int | None,
     imported: Path | None,
+    own_passphrase: str | None,
     uri: str | None,
     public_key: Path | None,
     passphrase_file: str | None,
@@ -82,18 +93,16 @@ def add(
     """
     if (uri is None) != (public_key is None) or (uri is not None and imported is not None):
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--uri goes with --public-key, and not with --import")
+    if own_passphrase is not None and imported is None:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--import-passphrase-file goes with --import")
     admin = open_admin(output, passphrase_file, root_folder)
     if uri is not None and public_key is not None:
         from keyseat_issuer.keystore import parse_public_key
 
         entry = admin.add_remote_key(purpose, parse_public_key(public_key), uri, days=days)
     elif imported is not None:
-        from keyseat_issuer.keystore import parse_private_key, read_bounded
-
-        pem = read_bounded(imported)
-        encrypted = b"ENCRYPTED" in pem.split(b"\n", 1)[0]
-        passphrase = passphrase_asker(output, passphrase_file)() if encrypted else ""
-        entry = admin.import_key(purpose, parse_private_key(pem, passphrase, str(imported)), days=days)
+        key = _imported(output, imported, own_passphrase, passphrase_file)
+        entry = admin.import_key(purpose, key, days=days)
     else:
         entry = admin.add_key(purpose, algorithm, days=days)
     keyid, until = entry.key.keyid, format_instant(entry.valid_until)
@@ -110,6 +119,21 @@ def add(
         | {"trust_version": version},
         human,
     )
+
+
+def _imported(output: Output, pem: Path, own_passphrase: str | None, passphrase_file: str | None) -> "PrivateKey":
+    """Read the private key to import, under its own passphrase, the issuer's, or none."""
+    from keyseat_issuer.keystore import is_encrypted, parse_private_key, read_bounded
+
+    content = read_bounded(pem)
+    if not is_encrypted(content):
+        return parse_private_key(content, "", str(pem))
+    if own_passphrase is not None:
+        wrong = f"Check the first line of {own_passphrase!r}."
+        return parse_private_key(content, read_passphrase(output, own_passphrase), str(pem), wrong=wrong)
+    passphrase = passphrase_asker(output, passphrase_file)()
+    wrong = "It is not that of the issuer's keys. Name a file with its own: --import-passphrase-file FILE."
+    return parse_private_key(content, passphrase, str(pem), wrong=wrong)
 
 
 @keys.command()

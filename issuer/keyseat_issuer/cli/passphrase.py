@@ -17,7 +17,8 @@ MIN_LENGTH = 12
 """Fewest characters of a new passphrase. At 0.4 s and 128 MiB a guess, 12 random lower-case letters
 (56 bits) cost an attacker about 10^9 processor years; a stolen backup can be guessed at for ever."""
 
-_MAX_FILE = 4096
+_MAX_LINE = 4096
+"""Bytes of a passphrase in a file."""
 
 
 def passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,9 +67,7 @@ def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = 
     elif sys.stdin.isatty():
         if new:
             output.say(f"Choose a passphrase of at least {MIN_LENGTH} characters for the keys. Nobody can reset it.")
-        passphrase = click.prompt(
-            "Passphrase", hide_input=True, confirmation_prompt="Again, to be sure" if new else False, err=True
-        )
+        passphrase = _typed(new=new)
     else:
         raise KeyseatError(
             ReasonCode.KEY_UNAVAILABLE,
@@ -78,6 +77,23 @@ def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = 
     if new and len(passphrase) < MIN_LENGTH:
         _tell_short(output, passphrase, is_typed=passphrase_file is None)
     return passphrase
+
+
+def _typed(*, new: bool) -> str:
+    try:
+        typed = str(
+            click.prompt(
+                "Passphrase", hide_input=True, confirmation_prompt="Again, to be sure" if new else False, err=True
+            )
+        )
+        typed.encode()  # lone surrogates stand for bytes that are no text (PEP 383)
+    except UnicodeError:
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            "the passphrase that was typed is not text in this terminal's encoding",
+            next_step="Type it in UTF-8, under a UTF-8 locale (LANG=C.UTF-8).",
+        ) from None
+    return typed
 
 
 def _tell_short(output: Output, passphrase: str, *, is_typed: bool) -> None:
@@ -93,7 +109,7 @@ def _from_file(output: Output, path: Path) -> str:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            content = file.read(_MAX_FILE + 1)
+            line = file.read(_MAX_LINE + 2).split(b"\n", 1)[0].removesuffix(b"\r")
     except OSError as error:
         raise KeyseatError(
             ReasonCode.KEY_UNAVAILABLE,
@@ -102,10 +118,20 @@ def _from_file(output: Output, path: Path) -> str:
         ) from None
     if os.name == "posix" and mode & 0o077:
         output.warn(f"others can read the passphrase file {str(path)!r}; run `chmod 600` on it")
+    if len(line) > _MAX_LINE:
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"the first line of the passphrase file {str(path)!r} is longer than {_MAX_LINE} bytes",
+            next_step="Name the file whose first line is the passphrase.",
+        )
     try:
-        passphrase = content[:_MAX_FILE].decode("utf-8-sig").split("\n", 1)[0].rstrip("\r")
+        passphrase = line.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"the passphrase file {str(path)!r} is not UTF-8 text") from None
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"the first line of the passphrase file {str(path)!r} is not UTF-8 text",
+            next_step="Save the file as UTF-8 (not UTF-16, as some editors do by themselves).",
+        ) from None
     if not passphrase:
         raise KeyseatError(
             ReasonCode.KEY_UNAVAILABLE,
