@@ -13,6 +13,8 @@ from clock import stop_clock
 from databases import Ledger
 from issuing import cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
+from keyseat_issuer.ledger.services import api_keys, organizations
+from keyseat_shared.instants import now_utc
 
 ORG = "Example Organisation"
 TRIAL = ("subscription", "add", ORG, "--term", "trial", "--starts", "2023-06-01")
@@ -99,6 +101,16 @@ class TestMembers:
 
         assert 1 == answer("member", "remove", ORG, BOB)["seats_freed"]
 
+    def test_removing_one_names_the_api_keys_that_go_on(self, customer: Ledger) -> None:
+        made = api_keys.create_key(
+            organizations.find(ORG), ["sessions"], name="ci", expires_at=None, actor=f"user:{BOB}", now=now_utc()
+        )
+
+        told = run("member", "remove", ORG, BOB).stderr
+
+        assert f"API keys that {BOB} made go on working: {made.row.prefix}." in told
+        assert f"user:{BOB}" in run("api-key", "list", ORG).stdout
+
     def test_the_last_owner_stays(self, customer: Ledger) -> None:
         assert "NOT_ALLOWED" == answer("member", "remove", ORG, ADA, code=1)["code"]
 
@@ -159,7 +171,7 @@ class TestSubscriptions:
         found = answer(
             "subscription", "add", ORG, "--term", "trial", "--starts", "2023-06-01", "--product", "KSE=1", code=3
         )
-        assert "keyseat-issuer init" in found["next"]
+        assert str(customer.home / "vendor" / "trust" / "1.json") in found["next"]
 
 
 class TestSeats:

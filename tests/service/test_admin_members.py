@@ -11,7 +11,7 @@ from activation import problem
 from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, Office, administered, found, key_with
 from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Role
-from keyseat_issuer.ledger.services import invitations, members
+from keyseat_issuer.ledger.services import api_keys, invitations, members
 from keyseat_issuer.ledger.services.audit_check import verify
 from keyseat_issuer.member_guards import may_change, may_invite
 from keyseat_issuer.web.accounts import with_account
@@ -55,7 +55,7 @@ class TestMembers:
 
         removed = office.call("DELETE", f"/members/{office.member(ADA)}")
 
-        assert {"email": ADA, "seats_freed": 1, "offline_until": []} == removed.json()
+        assert {"email": ADA, "seats_freed": 1, "offline_until": [], "api_keys": []} == removed.json()
         renewed = office.site.renew(session.json()["session_id"], key="ada")
         assert (410, "LEASE_ENDED", "MEMBER_REMOVED") == problem(renewed)
 
@@ -70,6 +70,31 @@ class TestMembers:
         ]:
             assert (404, "NOT_FOUND", None) == problem(office.call(method, path, body))
         assert Membership.objects.filter(pk=stranger.pk, role=Role.MEMBER).exists()
+
+
+class TestApiKeysOfAMember:
+    def test_who_leaves_go_on_and_are_named_so_that_they_can_be_revoked(self, office: Office) -> None:
+        body = {"name": "build farm", "scopes": ["seats:read"]}
+        made = [office.call("POST", "/api-keys", body, who=who).json() for who in ("admin", "admin", "owner")]
+        office.call("DELETE", f"/api-keys/{made[0]['api_key']['id']}")
+
+        removed = office.call("DELETE", f"/members/{office.member(ADMIN)}").json()
+
+        assert [made[1]["api_key"]["prefix"]] == removed["api_keys"]
+        assert 200 == office.call("GET", "/seats", who=made[1]["key"]).status_code
+        assert removed["api_keys"] == office.get("/audit")["events"][0]["details"]["api_keys"]
+
+    def test_with_the_longest_address_can_be_made(self, office: Office) -> None:
+        longest = f"{'a' * 64}@{'.'.join(['b' * 59] * 3)}.example"
+        assert 252 == len(longest)
+        members.add_members(office.organization, [longest], Role.ADMIN, actor="test", now=shop.NOW)
+
+        made = api_keys.create_key(
+            office.organization, ["sessions"], name="ci", expires_at=None, actor=f"user:{longest}", now=shop.NOW
+        )
+        removed = members.remove_member(office.organization, longest, actor="test", now=shop.NOW)
+
+        assert (made.row.prefix,) == removed.api_keys
 
 
 class TestRoles:

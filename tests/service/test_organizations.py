@@ -1,10 +1,14 @@
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
+from django.db import IntegrityError, connection, transaction
+from django.db.migrations.executor import MigrationExecutor
 
 import shop
 from databases import Ledger
 from keyseat_issuer.ledger.models import Membership, Organization, Role, Term
+from keyseat_issuer.ledger.plain_sql import instant_out, uuid_out
 from keyseat_issuer.ledger.services import members, organizations, subscriptions
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -22,6 +26,49 @@ class TestFinding:
         made = organizations.add_organization("R&D  Lab", account="Acme", actor=shop.ACTOR, now=shop.NOW)
 
         assert {made} == {organizations.find(typed) for typed in ("r&d lab", "ACME/R&D Lab", str(made.pk))}
+
+    @pytest.mark.parametrize(
+        ("name", "typed"),
+        [
+            ("Ärztehaus", "äRZTEHAUS"),
+            ("Ärztehaus", "a\u0308rztehaus"),  # the same letter, written as two characters
+            ("Straße 7", "STRASSE 7"),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος"),
+            ("Жук", "жУК"),
+        ],
+    )
+    def test_upper_and_lower_case_are_one_in_every_script_and_on_every_database(
+        self, ledger: Ledger, name: str, typed: str
+    ) -> None:
+        made = organizations.add_organization(name, account=name, actor=shop.ACTOR, now=shop.NOW)
+
+        assert made == organizations.find(typed) == organizations.find(f"{typed}/{typed}")
+        error = refusal(organizations.add_organization, typed, account=typed, actor=shop.ACTOR, now=shop.NOW)
+        assert ReasonCode.ALREADY_EXISTS is error.code
+        with pytest.raises(IntegrityError), transaction.atomic():  # two at the same moment
+            Organization.objects.create(id=uuid4(), account=made.account, name=typed, created_at=shop.NOW)
+
+    def test_names_of_a_ledger_of_former_days_are_found_and_the_younger_of_two_alike_by_its_id(
+        self, ledger: Ledger
+    ) -> None:
+        MigrationExecutor(connection).migrate([("ledger", "0002_audit_head")])
+        ids = [uuid4(), uuid4(), uuid4()]
+        with connection.cursor() as cursor:
+            for number, (pk, name) in enumerate(zip(ids, ["Ärzte", "ärzte", "Zebra"], strict=True)):
+                at = instant_out(shop.NOW + timedelta(days=number))
+                row = (uuid_out(pk), name, at)
+                cursor.execute("INSERT INTO ledger_account (id, name, created_at) VALUES (%s, %s, %s)", row)
+                cursor.execute(
+                    "INSERT INTO ledger_organization (id, account_id, name, created_at) VALUES (%s, %s, %s, %s)",
+                    (row[0], uuid_out(ids[2] if number == 2 else ids[0]), name, at),
+                )
+
+        executor = MigrationExecutor(connection)
+        executor.migrate(executor.loader.graph.leaf_nodes("ledger"))
+
+        assert [ids[0], ids[1], ids[2]] == [
+            organizations.find(typed).pk for typed in ("ÄRZTE", str(ids[1]), "ZEBRA/zebra")
+        ]
 
     def test_an_unknown_one_is_answered_with_those_that_look_like_it(self, ledger: Ledger) -> None:
         shop.organization("Acme Corporation")
@@ -75,6 +122,9 @@ class TestMembers:
             "ada@exam\u200dple.com",
             "ada@\uff45xample.com",
             "ada@example。com",
+            "\u017fam@example.com",  # a long s: upper case makes "SAM" of it
+            "\u0131da@example.com",  # an i without its dot
+            "ädä@example.com",
         ],
     )
     def test_what_is_no_address_is_refused(self, typed: str) -> None:

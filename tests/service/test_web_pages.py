@@ -386,4 +386,4 @@ def test_djangos_own_deployment_checks_have_nothing_to_say_about_an_https_server
 
 
 def test_the_migrations_hold_what_the_models_say(ledger: Ledger) -> None:
-    call_command("makemigrations", "web", "--check", "--dry-run", verbosity=0)
+    call_command("makemigrations", "web", "ledger", "--check", "--dry-run", verbosity=0)

@@ -53,11 +53,16 @@ class RoleBody(Body):
 
 
 class RemovalAnswer(BaseModel):
-    """What a removal did. Offline licences stay until these instants: they cannot be revoked."""
+    """What a removal did. Offline licences stay until these instants: they cannot be revoked.
+
+    `api_keys` are the prefixes of keys that the member made. They go on, being the organisation's: revoke those that
+    only this person knows.
+    """
 
     email: str
     seats_freed: int
     offline_until: list[str]
+    api_keys: list[str]
 
 
 class OwnershipBody(Body):
@@ -153,6 +158,7 @@ async def remove(service: ServiceDep, access: AccessDep, member_id: UUID) -> Rem
         email=removed.email,
         seats_freed=removed.seats_freed,
         offline_until=[format_instant(until) for until in removed.offline_until],
+        api_keys=list(removed.api_keys),
     )
 
 

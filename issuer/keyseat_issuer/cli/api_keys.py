@@ -78,13 +78,14 @@ def list_(output: Output, organization: str | None) -> None:
     def human() -> None:
         output.table(
             "API keys",
-            ["Key", "Organisation", "Name", "May", "State", "Expires", "Last used"],
+            ["Key", "Organisation", "Name", "May", "Made by", "State", "Expires", "Last used"],
             [
                 [
                     f"ksk_{entry['prefix']}_…",
                     entry["organization"],
                     entry["name"],
                     row.scopes,
+                    entry["created_by"],
                     str(entry["state"]) if entry["state"] == "active" else Styled(str(entry["state"]), "red"),
                     entry["expires_at"],
                     entry["last_used_at"],

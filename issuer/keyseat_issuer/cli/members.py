@@ -116,6 +116,11 @@ def remove(output: Output, org: str, email: str) -> None:
         )
         for until in removed.offline_until:
             output.warn(f"an offline licence stays valid, and its seat taken, until {format_instant(until)}")
+        if removed.api_keys:
+            output.warn(
+                f"API keys that {removed.email} made go on working: {', '.join(removed.api_keys)}."
+                " `keyseat-issuer api-key revoke KEY` ends one."
+            )
 
     output.emit(
         {
@@ -123,6 +128,7 @@ def remove(output: Output, org: str, email: str) -> None:
             "email": removed.email,
             "seats_freed": removed.seats_freed,
             "offline_until": [format_instant(until) for until in removed.offline_until],
+            "api_keys": list(removed.api_keys),
         },
         human,
     )

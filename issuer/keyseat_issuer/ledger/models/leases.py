@@ -42,7 +42,7 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=MAX_NAME)
     scopes = models.CharField(max_length=400)
     created_at = models.DateTimeField()
-    created_by = models.CharField(max_length=MAX_EMAIL)
+    created_by = models.CharField(max_length=len("user:") + MAX_EMAIL)
     expires_at = models.DateTimeField(null=True)
     revoked_at = models.DateTimeField(null=True)
     last_used_at = models.DateTimeField(null=True)

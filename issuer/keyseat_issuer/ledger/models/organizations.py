@@ -1,5 +1,8 @@
 """Accounts (customers), their organisations, and the people in them with their roles."""
 
+import unicodedata
+from typing import Any
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
@@ -7,6 +10,14 @@ from django.db.models.functions import Lower
 MAX_NAME = 200
 MAX_EMAIL = 254
 """Longest e-mail address in characters (RFC 5321 limits the path to 256 octets, angle brackets included)."""
+
+
+def fold_name(name: str) -> str:
+    """Return what two names have in common that differ only in upper and lower case (Unicode, D145).
+
+    Databases do not agree on it: SQLite knows the letters of ASCII only, PostgreSQL those of its locale.
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
 class Role(models.TextChoices):
@@ -19,42 +30,55 @@ class Role(models.TextChoices):
 
 
 class Account(models.Model):
-    """A customer; its name is unique, however it is capitalised."""
+    """A customer; its name is unique, however it is capitalised: ``folded`` is what is compared."""
 
     id = models.UUIDField(primary_key=True)
     name = models.CharField(max_length=MAX_NAME)
+    folded = models.TextField(editable=False)
     created_at = models.DateTimeField()
 
     class Meta:
         """Constraints."""
 
         constraints = (
-            models.UniqueConstraint(Lower("name"), name="account_name_unique"),
+            models.UniqueConstraint(fields=("folded",), name="account_name_unique"),
             models.CheckConstraint(condition=~Q(name=""), name="account_name_not_empty"),
         )
 
     def __str__(self) -> str:
         return self.name
 
+    def save(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Django's signature
+        """Keep ``folded`` in step with the name."""
+        self.folded = fold_name(self.name)
+        super().save(*arguments, **options)
+
 
 class Organization(models.Model):
-    """An organisation of an account; its name is unique within the account, however it is capitalised."""
+    """An organisation of an account; its name is unique within the account, in the same way."""
 
     id = models.UUIDField(primary_key=True)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="organizations")
     name = models.CharField(max_length=MAX_NAME)
+    folded = models.TextField(editable=False)
     created_at = models.DateTimeField()
 
     class Meta:
         """Constraints."""
 
         constraints = (
-            models.UniqueConstraint("account", Lower("name"), name="organization_name_unique"),
+            models.UniqueConstraint(fields=("account", "folded"), name="organization_name_unique"),
             models.CheckConstraint(condition=~Q(name=""), name="organization_name_not_empty"),
         )
+        indexes = (models.Index(fields=("folded",), name="organization_by_name"),)
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Django's signature
+        """Keep ``folded`` in step with the name."""
+        self.folded = fold_name(self.name)
+        super().save(*arguments, **options)
 
 
 class Membership(models.Model):

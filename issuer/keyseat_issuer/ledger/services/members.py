@@ -20,7 +20,7 @@ from keyseat_issuer.ledger.models import (
     SessionEnding,
 )
 from keyseat_issuer.ledger.models.organizations import MAX_EMAIL
-from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services import api_keys, audit, pools
 from keyseat_issuer.ledger.services.naming import shorten, unknown
 from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_issuer.ledger.services.sessions import end_for, pools_of
@@ -30,11 +30,15 @@ from keyseat_shared.instants import format_instant
 
 
 class Removal(NamedTuple):
-    """What a removal did: assigned seats that became free, and offline licences that stay until they expire."""
+    """What a removal did: assigned seats that became free, and offline licences that stay until they expire.
+
+    ``api_keys`` are the prefixes of the keys that the member made and that go on: they are the organisation's.
+    """
 
     email: str
     seats_freed: int
     offline_until: tuple[datetime, ...]
+    api_keys: tuple[str, ...] = ()
 
 
 Guard = Callable[[Membership], None]
@@ -49,7 +53,8 @@ def normalize_email(text: str) -> str:
     """Return an e-mail address as the ledger keeps it: trimmed, in lower case, the domain in ASCII (RFC 3490).
 
     A domain that means another one to newer software is refused: "straße.de" is "strasse.de" to RFC 3490 and a domain
-    of its own to RFC 5891, and an invitation must not reach somebody else.
+    of its own to RFC 5891, and an invitation must not reach somebody else. So is a letter before the @ that is not of
+    ASCII: what its lower case is depends on the database, and upper case makes one letter of a long and a plain s.
 
     Raises:
         KeyseatError: ``INVALID_INPUT``.
@@ -59,7 +64,7 @@ def normalize_email(text: str) -> str:
         ascii_domain = domain.encode("idna")
         # What does not come back was replaced on the way (sharp s, joiners, wide letters), not only written in ASCII.
         unambiguous = domain.isascii() or ascii_domain.decode("idna") == unicodedata.normalize("NFC", domain)
-        email = local + at + ascii_domain.decode("ascii") if unambiguous else ""
+        email = local + at + ascii_domain.decode("ascii") if unambiguous and local.isascii() else ""
         validate_email(email)
     except (ValidationError, UnicodeError):
         email = ""
@@ -213,6 +218,8 @@ def remove_member(
 ) -> Removal:
     """Remove a member: assigned seats become free, offline licences stay as they are until they expire (design, 3.4).
 
+    API keys that the member made go on: programs of the organisation use them. Who wants them gone revokes them.
+
     An invitation that waits for this address stops working.
 
     Raises:
@@ -233,6 +240,7 @@ def remove_member(
             .order_by("expires_at")
             .values_list("expires_at", flat=True)
         )
+        keys = tuple(api_keys.made_by(organization, f"user:{wanted}", at))
         member.delete()
         audit.append(
             actor=actor,
@@ -243,10 +251,11 @@ def remove_member(
                 "role": member.role,
                 "seats_freed": freed,
                 "offline_until": [format_instant(until) for until in kept],
+                "api_keys": list(keys),
             },
             now=at,
         )
-    return Removal(wanted, freed, kept)
+    return Removal(wanted, freed, kept, keys)
 
 
 def _free_seats(organization: Organization, email: str, now: datetime) -> int:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Account, Organization
+from keyseat_issuer.ledger.models.organizations import fold_name
 from keyseat_issuer.ledger.services import audit
 from keyseat_issuer.ledger.services.naming import clean_name, shorten, unknown
 from keyseat_shared.codes import ReasonCode
@@ -20,10 +21,10 @@ def add_organization(name: str, *, account: str | None = None, actor: str, now: 
     name = clean_name(name, "an organisation")
     account_name = clean_name(account or name, "an account")
     with audit.act("organization.added", actor=actor, organization=None, subject=name, now=now) as at:
-        owner = Account.objects.filter(name__iexact=account_name).first()
+        owner = Account.objects.filter(folded=fold_name(account_name)).first()
         if owner is None:
             owner = Account.objects.create(id=new_id(at), name=account_name, created_at=at)
-        existing = owner.organizations.filter(name__iexact=name).first()
+        existing = owner.organizations.filter(folded=fold_name(name)).first()
         if existing is not None:
             raise KeyseatError(
                 ReasonCode.ALREADY_EXISTS,
@@ -55,10 +56,11 @@ def find(typed: str) -> Organization:
     """
     everything = Organization.objects.select_related("account")
     name = " ".join(typed.split())
-    found = list(everything.filter(name__iexact=name)[:2])
+    found = list(everything.filter(folded=fold_name(name))[:2])
     if not found and "/" in name:
         account, _, rest = name.partition("/")
-        found = list(everything.filter(account__name__iexact=account.strip(), name__iexact=rest.strip())[:2])
+        wanted = everything.filter(account__folded=fold_name(account.strip()), folded=fold_name(rest.strip()))
+        found = list(wanted[:2])
     if not found:
         try:
             found = list(everything.filter(pk=UUID(name)))
