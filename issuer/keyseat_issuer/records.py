@@ -6,7 +6,7 @@ from datetime import datetime
 from django.apps import apps
 
 from keyseat_issuer.ledger.models import AuditEvent, Organization
-from keyseat_issuer.ledger.services import utilisation
+from keyseat_issuer.ledger.services import paging, utilisation
 from keyseat_shared.instants import format_instant
 
 BYTE_ORDER_MARK = "\ufeff"
@@ -26,16 +26,23 @@ def newest_events(
     ``before``: only events with a lower ``seq``; ``action``: only those that begin so; ``subject``: only those whose
     subject holds this text, in capitals or not.
     """
-    rows = AuditEvent.objects.filter(organization=organization).order_by("-seq")
+    source = listed_events(organization, action=action, subject=subject)
+    rows = source.rows.order_by(*[key.order for key in source.keys])
     if before is not None:
         rows = rows.filter(seq__lt=before)
+    # One more than asked for, to know whether there is a next page.
+    found = list(rows[: most + 1])
+    return found[:most], found[most - 1].seq if len(found) > most else None
+
+
+def listed_events(organization: Organization, *, action: str = "", subject: str = "") -> paging.Source[AuditEvent]:
+    """Return the events of an organisation, newest first, to be read page by page; filters as above."""
+    rows = AuditEvent.objects.filter(organization=organization)
     if action:
         rows = rows.filter(action__startswith=action)
     if subject:
         rows = rows.filter(subject__icontains=subject)
-    # One more than asked for, to know whether there is a next page.
-    found = list(rows[: most + 1])
-    return found[:most], found[most - 1].seq if len(found) > most else None
+    return paging.Source("audit", rows, (paging.Key("seq", paging.number, down=True),), lambda row: row)
 
 
 class UsageReport:

@@ -82,7 +82,10 @@ class TestSeats:
         listed = office.get("/seats?product=KSE")
 
         assert [("KSE", ADA, "named")] == [(s["product"], s["holder"], s["kind"]) for s in listed["seats"]]
-        assert {OWNER, BOB, BILLING, "admin@example.com"} == set(listed["unlicensed"])
+        assert 4 == listed["unlicensed"]
+        without = office.get("/members?licensed=false")["members"]
+        assert {OWNER, BOB, BILLING, "admin@example.com"} == {member["email"] for member in without}
+        assert [ADA] == [member["email"] for member in office.get("/members?licensed=true")["members"]]
         figures = {pool["product"]: (pool["used"], pool["available"]) for pool in listed["subscriptions"][0]["pools"]}
         assert {"KSE": (1, 2), "KRE": (0, 2)} == figures
 

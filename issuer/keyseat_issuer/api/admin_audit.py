@@ -8,11 +8,13 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act
+from keyseat_issuer.api.admin_access import BASE, AccessDep, act
+from keyseat_issuer.api.admin_pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin_values import typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
+from keyseat_issuer.ledger.models import AuditEvent
 from keyseat_issuer.ledger.services import utilisation
-from keyseat_issuer.records import UsageReport, newest_events, shown_actor
+from keyseat_issuer.records import UsageReport, listed_events, shown_actor
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE, tags=["records"])
@@ -37,21 +39,17 @@ class Event(BaseModel):
 
 
 class Events(BaseModel):
-    """Events, newest first. `before` asks for the next page; `null` on the last one."""
+    """Events, newest first."""
 
     events: list[Event]
-    before: int | None
+    next: Next
 
 
 @router.get("/audit", operation_id="audit_list", summary="The audit log", responses=problems(403, 404, *ALWAYS))
-async def list_events(
-    service: ServiceDep,
-    access: AccessDep,
-    limit: Annotated[int, Query(ge=1, le=1000)] = 100,
-    before: Annotated[int | None, Query(ge=1, le=2**62, description="Only events with a lower `seq`.")] = None,
-) -> Events:
+async def list_events(service: ServiceDep, access: AccessDep, page: PageDep) -> Events:
     """Return what happened in this organisation, refusals included."""
-    return await act(service, _events, access, limit, before)
+    found = await read_page(service, page, listed_events(access.organization))
+    return Events(events=[_event(row) for row in found.rows], next=found.next)
 
 
 @router.get(
@@ -91,19 +89,12 @@ async def report_usage(
     )
 
 
-def _events(access: Access, limit: int, before: int | None) -> Events:
-    rows, following = newest_events(access.organization, most=limit, before=before)
-    return Events(
-        events=[
-            Event(
-                seq=row.seq,
-                at=format_instant(row.at),
-                actor=shown_actor(row.actor),
-                action=row.action,
-                subject=row.subject,
-                details=json.loads(row.details),
-            )
-            for row in rows
-        ],
-        before=following,
+def _event(row: AuditEvent) -> Event:
+    return Event(
+        seq=row.seq,
+        at=format_instant(row.at),
+        actor=shown_actor(row.actor),
+        action=row.action,
+        subject=row.subject,
+        details=json.loads(row.details),
     )

@@ -7,6 +7,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin_access import BASE, AccessDep, act, no_such
+from keyseat_issuer.api.admin_pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin_values import Body, TypedInstant, instant, typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.ledger.models import ApiKey
@@ -46,6 +47,7 @@ class Keys(BaseModel):
     """The organisation's keys, newest first."""
 
     api_keys: list[KeyItem]
+    next: Next
 
 
 class NewKey(BaseModel):
@@ -56,11 +58,11 @@ class NewKey(BaseModel):
 
 
 @router.get("", operation_id="api_keys_list", summary="API keys", responses=problems(403, 404, *ALWAYS))
-async def list_keys(service: ServiceDep, access: AccessDep) -> Keys:
+async def list_keys(service: ServiceDep, access: AccessDep, page: PageDep) -> Keys:
     """Return the organisation's keys, without what they are."""
-    rows = await act(service, api_keys.list_keys, access.organization)
+    found = await read_page(service, page, api_keys.listed(access.organization))
     now = service.clock()
-    return Keys(api_keys=[_item(row, now) for row in rows])
+    return Keys(api_keys=[_item(row, now) for row in found.rows], next=found.next)
 
 
 @router.post(

@@ -3,17 +3,19 @@
 import asyncio
 from collections.abc import Collection
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from django.apps import apps
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act, no_such
+from keyseat_issuer.api.admin_pages import Next, PageDep, PageQuery, read_page
 from keyseat_issuer.api.admin_values import Body, Email
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.ledger.models import Invitation, Membership, Role
-from keyseat_issuer.ledger.services import invitations, members, seats
+from keyseat_issuer.ledger.services import invitations, members, paging, seats
 from keyseat_issuer.ledger.services.invitations import Invited
 from keyseat_issuer.member_guards import may_change, may_invite
 from keyseat_shared.instants import format_instant
@@ -36,6 +38,7 @@ class Members(BaseModel):
 
     members: list[MemberItem]
     warning: str | None
+    next: Next
 
 
 class MemberAnswer(BaseModel):
@@ -101,6 +104,12 @@ class Invitations(BaseModel):
     invitations: list[InvitationItem]
 
 
+class InvitationsPage(Invitations):
+    """Invitations that wait, by address."""
+
+    next: Next
+
+
 class WithdrawalAnswer(BaseModel):
     """Whose invitation was taken back."""
 
@@ -108,9 +117,16 @@ class WithdrawalAnswer(BaseModel):
 
 
 @router.get("/members", operation_id="members_list", summary="Members", responses=problems(403, 404, *ALWAYS))
-async def list_members(service: ServiceDep, access: AccessDep) -> Members:
+async def list_members(
+    service: ServiceDep,
+    access: AccessDep,
+    page: PageDep,
+    licensed: Annotated[
+        bool | None, Query(description="Only those who hold a paid seat, or none; see `licensed` of each.")
+    ] = None,
+) -> Members:
     """Return the members with their roles, and who of them holds no paid seat."""
-    return await act(service, _members, access, service.clock())
+    return await act(service, _members, access, page, licensed, service.clock())
 
 
 @router.patch(
@@ -187,10 +203,11 @@ async def transfer_ownership(service: ServiceDep, access: AccessDep, body: Owner
 @router.get(
     "/invitations", operation_id="invitations_list", summary="Invitations", responses=problems(403, 404, *ALWAYS)
 )
-async def list_invitations(service: ServiceDep, access: AccessDep) -> Invitations:
+async def list_invitations(service: ServiceDep, access: AccessDep, page: PageDep) -> InvitationsPage:
     """Return the invitations that wait to be accepted."""
-    found = await act(service, invitations.waiting, access.organization, service.clock())
-    return Invitations(invitations=[_invitation(row) for row in found])
+    waiting = invitations.listed(access.organization, service.clock())
+    found = await read_page(service, page, waiting)
+    return InvitationsPage(invitations=[_invitation(row) for row in found.rows], next=found.next)
 
 
 @router.post(
@@ -251,10 +268,17 @@ async def withdraw(service: ServiceDep, access: AccessDep, invitation_id: UUID) 
     return WithdrawalAnswer(email=await act(service, take_back))
 
 
-def _members(access: Access, now: datetime) -> Members:
-    listed = members.list_members(access.organization)
-    unlicensed = set(seats.unlicensed_members(access.organization, now))
-    mixed = 0 < len(unlicensed) < len(listed)
+def _members(access: Access, page: PageQuery, licensed: bool | None, now: datetime) -> Members:  # noqa: FBT001 - a query
+    without = seats.unlicensed(access.organization, now)
+    source = members.listed(access.organization)
+    if licensed is not None:
+        rows = source.rows
+        ids = without.values("pk")
+        source = source._replace(rows=rows.exclude(pk__in=ids) if licensed else rows.filter(pk__in=ids))
+    found = paging.read([source], *page)
+    unlicensed = set(without.filter(pk__in=[row.pk for row in found.rows]).values_list("pk", flat=True))
+    lacking, everybody = without.count(), access.organization.memberships.count()
+    mixed = 0 < lacking < everybody
     return Members(
         members=[
             MemberItem(
@@ -262,11 +286,12 @@ def _members(access: Access, now: datetime) -> Members:
                 email=row.email,
                 role=row.role,
                 since=format_instant(row.created_at),
-                licensed=row.email not in unlicensed,
+                licensed=row.pk not in unlicensed,
             )
-            for row in listed
+            for row in found.rows
         ],
-        warning=f"{len(unlicensed)} of {len(listed)} members hold no paid seat: assign one to each." if mixed else None,
+        warning=f"{lacking} of {everybody} members hold no paid seat: assign one to each." if mixed else None,
+        next=found.next,
     )
 
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act, no_such
+from keyseat_issuer.api.admin_pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin_values import Body, Email, ProductCode, ProductFilter, TypedInstant, typed
 from keyseat_issuer.api.licensing import unavailable
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
@@ -120,6 +121,7 @@ class Licenses(BaseModel):
     """Offline licences, the one that ends first first."""
 
     licenses: list[LicenseItem]
+    next: Next
 
 
 class TestBody(Body):
@@ -140,13 +142,15 @@ _FILE: dict[int | str, dict[str, Any]] = {
 async def list_licenses(
     service: ServiceDep,
     access: AccessDep,
+    page: PageDep,
     product: ProductFilter = None,
     everything: Annotated[bool, Query(description="Also those that have ended.")] = False,  # noqa: FBT002 - a query
 ) -> Licenses:
     """Return the organisation's offline licences."""
     now = service.clock()
-    rows = await act(service, offline.list_licenses, now=now, organization=access.organization, everything=everything)
-    return Licenses(licenses=[_of_row(row, now) for row in rows if product in {None, row.product}])
+    listed = offline.listed(access.organization, now, product, everything=everything)
+    found = await read_page(service, page, listed)
+    return Licenses(licenses=[_of_row(row, now) for row in found.rows], next=found.next)
 
 
 @router.post(

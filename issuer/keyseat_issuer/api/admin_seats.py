@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin_access import BASE, AccessDep, act
 from keyseat_issuer.api.admin_organizations import SubscriptionItem, subscription_items
+from keyseat_issuer.api.admin_pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin_values import (
     MACHINE_ID_PATTERN,
     PRODUCT_PATTERN,
@@ -21,7 +22,7 @@ from keyseat_issuer.api.admin_values import (
 )
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.ledger.models import Lease
-from keyseat_issuer.ledger.services import machines, seats, session_admin
+from keyseat_issuer.ledger.services import machines, paging, seats, session_admin
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE, tags=["seats"])
@@ -31,11 +32,12 @@ _MOST_SESSIONS = 500
 
 
 class Seats(BaseModel):
-    """What was bought, what is held, and which members of a paying organisation hold nothing."""
+    """What was bought, what is held, and how many members of a paying organisation hold no paid seat."""
 
     subscriptions: list[SubscriptionItem]
     seats: list[SeatItem]
-    unlicensed: list[str]
+    unlicensed: int
+    next: Next
 
 
 class EmailsBody(Body):
@@ -77,9 +79,10 @@ class SessionItem(BaseModel):
 
 
 class Sessions(BaseModel):
-    """Live sessions, at most 1,000, the one that started last first."""
+    """Live sessions, the one that started last first."""
 
     sessions: list[SessionItem]
+    next: Next
 
 
 class EndBody(Body):
@@ -115,6 +118,7 @@ class Machines(BaseModel):
     """The machines that hold a session or an offline licence now."""
 
     machines: list[MachineItem]
+    next: Next
 
 
 class MachineRemoval(BaseModel):
@@ -125,15 +129,17 @@ class MachineRemoval(BaseModel):
 
 
 @router.get("/seats", operation_id="seats_list", summary="Quota and seats", responses=problems(403, 404, *ALWAYS))
-async def list_seats(service: ServiceDep, access: AccessDep, product: ProductFilter = None) -> Seats:
-    """Return quotas with what is used and free, who holds what until when, and who of the members holds nothing."""
+async def list_seats(service: ServiceDep, access: AccessDep, page: PageDep, product: ProductFilter = None) -> Seats:
+    """Return quotas with what is used and free, who holds what until when, and how many members hold nothing."""
 
     def read() -> Seats:
         now = service.clock()
+        found = paging.read(seats.listed(access.organization, now, product), *page)
         return Seats(
             subscriptions=subscription_items(access, now),
-            seats=[SeatItem.of(seat) for seat in seats.list_seats(access.organization, now, product)],
-            unlicensed=seats.unlicensed_members(access.organization, now),
+            seats=[SeatItem.of(seat) for seat in found.rows],
+            unlicensed=seats.unlicensed(access.organization, now).count(),
+            next=found.next,
         )
 
     return await act(service, read)
@@ -206,10 +212,13 @@ async def transfer(service: ServiceDep, access: AccessDep, product: Product, bod
 @router.get(
     "/sessions", operation_id="online_sessions_list", summary="Online sessions", responses=problems(403, 404, *ALWAYS)
 )
-async def list_sessions(service: ServiceDep, access: AccessDep, product: ProductFilter = None) -> Sessions:
+async def list_sessions(
+    service: ServiceDep, access: AccessDep, page: PageDep, product: ProductFilter = None
+) -> Sessions:
     """Return the live online sessions."""
-    rows = await act(service, session_admin.list_sessions, access.organization, service.clock(), product=product)
-    return Sessions(sessions=[SessionItem.of(row) for row in rows])
+    listed = session_admin.listed(access.organization, service.clock(), product)
+    found = await read_page(service, page, listed)
+    return Sessions(sessions=[SessionItem.of(row) for row in found.rows], next=found.next)
 
 
 @router.post(
@@ -234,10 +243,10 @@ async def end_sessions(service: ServiceDep, access: AccessDep, body: EndBody) ->
 @router.get(
     "/machines", operation_id="machines_list", summary="Registered machines", responses=problems(403, 404, *ALWAYS)
 )
-async def list_machines(service: ServiceDep, access: AccessDep) -> Machines:
-    """Return the machines that hold an online session or an offline licence now."""
-    found = await act(service, machines.list_machines, access.organization, service.clock())
-    return Machines(machines=[_machine(entry) for entry in found])
+async def list_machines(service: ServiceDep, access: AccessDep, page: PageDep) -> Machines:
+    """Return the machines that hold an online session or an offline licence now, by their ids."""
+    found = await act(service, machines.page_of_machines, access.organization, service.clock(), *page)
+    return Machines(machines=[_machine(entry) for entry in found.rows], next=found.next)
 
 
 @router.delete(

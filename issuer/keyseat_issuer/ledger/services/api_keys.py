@@ -18,7 +18,7 @@ from django.db.models import Q
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import ApiKey, Organization
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services import audit, paging
 from keyseat_issuer.ledger.services.naming import clean_name
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -128,6 +128,12 @@ def authenticate(text: str, now: datetime) -> ApiKey:
         stale = Q(last_used_at__isnull=True) | Q(last_used_at__lte=now - _TOUCH_EVERY)
         ApiKey.objects.filter(stale, pk=row.pk).update(last_used_at=now)
     return row
+
+
+def listed(organization: Organization) -> paging.Source[ApiKey]:
+    """Return the keys of an organisation, newest first, to be read page by page."""
+    rows = ApiKey.objects.filter(organization=organization)
+    return paging.Source("api-keys", rows, (paging.Key("id", paging.uuid, down=True),), lambda row: row)
 
 
 def list_keys(organization: Organization | None) -> list[ApiKey]:

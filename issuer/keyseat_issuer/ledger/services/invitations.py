@@ -9,7 +9,7 @@ from uuid import UUID
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services import audit, paging
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.naming import shorten
 from keyseat_issuer.ledger.services.organizations import lock_organization
@@ -110,8 +110,15 @@ def invite(
 
 def waiting(organization: Organization, now: datetime) -> list[Invitation]:
     """Return the invitations that can still be accepted, by address."""
-    return list(
-        organization.invitations.filter(accepted_at__isnull=True, expires_at__gt=now).order_by("email", "created_at")
+    source = listed(organization, now)
+    return list(source.rows.order_by(*[key.order for key in source.keys]))
+
+
+def listed(organization: Organization, now: datetime) -> paging.Source[Invitation]:
+    """Return the same list, to be read page by page."""
+    rows = organization.invitations.filter(accepted_at__isnull=True, expires_at__gt=now)
+    return paging.Source(
+        "invitations", rows, (paging.Key("email", paging.text), paging.Key("pk", paging.uuid)), lambda row: row
     )
 
 

@@ -1,12 +1,13 @@
 """Registered machines: those that hold something of an organisation now, and taking one off the list."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db.models import QuerySet
 
 from keyseat_issuer.ledger.models import Lease, OfflineLicense, Organization, SessionEnding
-from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services import audit, paging, pools
 from keyseat_issuer.ledger.services.naming import shorten
 from keyseat_issuer.ledger.services.session_admin import ended_event
 from keyseat_issuer.ledger.services.sessions import end_for, pools_of
@@ -14,6 +15,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
+_BY_ID = paging.Key("machine_id", paging.text)
 MOST = 5000
 """Sessions and licences that a list reads at most."""
 
@@ -35,16 +37,27 @@ class Removed(NamedTuple):
 
 def list_machines(organization: Organization, now: datetime) -> list[Machine]:
     """Return the machines with a live session or an active offline licence, by their ids."""
-    sessions: dict[str, list[Lease]] = {}
-    for row in _live(organization, now).order_by("-started_at", "pk")[:MOST]:
-        sessions.setdefault(row.machine_id, []).append(row)
-    licenses: dict[str, list[OfflineLicense]] = {}
-    for bound in _bound(organization, now)[:MOST]:
-        licenses.setdefault(bound.machine_id, []).append(bound)
-    return [
-        Machine(machine_id, tuple(sessions.get(machine_id, ())), tuple(licenses.get(machine_id, ())))
-        for machine_id in sorted({*sessions, *licenses})
-    ]
+    return _machines(_live(organization, now)[:MOST], _bound(organization, now)[:MOST])
+
+
+def page_of_machines(organization: Organization, now: datetime, limit: int, cursor: str | None) -> paging.Page[Machine]:
+    """Return a page of the same list.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+    """
+    after = "" if cursor is None else paging.read_cursor("machines", (_BY_ID,), cursor)[0]
+    ids: set[str] = set()
+    for rows in (_live(organization, now), _bound(organization, now)):
+        behind = rows.order_by("machine_id").filter(machine_id__gt=after).values_list("machine_id", flat=True)
+        ids.update(behind.distinct()[: limit + 1])
+    # In the order of every database: the symbols of machine IDs are lower-case letters and digits.
+    found = sorted(ids)
+    shown = found[:limit]
+    entries = _machines(
+        _live(organization, now).filter(machine_id__in=shown), _bound(organization, now).filter(machine_id__in=shown)
+    )
+    return paging.Page(entries, paging.write_cursor("machines", shown[-1:]) if len(found) > limit else None)
 
 
 def remove_machine(organization: Organization, machine_id: str, *, actor: str, now: datetime) -> Removed:
@@ -70,8 +83,22 @@ def remove_machine(organization: Organization, machine_id: str, *, actor: str, n
     return Removed(len(ended), kept)
 
 
+def _machines(live: Iterable[Lease], bound: Iterable[OfflineLicense]) -> list[Machine]:
+    sessions: dict[str, list[Lease]] = {}
+    for row in live:
+        sessions.setdefault(row.machine_id, []).append(row)
+    licenses: dict[str, list[OfflineLicense]] = {}
+    for made in bound:
+        licenses.setdefault(made.machine_id, []).append(made)
+    return [
+        Machine(machine_id, tuple(sessions.get(machine_id, ())), tuple(licenses.get(machine_id, ())))
+        for machine_id in sorted({*sessions, *licenses})
+    ]
+
+
 def _live(organization: Organization, now: datetime) -> QuerySet[Lease]:
-    return Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
+    rows = Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
+    return rows.order_by("-started_at", "pk")
 
 
 def _bound(organization: Organization, now: datetime) -> QuerySet[OfflineLicense]:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db.models import Case, IntegerField, Value, When
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import (
@@ -20,7 +21,7 @@ from keyseat_issuer.ledger.models import (
     SessionEnding,
 )
 from keyseat_issuer.ledger.models.organizations import MAX_EMAIL
-from keyseat_issuer.ledger.services import api_keys, audit, pools
+from keyseat_issuer.ledger.services import api_keys, audit, paging, pools
 from keyseat_issuer.ledger.services.naming import shorten, unknown
 from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_issuer.ledger.services.sessions import end_for, pools_of
@@ -126,8 +127,18 @@ def add_members(
 
 def list_members(organization: Organization) -> list[Membership]:
     """Return the members, owners first, then by address."""
+    source = listed(organization)
+    return list(source.rows.order_by(*[key.order for key in source.keys]))
+
+
+def listed(organization: Organization) -> paging.Source[Membership]:
+    """Return the same list, to be read page by page."""
     order = {role: place for place, role in enumerate(Role.values)}
-    return sorted(organization.memberships.all(), key=lambda member: (order[member.role], member.email))
+    place = Case(*[When(role=role, then=Value(rank)) for role, rank in order.items()], output_field=IntegerField())
+    rows = organization.memberships.annotate(place=place)
+    return paging.Source(
+        "members", rows, (paging.Key("place", paging.number), paging.Key("email", paging.text)), lambda row: row
+    )
 
 
 def find_member(organization: Organization, email: str) -> Membership:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense, Organization
-from keyseat_issuer.ledger.services import audit, organizations
+from keyseat_issuer.ledger.services import audit, organizations, paging
 from keyseat_issuer.ledger.services.conversion import ACTION, EXPORTED, convert
 from keyseat_issuer.ledger.services.naming import shorten
 from keyseat_issuer.ledger.services.offline_rules import Decision, OfflineRequest
@@ -22,6 +24,7 @@ from keyseat_shared.matching import match
 MAX_COMPARED = 5_000
 """Active licences of the organisation that a preview compares with, component by component (about 50 µs each)."""
 
+_KEYS = (paging.Key("expires_at", paging.instant), paging.Key("license_id", paging.uuid))
 _MIN_PREFIX = 4
 _UUID_DIGITS = 32
 _HEX = frozenset("0123456789abcdef")
@@ -173,7 +176,7 @@ def list_licenses(
         expiring_days: only active ones that end within so many days.
         everything: with those that have ended.
     """
-    rows = OfflineLicense.objects.select_related("organization").defer("file").order_by("expires_at", "license_id")
+    rows = _rows()
     if expiring_days is not None:
         rows = rows.filter(expires_at__gt=now, expires_at__lte=now + timedelta(days=expiring_days))
     elif not everything:
@@ -185,7 +188,23 @@ def list_licenses(
     if user is not None:
         rows = rows.filter(user=user)
     with ledger_errors():
-        return list(rows)
+        return list(rows.order_by(*[key.order for key in _KEYS]))
+
+
+def listed(
+    organization: Organization, now: datetime, product: str | None = None, *, everything: bool = False
+) -> paging.Source[OfflineLicense]:
+    """Return the licences of an organisation in the same order, to be read page by page."""
+    rows = _rows().filter(organization=organization)
+    if not everything:
+        rows = rows.filter(expires_at__gt=now)
+    if product is not None:
+        rows = rows.filter(product=product)
+    return paging.Source("offline-licenses", rows, _KEYS, lambda row: row)
+
+
+def _rows() -> QuerySet[OfflineLicense]:
+    return OfflineLicense.objects.select_related("organization").defer("file")
 
 
 def find(typed: str) -> OfflineLicense:

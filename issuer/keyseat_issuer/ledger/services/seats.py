@@ -5,20 +5,21 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
     Ending,
     Lease,
+    Membership,
     OfflineLicense,
     Organization,
     Pool,
     SessionEnding,
     Term,
 )
-from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services import audit, paging, pools
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_issuer.ledger.services.seat_rules import (
@@ -170,6 +171,17 @@ def list_seats(
     organization: Organization, now: datetime, product: str | None = None, *, holder: str | None = None
 ) -> list[Seat]:
     """Return what is held at ``now``: assignments, active offline licences, then live online sessions."""
+    return [
+        source.make(row)
+        for source in listed(organization, now, product, holder=holder)
+        for row in source.rows.order_by(*[key.order for key in source.keys])
+    ]
+
+
+def listed(
+    organization: Organization, now: datetime, product: str | None = None, *, holder: str | None = None
+) -> list[paging.Source[Seat]]:
+    """Return the same list, to be read page by page."""
     held = Q() if product is None else Q(pool__product=product)
     if holder is not None:
         held &= Q(holder=holder)
@@ -178,29 +190,15 @@ def list_seats(
         .exclude(expires_at__lte=now)
         .select_related("pool", "offline_license")
         .defer("offline_license__file")
-        .order_by("pool__product", "kind", "holder")
     )
-    sessions = (
-        Lease.objects.filter(held, organization=organization, ended_at__isnull=True, expires_at__gt=now)
-        .select_related("pool")
-        .order_by("pool__product", "holder", "pk")
-    )
+    sessions = Lease.objects.filter(
+        held, organization=organization, ended_at__isnull=True, expires_at__gt=now
+    ).select_related("pool")
+    by_product, by_holder = paging.Key("pool__product", paging.text), paging.Key("holder", paging.text)
+    by_id = paging.Key("pk", paging.uuid)
     return [
-        Seat(
-            row.pool.product,
-            row.holder if made is None or not made.user else made.user,
-            row.kind,
-            row.count,
-            row.created_at,
-            row.expires_at,
-            None if made is None else made.license_id,
-            "" if made is None else made.machine_id,
-        )
-        for row in rows
-        for made in (getattr(row, "offline_license", None),)
-    ] + [
-        Seat(row.pool.product, row.holder, ONLINE, row.seats, row.started_at, row.expires_at, None, row.machine_id)
-        for row in sessions
+        paging.Source("held", rows, (by_product, paging.Key("kind", paging.text), by_holder, by_id), _of_allocation),
+        paging.Source("online", sessions, (by_product, by_holder, by_id), _of_session),
     ]
 
 
@@ -233,26 +231,44 @@ def assigned_seats(
     return held
 
 
+def _of_allocation(row: Allocation) -> Seat:
+    made = getattr(row, "offline_license", None)
+    return Seat(
+        row.pool.product,
+        row.holder if made is None or not made.user else made.user,
+        row.kind,
+        row.count,
+        row.created_at,
+        row.expires_at,
+        None if made is None else made.license_id,
+        "" if made is None else made.machine_id,
+    )
+
+
+def _of_session(row: Lease) -> Seat:
+    return Seat(row.pool.product, row.holder, ONLINE, row.seats, row.started_at, row.expires_at, None, row.machine_id)
+
+
 def unlicensed_members(organization: Organization, now: datetime) -> list[str]:
     """Return the members of a paying organisation who hold no paid seat (mixed licences, design 3.8), by address.
 
     Empty where the organisation has no active paid subscription.
     """
+    return list(unlicensed(organization, now).order_by("email").values_list("email", flat=True))
+
+
+def unlicensed(organization: Organization, now: datetime) -> QuerySet[Membership]:
+    """Return the same as rows of members."""
     paid = Pool.objects.filter(
         subscription__organization=organization,
         subscription__starts_at__lte=now,
         subscription__ends_at__gt=now,
     ).exclude(subscription__term=Term.TRIAL)
     if not paid.exists():
-        return []
+        return organization.memberships.none()
     named = Allocation.objects.filter(pool__in=paid, kind=AllocationKind.NAMED, released_at__isnull=True)
     offline = OfflineLicense.objects.filter(organization=organization, expires_at__gt=now).exclude(user="")
-    return list(
-        organization.memberships.exclude(email__in=named.values("holder"))
-        .exclude(email__in=offline.values("user"))
-        .order_by("email")
-        .values_list("email", flat=True)
-    )
+    return organization.memberships.exclude(email__in=named.values("holder")).exclude(email__in=offline.values("user"))
 
 
 def _lock(candidates: Sequence[Pool], now: datetime) -> list[Pool]:

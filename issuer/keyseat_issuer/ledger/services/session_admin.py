@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from keyseat_issuer.ledger.models import Lease, Organization, SessionEnding
-from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services import audit, paging, pools
 from keyseat_issuer.ledger.services.sessions import end_for
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -15,10 +15,17 @@ def list_sessions(
     organization: Organization, now: datetime, *, product: str | None = None, most: int = 1000
 ) -> list[Lease]:
     """Return live sessions, the one that started last first."""
+    source = listed(organization, now, product)
+    return list(source.rows.order_by(*[key.order for key in source.keys])[:most])
+
+
+def listed(organization: Organization, now: datetime, product: str | None = None) -> paging.Source[Lease]:
+    """Return the same list, to be read page by page."""
     rows = Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
     if product is not None:
         rows = rows.filter(product=product)
-    return list(rows.order_by("-started_at", "pk")[:most])
+    keys = (paging.Key("started_at", paging.instant, down=True), paging.Key("pk", paging.uuid))
+    return paging.Source("sessions", rows, keys, lambda row: row)
 
 
 def force_release(organization: Organization, session_ids: Sequence[UUID], *, actor: str, now: datetime) -> list[Lease]:
