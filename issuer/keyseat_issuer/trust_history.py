@@ -173,8 +173,8 @@ def damaged(seq: int) -> TrustError:
         ReasonCode.AUDIT_BROKEN,
         f"row {seq} of the audit log does not hold the trust bundle that it should: it was damaged or changed",
         details={"row": seq},
-        next_step="Restore the issuer's home and the ledger from the same backup. `keyseat-issuer audit verify` names"
-        " everything that was changed.",
+        next_step="Find out who changed it (`keyseat-issuer audit verify` names all that was changed), then restore"
+        " the issuer's home and the ledger from the same backup.",
     )
 
 

@@ -80,6 +80,15 @@ class TestFinding:
         assert ["Acme Corporation"] == error.details["did_you_mean"]
         assert "Did you mean 'Acme Corporation'?" in error.message
 
+    def test_half_a_name_is_answered_with_the_whole_ones(self, ledger: Ledger) -> None:
+        for name in ("Acme Corporation of Northern Europe", "Zebra"):
+            shop.organization(name)
+
+        assert ["Acme Corporation of Northern Europe"] == refusal(organizations.find, " northern ").details[
+            "did_you_mean"
+        ]
+        assert "did_you_mean" not in refusal(organizations.find, "no").details
+
     def test_one_name_in_two_accounts_must_be_written_with_its_account(self, ledger: Ledger) -> None:
         for account in ("Acme", "Zebra"):
             organizations.add_organization("Lab", account=account, actor=shop.ACTOR, now=shop.NOW)

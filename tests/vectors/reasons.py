@@ -38,7 +38,8 @@ MEANINGS = {
     ReasonCode.SERVER_UNREACHABLE: "The server does not answer.",
     ReasonCode.LEASE_ENDED: "The online session has ended.",
     ReasonCode.TRUST_INVALID: "The trust bundle cannot be used.",
-    ReasonCode.TRUST_ROLLBACK: "The trust bundle offered is not newer than the one in use.",
+    ReasonCode.TRUST_ROLLBACK: "The trust bundle offered is not newer than the one in use, or the one in use was"
+    " replaced meanwhile.",
     ReasonCode.UNREADABLE: "A file is missing or cannot be read or written.",
     ReasonCode.NO_MACHINE_EVIDENCE: "There is no evidence on this machine to make an ID from.",
     ReasonCode.INVALID_INPUT: "Something typed, or sent, is not of the form asked for.",

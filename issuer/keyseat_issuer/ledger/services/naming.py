@@ -8,6 +8,9 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 _MAX_SHOWN = 60
+_MOST_MEANT = 3
+_MIN_PART = 3
+"""Characters of a part of a name that names are looked up by."""
 
 
 def clean_name(text: str, what: str) -> str:
@@ -39,13 +42,17 @@ def unknown(
     *,
     within: str = "",
 ) -> KeyseatError:
-    """Return the refusal of an unknown name; ``details["did_you_mean"]`` lists up to three that look like it.
+    """Return the refusal of an unknown name; ``details["did_you_mean"]`` lists up to three like it or with it in them.
 
     ``within`` names the place where it was looked for, where that is not everywhere.
     """
     by_folded = {name.casefold(): name for name in known}
-    close = difflib.get_close_matches(typed.strip().casefold(), by_folded, n=3, cutoff=0.6)
-    meant = [by_folded[folded] for folded in close]
+    wanted = " ".join(typed.split()).casefold()
+    close = difflib.get_close_matches(wanted, by_folded, n=_MOST_MEANT, cutoff=0.6)
+    if len(wanted) >= _MIN_PART:
+        # Half a name is unlike the whole one to `difflib`.
+        close += [folded for folded in by_folded if wanted in folded and folded not in close]
+    meant = [by_folded[folded] for folded in close[:_MOST_MEANT]]
     hint = f". Did you mean {' or '.join(repr(name) for name in meant)}?" if meant else ""
     return KeyseatError(
         code,
