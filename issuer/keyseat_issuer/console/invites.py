@@ -1,6 +1,5 @@
 """Inviting people: several addresses at once, what became of each, and the invitations that wait."""
 
-import re
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -13,7 +12,7 @@ from keyseat_issuer.console.password_again import password_again
 from keyseat_issuer.console.people import choices
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.models import Invitation, Role
-from keyseat_issuer.ledger.services import invitations
+from keyseat_issuer.ledger.services import address_list, invitations
 from keyseat_issuer.ledger.services.invitations import Invited
 from keyseat_issuer.member_guards import may_invite
 from keyseat_issuer.web import invitation_mail
@@ -23,8 +22,6 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 _STATUS = {ReasonCode.INVALID_INPUT: HTTPStatus.BAD_REQUEST, ReasonCode.NOT_ALLOWED: HTTPStatus.FORBIDDEN}
-_LISTED = re.compile(r"[\n,;]+")
-_NAMED = re.compile(r"<([^<>]*)>")
 
 
 class Typed(NamedTuple):
@@ -44,7 +41,8 @@ def invite(request: HttpRequest, visit: Visit) -> HttpResponse:
     if typed.role not in Role.values:
         return _show(request, visit, typed, HTTPStatus.BAD_REQUEST, fault="Choose a role.")
     try:
-        made = _make(visit, addresses(typed.emails), Role(typed.role))
+        listed = [entry.email or entry.typed for entry in address_list.read(typed.emails)]
+        made = _make(visit, listed, Role(typed.role))
     except KeyseatError as error:
         status = _STATUS.get(error.code, HTTPStatus.CONFLICT)
         return _show(request, visit, typed, status, fault=told(error), lines=error.details.get("lines", []))
@@ -82,15 +80,6 @@ def withdraw(request: HttpRequest, visit: Visit, invitation_id: UUID) -> HttpRes
     else:
         messages.success(request, f"The invitation of {row.email} was taken back: its link works no more.")
     return redirect("console_members", visit.organization.pk)
-
-
-def addresses(text: str) -> list[str]:
-    """Return the addresses in a text: one a line or between commas, semicolons or blanks, or as ``Ada <ada@…>``."""
-    found: list[str] = []
-    for part in _LISTED.split(text):
-        named = _NAMED.findall(part)
-        found += [address.strip() for address in named] or part.split()
-    return found
 
 
 def _make(visit: Visit, emails: list[str], role: Role) -> list[Invited]:

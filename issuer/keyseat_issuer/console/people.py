@@ -122,7 +122,7 @@ def remove(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
         return _gone(request, visit)
     me = member.email == visit.user.email
     guard = may_change(visit.organization, visit.user.email)
-    keys = _keys(visit, member)
+    names = dict(_keys(visit, member))
     try:
         if "confirmed" not in request.POST:
             require_manageable(visit.role, member.role)
@@ -136,8 +136,8 @@ def remove(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
     for until in removed.offline_until:
         stays = "An offline licence stays valid, and keeps its seat, {}."
         messages.warning(request, format_html(stays, through(until)))
-    if keys:
-        made = ", ".join(f"“{name}” ({prefix})" for name, prefix in keys)
+    if removed.api_keys:
+        made = ", ".join(f"“{names.get(prefix, '')}” ({prefix})" for prefix in removed.api_keys)
         messages.warning(request, f"API keys that they made go on working: {made}. Revoke those that they may know.")
     return redirect("home") if me else redirect("console_members", visit.organization.pk)
 
@@ -219,7 +219,7 @@ def _ask_about_removal(request: HttpRequest, visit: Visit, member: Membership) -
             lines.append(format_html(stays, seat.product, short_id(seat.machine_id), through(seat.until)))
         else:
             lines.append(f"{seat.product} session on {short_id(seat.machine_id)}: ends at once.")
-    lines += [f"API key “{name}” ({prefix}): goes on working." for name, prefix in _keys(visit, member)]
+    lines += [f"API key “{name}” ({prefix}): goes on working." for prefix, name in _keys(visit, member)]
     return _ask(
         request,
         visit,
@@ -234,12 +234,8 @@ def _ask_about_removal(request: HttpRequest, visit: Visit, member: Membership) -
 
 
 def _keys(visit: Visit, member: Membership) -> list[tuple[str, str]]:
-    """Return name and prefix of the keys that the member made and that still work."""
-    return [
-        (row.name, row.prefix)
-        for row in api_keys.list_keys(visit.organization)
-        if row.created_by == f"user:{member.email}" and api_keys.state(row, visit.now) == "active"
-    ]
+    """Return prefix and name of the keys that the member made and that still work."""
+    return [(row.prefix, row.name) for row in api_keys.made_by(visit.organization, member.email, visit.now)]
 
 
 def _ask(request: HttpRequest, visit: Visit, member: Membership, **asked: object) -> HttpResponse:

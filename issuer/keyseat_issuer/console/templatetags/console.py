@@ -20,6 +20,13 @@ def at(value: datetime) -> SafeString:
 
 
 @register.filter
+def moment(value: datetime) -> SafeString:
+    """Return an instant to the minute as tables show it: the month in three letters."""
+    utc = value.astimezone(UTC)
+    return _time(value, f"{utc.day} {utc:%b %Y, %H:%M} UTC")
+
+
+@register.filter
 def day(value: datetime) -> SafeString:
     """Return the day of an instant, in UTC."""
     return _time(value, _day(value))

@@ -142,10 +142,12 @@ def list_keys(organization: Organization | None) -> list[ApiKey]:
     return list(rows if organization is None else rows.filter(organization=organization))
 
 
-def made_by(organization: Organization, actor: str, now: datetime) -> list[str]:
-    """Return the prefixes of the active keys that somebody made, oldest first."""
-    rows = organization.api_keys.filter(created_by=actor, revoked_at__isnull=True).exclude(expires_at__lte=now)
-    return list(rows.order_by("id").values_list("prefix", flat=True))
+def made_by(organization: Organization, email: str, now: datetime) -> list[ApiKey]:
+    """Return the keys that a member made and that still work, newest first."""
+    rows = organization.api_keys.filter(created_by=f"user:{email}", revoked_at__isnull=True).exclude(
+        expires_at__lte=now
+    )
+    return list(rows.order_by("-id"))
 
 
 def state(row: ApiKey, now: datetime) -> str:

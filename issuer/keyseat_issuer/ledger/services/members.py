@@ -251,7 +251,7 @@ def remove_member(
             .order_by("expires_at")
             .values_list("expires_at", flat=True)
         )
-        keys = tuple(api_keys.made_by(organization, f"user:{wanted}", at))
+        keys = tuple([row.prefix for row in api_keys.made_by(organization, wanted, at)])
         member.delete()
         audit.append(
             actor=actor,
