@@ -96,6 +96,10 @@ class TestTheProductPage:
         ]
         assert Desk(OWNER, org).client.get(f"/organizations/{org.pk}/licenses").headers["Location"].endswith("/KSE")
 
+    def test_has_a_tab_for_each_product_named_ones_first(self, org: Organization) -> None:
+        for product in ("KSE", "KRE"):
+            assert "KSE (per User) KRE (Floating)" in Desk(OWNER, org).get(f"licenses/{product}").text
+
     def test_tells_what_was_bought_and_what_is_left(self, org: Organization) -> None:
         shop.assign(org, "KSE", ADA)
         told = Desk(OWNER, org).get("licenses/KSE").section("subscription")

@@ -103,7 +103,8 @@ def base_context(visit: Visit, product: str) -> dict[str, Any]:
     policy = visit.policy
     if product not in policy.products:
         raise Http404
-    tabs = [Tab(code, known.name, known.seats == "named", code == product) for code, known in policy.products.items()]
+    known = policy.products
+    tabs = [Tab(code, known[code].name, known[code].seats == "named", code == product) for code in _in_order(policy)]
     return common(visit, "licenses") | {
         "tabs": tabs,
         "tab": next(tab for tab in tabs if tab.current),
