@@ -135,6 +135,11 @@ class TestIssue:
     def test_an_expiry_date_means_through_its_end(self, issuer: Path) -> None:
         assert "2023-09-01T00:00:00Z" == answer(*ISSUE, "--expires", "2023-08-31", "--yes")["license"]["expires_at"]
 
+    @pytest.mark.parametrize(("name", "warned"), [("ada.lic", False), ("ada", True)])
+    def test_a_name_that_the_client_would_not_look_at_is_told(self, issuer: Path, name: str, *, warned: bool) -> None:
+        done = run(*ISSUE, "--yes", "--out", name)
+        assert (0, warned) == (done.exit_code, "under a name that ends in .lic" in done.stderr)
+
     def test_out_names_a_file_or_a_folder(self, issuer: Path) -> None:
         (issuer / "folder").mkdir()
 

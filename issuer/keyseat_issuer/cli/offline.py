@@ -108,7 +108,7 @@ def issue(
     expires_at = None if expires is None else parse_typed(expires, end_of_day=True)
     terms = open_terms()
     from keyseat_issuer.ledger.services import offline as service
-    from keyseat_issuer.ledger.services.offline_files import file_stem
+    from keyseat_issuer.ledger.services.offline_files import SUFFIX, file_stem
     from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
 
     request = OfflineRequest(
@@ -154,7 +154,9 @@ def issue(
 
     def human() -> None:
         output.print(f"Issued the {made.product} licence {ident}: {path}")
-        output.say(f"Next: send the file to the machine; it goes into {FOLDER_OF_LICENSES} there.")
+        # The client looks at no other files.
+        under = "" if path.endswith(SUFFIX) else f" under a name that ends in {SUFFIX}"
+        output.say(f"Next: send the file to the machine; it goes into {FOLDER_OF_LICENSES} there{under}.")
         output.say("`keyseat status` on the machine tells whether it is accepted.")
 
     output.emit({"issued": True, "license": made.to_dict(), "file": path, "preview": found.to_dict()}, human)

@@ -238,7 +238,8 @@ def _not_assigned(organization_id: UUID, product: str, email: str) -> KeyseatErr
     if managers.filter(email=email).exists():
         path = f"/api/v1/organizations/{organization_id}/seats/{product}/assign"
         details["assign"] = path
-        step = f"Assign yourself one: in the browser under License Management, or POST {path} with {json.dumps({'emails': [email]})}."
+        body = json.dumps({"emails": [email]})
+        step = f"Assign yourself one: in the browser under License Management, or POST {path} with {body}."
     else:
         step = f"Ask an owner or admin of your organisation{': ' if ask else ''}{', '.join(ask)}."
     return KeyseatError(
