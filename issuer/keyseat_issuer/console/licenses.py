@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from uuid import UUID
 
 from django.core.paginator import Page, Paginator
 from django.http import Http404, HttpRequest, HttpResponse
@@ -39,9 +38,8 @@ class Tab(NamedTuple):
 
 
 class Bought(NamedTuple):
-    """The seats of the product in one subscription. ``last``: the last instant it is valid at, in whole seconds."""
+    """The seats of the product in one subscription; ``ends_at`` is exclusive."""
 
-    subscription_id: UUID
     term: str
     state: str
     starts_at: datetime
@@ -135,7 +133,6 @@ def _notice(policy: Policy, now: datetime) -> OfflineNotice:
 def _bought(visit: Visit, product: str) -> list[Bought]:
     return [
         Bought(
-            view.subscription.pk,
             view.subscription.term,
             view.state,
             view.subscription.starts_at,
