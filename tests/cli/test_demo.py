@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -91,9 +92,13 @@ def test_serve_leaves_an_organisation_running_until_it_is_stopped(tmp_path: Path
         ada = Http(seeded["url"])
         signed_in = ada.sign_in("ada@example.com", seeded["password"])
         home = ada.request("/").text
+        [console] = re.findall(r'href="(/organizations/[^"]+/licenses)"', home)
+        floating = ada.request(f"{console}/KRE").text
         process.terminate()
     assert (0, "Demo Vendor") == (process.returncode, trust.vendor)
     assert "application/vnd.keyseat.lease+json" == granted["lease"]["payloadType"]
     assert (302, "/") == (signed_in.status, signed_in.headers["Location"])
     assert "Analytical Engines Ltd" in home
+    assert "The quota of 3 was reached on" in floating
+    assert "Create offline licence" in floating
     assert [] == list(tmp_path.iterdir())
