@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from keyseat_issuer.console.visits import Visit
-from keyseat_issuer.ledger.models import AllocationKind, OfflineLicense
+from keyseat_issuer.ledger.models import OfflineLicense
 from keyseat_issuer.ledger.services import offline, seats
 
 AHEAD_DAYS = 60
@@ -18,7 +18,6 @@ def affected(visit: Visit, product: str) -> Sequence[OfflineLicense]:
     rows = offline.list_licenses(now=visit.now, organization=visit.organization, expiring_days=AHEAD_DAYS)
     ending = [row for row in rows if row.product == product]
     if visit.policy.products[product].seats == "named":
-        held = seats.list_seats(visit.organization, visit.now, product)
-        seated = {seat.holder for seat in held if seat.kind == AllocationKind.NAMED}
+        seated = seats.assigned_since(visit.organization, product)
         ending = [row for row in ending if row.user not in seated]
     return ending

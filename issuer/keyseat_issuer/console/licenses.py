@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.core.paginator import Page, Paginator
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
@@ -12,7 +13,7 @@ from keyseat_issuer.console import vendor
 from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
 from keyseat_issuer.console.usage import usage
 from keyseat_issuer.console.visits import Visit, common, page
-from keyseat_issuer.ledger.models import AllocationKind, Lease, OfflineLicense
+from keyseat_issuer.ledger.models import OfflineLicense
 from keyseat_issuer.ledger.services import machines, offline, seats, session_admin, subscriptions
 from keyseat_issuer.ledger.services.pools import Availability
 from keyseat_shared.policy import Policy
@@ -112,8 +113,7 @@ def base_context(visit: Visit, product: str) -> dict[str, Any]:
 
 def licensed_users(visit: Visit, product: str) -> list[LicensedUser]:
     """Return who holds a seat of the product, by address."""
-    sessions = session_admin.list_sessions(visit.organization, visit.now, product=product)
-    return _users(visit, product, sessions, _active_licenses(visit, product))
+    return _users(visit, product, _active_licenses(visit, product))
 
 
 def _active_licenses(visit: Visit, product: str) -> list[OfflineLicense]:
@@ -164,57 +164,50 @@ def _totals(bought: Sequence[Bought]) -> Availability | None:
 
 def _held(request: HttpRequest, visit: Visit, product: str) -> dict[str, Any]:
     organization, now = visit.organization, visit.now
-    sessions = session_admin.list_sessions(organization, now, product=product)
     licenses = _active_licenses(visit, product)
     with_ended = "ended" in request.GET
     ended = OfflineLicense.objects.defer("file").filter(organization=organization, product=product, expires_at__lte=now)
     search = request.GET.get("q", "").strip().lower()[:254]
-    users = [user for user in _users(visit, product, sessions, licenses) if search in user.email]
+    users = [user for user in _users(visit, product, licenses) if search in user.email]
     return {
         "search": search,
         "users": shown(request, "users", users),
-        "sessions": shown(request, "sessions", sessions),
+        "sessions": shown(request, "sessions", session_admin.listed(organization, now, product).ordered),
         "licenses": shown(
             request, "offline", [*licenses, *ended.order_by("-expires_at", "pk")] if with_ended else licenses
         ),
         "signs": vendor.in_use().licensing is not None,
         "with_ended": with_ended,
         "some_ended": not with_ended and ended.exists(),
-        "machines": shown(request, "machines", _machines(visit, product)),
+        "machines": _machines(request, visit, product),
         "unlicensed": seats.unlicensed_members(organization, now),
     }
 
 
-def _users(
-    visit: Visit, product: str, sessions: Sequence[Lease], licenses: Sequence[OfflineLicense]
-) -> list[LicensedUser]:
-    online = {row.holder for row in sessions}
+def _users(visit: Visit, product: str, licenses: Sequence[OfflineLicense]) -> list[LicensedUser]:
+    # Sessions of API keys, which can be many thousands, are nobody's.
+    live = session_admin.listed(visit.organization, visit.now, product).rows.exclude(email="")
+    online = set(live.values_list("email", flat=True))
     found: dict[str, LicensedUser] = {}
     for row in licenses:
         if row.user:
             found[row.user] = LicensedUser(
                 row.user, row.issued_at, assigned=False, offline_until=row.expires_at, online=row.user in online
             )
-    for seat in seats.list_seats(visit.organization, visit.now, product):
-        if seat.kind == AllocationKind.NAMED:
-            until = found[seat.holder].offline_until if seat.holder in found else None
-            found[seat.holder] = LicensedUser(
-                seat.holder, seat.since, assigned=True, offline_until=until, online=seat.holder in online
-            )
+    for email, since in seats.assigned_since(visit.organization, product).items():
+        until = found[email].offline_until if email in found else None
+        found[email] = LicensedUser(email, since, assigned=True, offline_until=until, online=email in online)
     return [found[email] for email in sorted(found)]
 
 
-def _machines(visit: Visit, product: str) -> list[machines.Machine]:
-    """Return the machines that hold something of the product."""
-    found = []
-    for entry in machines.list_machines(visit.organization, visit.now):
-        sessions = tuple(row for row in entry.sessions if row.product == product)
-        licenses = tuple(row for row in entry.licenses if row.product == product)
-        if sessions or licenses:
-            found.append(machines.Machine(entry.machine_id, sessions, licenses))
+def _machines(request: HttpRequest, visit: Visit, product: str) -> "Page[Any]":
+    """Return a page of the machines that hold something of the product."""
+    organization, now = visit.organization, visit.now
+    found = shown(request, "machines", machines.machine_ids(organization, now, product))
+    found.object_list = machines.list_machines(organization, now, list(found.object_list), product=product)
     return found
 
 
-def shown(request: HttpRequest, name: str, rows: Sequence[Any]) -> "Page[Any]":
+def shown(request: HttpRequest, name: str, rows: "Sequence[Any] | QuerySet[Any]") -> "Page[Any]":
     """Return the page of a table that the address asks for by the table's name; a wrong number is the nearest."""
     return Paginator(rows, ROWS).get_page(request.GET.get(name))

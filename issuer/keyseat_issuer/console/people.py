@@ -1,5 +1,6 @@
 """The members of an organisation: who they are, what they hold, their roles, removal, and who owns it."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import NamedTuple
 from uuid import UUID
@@ -53,10 +54,12 @@ def members_page(request: HttpRequest, visit: Visit) -> HttpResponse:
     search = request.GET.get("q", "").strip().lower()[:254]
     everybody = _people(visit)
     found = [person for person in everybody if search in person.member.email or search in person.name.lower()]
+    people = shown(request, "members", found)
+    people.object_list = _with_seats(visit, list(people.object_list))
     context = common(visit, "members") | {
         "search": search,
         "count": len(everybody),
-        "people": shown(request, "members", found),
+        "people": people,
         "invitations": shown(request, "invitations", invitations.waiting(visit.organization, visit.now)),
         "mine": manageable_by(visit.role),
     }
@@ -179,21 +182,27 @@ def choices(visit: Visit, chosen: str) -> list[Choice]:
 
 
 def _people(visit: Visit, *wanted: Membership) -> list[Person]:
-    """Return these members, or all."""
+    """Return these members, or all, without what they hold."""
     accounts = of_members(visit.organization)
-    held: dict[str, list[seats.Seat]] = {}
-    for seat in seats.list_seats(visit.organization, visit.now):
-        held.setdefault(seat.holder, []).append(seat)
     found = []
     for member in wanted or members.list_members(visit.organization):
         user = accounts.get(member.email)
         account = "no" if user is None else "yes" if user.is_active else "shut off"
-        found.append(Person(member, "" if user is None else user.name, account, held.get(member.email, [])))
+        found.append(Person(member, "" if user is None else user.name, account, []))
     return found
 
 
+def _with_seats(visit: Visit, people: Sequence[Person]) -> list[Person]:
+    """Return the same people with what they hold."""
+    held: dict[str, list[seats.Seat]] = {}
+    emails = [person.member.email for person in people]
+    for seat in seats.list_seats(visit.organization, visit.now, holders=emails):
+        held.setdefault(seat.holder, []).append(seat)
+    return [person._replace(held=held.get(person.member.email, [])) for person in people]
+
+
 def _show(request: HttpRequest, visit: Visit, member: Membership, *, fault: str = "") -> HttpResponse:
-    [person] = _people(visit, member)
+    [person] = _with_seats(visit, _people(visit, member))
     owners = visit.organization.memberships.filter(role=Role.OWNER).count()
     context = common(visit, "members") | {
         "person": person,
@@ -209,7 +218,7 @@ def _show(request: HttpRequest, visit: Visit, member: Membership, *, fault: str 
 
 
 def _ask_about_removal(request: HttpRequest, visit: Visit, member: Membership) -> HttpResponse:
-    [person] = _people(visit, member)
+    [person] = _with_seats(visit, _people(visit, member))
     lines: list[str] = []
     for seat in person.held:
         if seat.kind == AllocationKind.NAMED:

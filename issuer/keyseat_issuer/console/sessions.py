@@ -1,5 +1,6 @@
 """Ending online sessions and taking machines off the list, after a look at what that means."""
 
+import re
 from uuid import UUID
 
 from django.contrib import messages
@@ -12,13 +13,15 @@ from keyseat_issuer.console.visits import Visit, page, told
 from keyseat_issuer.ledger.services import machines, session_admin
 from keyseat_shared.errors import KeyseatError
 
+_ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
 
 @page("console_sessions_end", "POST")
 def end(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
     """Show which sessions would end, then end them: their seats are free at once, and their clients are told."""
     context = base_context(visit, product)
-    live = {str(row.pk): row for row in session_admin.list_sessions(visit.organization, visit.now, product=product)}
-    chosen = [live[name] for name in request.POST.getlist("session") if name in live]
+    ids = [UUID(name) for name in request.POST.getlist("session") if _ID.fullmatch(name)]
+    chosen = list(session_admin.listed(visit.organization, visit.now, product).ordered.filter(pk__in=ids))
     if not chosen:
         messages.warning(request, "No live session was chosen; one that was may have ended meanwhile.")
         return back(visit, product, "sessions")
@@ -32,9 +35,10 @@ def end(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
             fields=[("session", str(row.pk)) for row in chosen],
             verb="End",
         )
-    ids: list[UUID] = [row.pk for row in chosen]
     try:
-        ended = session_admin.force_release(visit.organization, ids, actor=visit.actor, now=visit.now)
+        ended = session_admin.force_release(
+            visit.organization, [row.pk for row in chosen], actor=visit.actor, now=visit.now
+        )
     except KeyseatError as error:
         messages.error(request, told(error))
     else:
@@ -47,7 +51,9 @@ def remove_machine(request: HttpRequest, visit: Visit, product: str) -> HttpResp
     """Show what a machine holds, then take it off the list: its sessions end, offline licences stay."""
     context = base_context(visit, product)
     machine_id = request.POST.get("machine", "")
-    found = [m for m in machines.list_machines(visit.organization, visit.now) if m.machine_id == machine_id]
+    # What is no text of a database is no machine's ID either.
+    ids = [machine_id] if machine_id.isprintable() else []
+    found = machines.list_machines(visit.organization, visit.now, ids)
     if not found:
         messages.warning(request, "That machine holds nothing any more.")
         return back(visit, product, "machines")

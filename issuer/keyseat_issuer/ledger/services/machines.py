@@ -1,10 +1,10 @@
 """Registered machines: those that hold something of an organisation now, and taking one off the list."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from keyseat_issuer.ledger.models import Lease, OfflineLicense, Organization, SessionEnding
 from keyseat_issuer.ledger.services import audit, paging, pools
@@ -17,7 +17,7 @@ from keyseat_shared.instants import format_instant
 
 _BY_ID = paging.Key("machine_id", paging.text)
 MOST = 5000
-"""Sessions and licences that a list reads at most."""
+"""Offline licences of one machine that a removal tells of at most."""
 
 
 class Machine(NamedTuple):
@@ -35,9 +35,20 @@ class Removed(NamedTuple):
     offline_until: tuple[datetime, ...]
 
 
-def list_machines(organization: Organization, now: datetime) -> list[Machine]:
-    """Return the machines with a live session or an active offline licence, by their ids."""
-    return _machines(_live(organization, now)[:MOST], _bound(organization, now)[:MOST])
+def machine_ids(organization: Organization, now: datetime, product: str) -> list[str]:
+    """Return the ids of the machines with a live session or an active offline licence of a product, in order."""
+    found: set[str] = set()
+    for rows in (_live(organization, now), _bound(organization, now)):
+        found.update(rows.filter(product=product).order_by().values_list("machine_id", flat=True).distinct())
+    return sorted(found)
+
+
+def list_machines(
+    organization: Organization, now: datetime, ids: Collection[str], *, product: str | None = None
+) -> list[Machine]:
+    """Return those of these machines that hold something, by their ids: everything, or of one product."""
+    held = Q(machine_id__in=ids) if product is None else Q(machine_id__in=ids, product=product)
+    return _machines(_live(organization, now).filter(held), _bound(organization, now).filter(held))
 
 
 def page_of_machines(organization: Organization, now: datetime, limit: int, cursor: str | None) -> paging.Page[Machine]:
@@ -54,9 +65,7 @@ def page_of_machines(organization: Organization, now: datetime, limit: int, curs
     # In the order of every database: the symbols of machine IDs are lower-case letters and digits.
     found = sorted(ids)
     shown = found[:limit]
-    entries = _machines(
-        _live(organization, now).filter(machine_id__in=shown), _bound(organization, now).filter(machine_id__in=shown)
-    )
+    entries = list_machines(organization, now, shown)
     return paging.Page(entries, paging.write_cursor("machines", shown[-1:]) if len(found) > limit else None)
 
 

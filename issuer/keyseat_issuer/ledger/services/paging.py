@@ -56,6 +56,11 @@ class Source(NamedTuple, Generic[R]):
     keys: tuple[Key, ...]
     make: Callable[[Any], R]
 
+    @property
+    def ordered(self) -> "QuerySet[Any]":
+        """The rows in the order of the list."""
+        return self.rows.order_by(*[key.order for key in self.keys])
+
 
 def text(value: object) -> str:
     """Read text from a cursor."""
@@ -93,7 +98,7 @@ def read(sources: Sequence[Source[R]], limit: int, cursor: str | None) -> Page[R
     start, after = _place(sources, cursor)
     found: list[tuple[Source[R], Any]] = []
     for source in sources[start:]:
-        rows = source.rows.order_by(*[key.order for key in source.keys])
+        rows = source.ordered
         if after:
             rows = rows.filter(_behind(source.keys, after))
         # One more than asked for, to know whether there is a next page.

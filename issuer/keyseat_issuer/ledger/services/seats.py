@@ -168,23 +168,35 @@ def transfer(
 
 
 def list_seats(
-    organization: Organization, now: datetime, product: str | None = None, *, holder: str | None = None
+    organization: Organization, now: datetime, product: str | None = None, *, holders: Collection[str] | None = None
 ) -> list[Seat]:
-    """Return what is held at ``now``: assignments, active offline licences, then live online sessions."""
+    """Return what is held at ``now``: assignments, active offline licences, then live online sessions.
+
+    ``holders``: only what these addresses hold. Sessions can be many thousands.
+    """
     return [
-        source.make(row)
-        for source in listed(organization, now, product, holder=holder)
-        for row in source.rows.order_by(*[key.order for key in source.keys])
+        source.make(row) for source in listed(organization, now, product, holders=holders) for row in source.ordered
     ]
 
 
+def assigned_since(organization: Organization, product: str) -> dict[str, datetime]:
+    """Return who is assigned a seat of a product, and since when, by address."""
+    rows = Allocation.objects.filter(
+        pool__subscription__organization=organization,
+        pool__product=product,
+        kind=AllocationKind.NAMED,
+        released_at__isnull=True,
+    )
+    return dict(rows.order_by("holder", "pk").values_list("holder", "created_at"))
+
+
 def listed(
-    organization: Organization, now: datetime, product: str | None = None, *, holder: str | None = None
+    organization: Organization, now: datetime, product: str | None = None, *, holders: Collection[str] | None = None
 ) -> list[paging.Source[Seat]]:
     """Return the same list, to be read page by page."""
     held = Q() if product is None else Q(pool__product=product)
-    if holder is not None:
-        held &= Q(holder=holder)
+    if holders is not None:
+        held &= Q(holder__in=holders)
     rows = (
         Allocation.objects.filter(held, pool__subscription__organization=organization, released_at__isnull=True)
         .exclude(expires_at__lte=now)

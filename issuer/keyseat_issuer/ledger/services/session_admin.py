@@ -15,8 +15,7 @@ def list_sessions(
     organization: Organization, now: datetime, *, product: str | None = None, most: int = 1000
 ) -> list[Lease]:
     """Return live sessions, the one that started last first."""
-    source = listed(organization, now, product)
-    return list(source.rows.order_by(*[key.order for key in source.keys])[:most])
+    return list(listed(organization, now, product).ordered[:most])
 
 
 def listed(organization: Organization, now: datetime, product: str | None = None) -> paging.Source[Lease]:
