@@ -1,6 +1,6 @@
-"""Who may change members and invitations, asked again under the organisation's lock: one rule for API and console."""
+"""Who may do what outlasts them, asked again at the act itself, under its locks: one rule for API and console."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.ledger.services import invitations, members
@@ -29,6 +29,15 @@ def may_invite(organization: Organization, email: str | None) -> invitations.Gua
 
     def check(roles: Collection[str]) -> None:
         require_manageable(_role_now(organization, email), *roles)
+
+    return check
+
+
+def manages_still(organization: Organization, email: str | None) -> Callable[[], None]:
+    """Return the check that somebody is still an owner or admin; arguments as ``may_change``."""
+
+    def check() -> None:
+        _role_now(organization, email)
 
     return check
 

@@ -12,6 +12,7 @@ from keyseat_issuer.api.admin_values import Body, TypedInstant, instant, typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.ledger.models import ApiKey
 from keyseat_issuer.ledger.services import api_keys
+from keyseat_issuer.member_guards import manages_still
 from keyseat_issuer.records import shown_actor
 from keyseat_shared.instants import format_instant
 
@@ -84,6 +85,7 @@ async def create_key(service: ServiceDep, access: AccessDep, body: KeyBody) -> N
         expires_at=typed(body.expires_at),
         actor=access.actor,
         now=now,
+        guard=manages_still(access.organization, access.email),
     )
     return NewKey(key=made.text, api_key=_item(made.row, now))
 

@@ -19,6 +19,7 @@ from keyseat_issuer.ledger.services.offline_files import SUFFIX, file_stem
 from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import IssuedLicense, Terms
 from keyseat_issuer.ledger.services.test_license import make_test_license
+from keyseat_issuer.member_guards import manages_still
 from keyseat_shared import rules
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import MAX_SESSIONS
@@ -202,7 +203,9 @@ async def issue(service: ServiceDep, access: AccessDep, body: ConfirmBody) -> Li
 
     def confirm() -> IssuedLicense:
         now = service.clock()
-        return confirmations.confirm(access.organization, body.confirmation, _signing_terms(service, access, now))
+        terms = _signing_terms(service, access, now)
+        guard = manages_still(access.organization, access.email)
+        return confirmations.confirm(access.organization, body.confirmation, terms, guard=guard)
 
     made = await act(service, confirm)
     return LicenseItem(

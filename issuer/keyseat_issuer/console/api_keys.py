@@ -18,6 +18,7 @@ from keyseat_issuer.console.templatetags.console import at
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.models import ApiKey
 from keyseat_issuer.ledger.services import api_keys
+from keyseat_issuer.member_guards import manages_still
 from keyseat_issuer.records import shown_actor
 from keyseat_shared.errors import KeyseatError
 
@@ -63,6 +64,7 @@ def create(request: HttpRequest, visit: Visit) -> HttpResponse:
         expires_at=form.cleaned_data["expires"],
         actor=visit.actor,
         now=visit.now,
+        guard=manages_still(visit.organization, visit.user.email),
     )
     context = common(visit, "api-keys") | {"key": _key(made.row, visit.now), "text": made.text}
     response = render(request, "console/api_key_made.html", context)

@@ -16,6 +16,7 @@ from keyseat_issuer.console.visits import Visit, page
 from keyseat_issuer.ledger.services import confirmations, members, subscriptions
 from keyseat_issuer.ledger.services.offline_values import Terms
 from keyseat_issuer.ledger.services.pools import Availability
+from keyseat_issuer.member_guards import manages_still
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -79,7 +80,9 @@ def issue(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
         fault = "Nothing was issued yet: tick the box that you have read this."
         return _again(place, form, fault, HTTPStatus.BAD_REQUEST)
     try:
-        made = confirmations.confirm(visit.organization, token, licensing.terms(visit.actor, visit.now))
+        terms = licensing.terms(visit.actor, visit.now)
+        guard = manages_still(visit.organization, visit.user.email)
+        made = confirmations.confirm(visit.organization, token, terms, guard=guard)
     except KeyseatError as error:
         if error.code is ReasonCode.ALREADY_EXISTS:
             # The button was pressed twice: the licence is there.

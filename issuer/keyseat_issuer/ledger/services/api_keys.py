@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import ApiKey, Organization
 from keyseat_issuer.ledger.services import audit, paging
 from keyseat_issuer.ledger.services.naming import clean_name
+from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -52,6 +53,14 @@ class NewKey(NamedTuple):
     text: str
 
 
+Guard = Callable[[], None]
+"""Raises where whoever asks may not make keys."""
+
+
+def allow() -> None:
+    """Refuse nothing."""
+
+
 def create_key(
     organization: Organization,
     scopes: Iterable[str],
@@ -60,8 +69,9 @@ def create_key(
     expires_at: datetime | None,
     actor: str,
     now: datetime,
+    guard: Guard = allow,
 ) -> NewKey:
-    """Make a key of an organisation.
+    """Make a key of an organisation; ``guard`` may refuse it under the organisation's lock.
 
     Raises:
         KeyseatError: ``INVALID_INPUT`` for unknown or no scopes, ``EXPIRY_IN_PAST``.
@@ -81,6 +91,9 @@ def create_key(
     prefix = _random(_PREFIX_LENGTH)
     text = _with_checksum(f"ksk_{prefix}_{_random(_SECRET_LENGTH)}")
     with audit.act("api-key.created", actor=actor, organization=organization, subject=prefix, now=now) as at:
+        # A removal that comes first refuses the key, and one that comes after names it.
+        lock_organization(organization)
+        guard()
         row = ApiKey.objects.create(
             id=new_id(at),
             organization=organization,

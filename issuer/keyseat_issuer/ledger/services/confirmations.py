@@ -75,8 +75,16 @@ def preview(organization: Organization, request: OfflineRequest, terms: Terms) -
     return Shown(visible(found), token, at + LIFETIME)
 
 
-def confirm(organization: Organization, token: str, terms: Terms) -> IssuedLicense:
+def allow() -> None:
+    """Refuse nothing."""
+
+
+def confirm(
+    organization: Organization, token: str, terms: Terms, *, guard: Callable[[], None] = allow
+) -> IssuedLicense:
     """Issue the licence whose preview this token confirms. Every rule is applied once more, and the preview compared.
+
+    ``guard`` may refuse it as well, under the locks: whoever asks may have lost the role meanwhile.
 
     Raises:
         KeyseatError: ``NOT_CONFIRMED`` where the token is unknown, somebody else's or too old, or where what would
@@ -93,7 +101,7 @@ def confirm(organization: Organization, token: str, terms: Terms) -> IssuedLicen
         if audit.ledger_now(terms.now) >= row.expires_at:
             raise _not_confirmed(f"the confirmation ended at {format_instant(row.expires_at)}")
         request = _read(row.request)
-    [outcome] = convert([request], terms, keys=[digest], approve=_approval(row, terms.now))
+    [outcome] = convert([request], terms, keys=[digest], approve=_approval(row, terms.now, guard))
     if outcome.license is None:
         raise outcome.error or RuntimeError("a request is granted or refused")
     if outcome.status is Status.ALREADY_ISSUED:
@@ -137,10 +145,11 @@ def fingerprint(found: Preview) -> str:
     ).hexdigest()
 
 
-def _approval(row: Confirmation, now: datetime) -> Callable[[Decision], None]:
+def _approval(row: Confirmation, now: datetime, guard: Callable[[], None]) -> Callable[[Decision], None]:
     """Return the check, under the locks, that what happens is what was shown."""
 
     def approve(decision: Decision) -> None:
+        guard()
         conflicts: Sequence[Conflict] = offline.conflicts(decision, now)
         if fingerprint(Preview(decision, tuple(conflicts))) != row.preview_sha256:
             raise _not_confirmed("what would happen is no longer what the preview said")
