@@ -125,9 +125,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = False
 # Without a proxy that we are told to trust, the scheme it was asked with is unknown, and a redirect would loop.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _PROXIES else None
 SECURE_SSL_REDIRECT = _HTTPS and _PROXIES > 0
-# The longest form is a list of addresses: 64 KiB, of which a browser makes up to twice as much by sending line ends as
-# two characters, and we up to three times by writing domains in ASCII.
-DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+# As much as a whole request may have (``web.asgi.MOST_BODY``): what is too long for a form is told by the form itself.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # other names of the domain are not ours to put under HSTS

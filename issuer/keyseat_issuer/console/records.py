@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.http import urlencode
 
 from keyseat_issuer.console.templatetags.console import second
@@ -91,7 +91,7 @@ def _text(value: object) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):
-        return ", ".join(_text(each) for each in value)
+        return format_html_join(", ", "{}", [(_text(each),) for each in value])
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(each)}" for name, each in value.items())
+        return format_html_join(", ", "{} {}", [(name, _text(each)) for name, each in value.items()])
     return str(value)

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from keyseat_issuer.console import vendor
 from keyseat_issuer.ledger.models import Membership, Organization, Role
-from keyseat_issuer.next_steps import without_commands
+from keyseat_issuer.next_steps import for_people
 from keyseat_issuer.rights import BUYERS, MANAGERS, OWNERS, require_role
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode
@@ -116,7 +116,7 @@ def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResp
             try:
                 return view(request, visit, *arguments, **options)
             except KeyseatError as error:
-                without_commands(error, _STEPS)
+                for_people(error, _STEPS)
                 raise  # what is left is answered by the web's own layer for failures
 
         return answer
@@ -137,7 +137,7 @@ def refused(request: HttpRequest, error: KeyseatError, status: HTTPStatus) -> Ht
 
 def told(error: KeyseatError) -> str:
     """Return a refusal as a sentence or two for people, without commands."""
-    without_commands(error, _STEPS)
+    for_people(error, _STEPS)
     message = error.message[:1].upper() + error.message[1:]
     return f"{message}. {error.next_step}".strip()
 

@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from keyseat_issuer.database import explain
+from keyseat_issuer.next_steps import for_people
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -38,6 +39,9 @@ class Failures:
             return None
         busy = exception.code in _OURS
         status = HTTPStatus.SERVICE_UNAVAILABLE if busy else HTTPStatus.CONFLICT
+        # A second factor that cannot be read (KEY_UNAVAILABLE) says itself what to ask the operator for.
+        if exception.code is not ReasonCode.KEY_UNAVAILABLE:
+            for_people(exception, {})
         _log.warning("%s %s: %s", request.method, request.path, exception, extra={"request": request})
         response: HttpResponse
         if request.path.startswith("/oauth/"):

@@ -29,6 +29,9 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
+_MOST_TYPED = 1000
+"""Characters of what is typed that can matter: more are no address, however short its domain is in ASCII."""
+
 
 class Removal(NamedTuple):
     """What a removal did: assigned seats that became free, and offline licences that stay until they expire.
@@ -60,7 +63,8 @@ def normalize_email(text: str) -> str:
     Raises:
         KeyseatError: ``INVALID_INPUT``.
     """
-    local, at, domain = text.strip().lower().rpartition("@")
+    # The length first: making a domain ASCII takes long for what is far too long to be one.
+    local, at, domain = text.strip()[:_MOST_TYPED].lower().rpartition("@")
     try:
         ascii_domain = domain.encode("idna")
         # What does not come back was replaced on the way (sharp s, joiners, wide letters), not only written in ASCII.
