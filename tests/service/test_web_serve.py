@@ -162,3 +162,16 @@ def test_the_keyseat_command_signs_in_activates_and_gives_back(home: Path, origi
 
 def refused(answer: tuple[int, dict[str, object]]) -> tuple[int, object]:
     return answer[0], answer[1]["code"]
+
+
+def test_a_form_that_is_too_long_is_answered_with_a_page_and_a_call_with_a_problem(origin: str) -> None:
+    person = Http(origin)
+    long = {"login": "a" * 100_000 + "@example.com", "password": "x"}
+
+    form, huge = person.post_page("/sign-in", long), person.request("/sign-in", body=b"x" * 2_000_000)
+    call = person.request("/api/v1/sessions", body=b"x" * 100_000)
+
+    assert [200, 413, 413] == [form.status, huge.status, call.status]
+    assert "Sign in" in form.text
+    assert "larger than 1 MiB" in huge.text
+    assert "INVALID_INPUT" == call.json()["code"]

@@ -126,6 +126,13 @@ class Frame:
         return answer.status
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: "_Watch", *, is_api: bool) -> None:
+        if not is_api and self._make_web is not None:
+            if self._web is None:
+                self._web = self._make_web()
+            # It reads the body itself: forms with files may be longer, and what is too long is told by a page.
+            await self._web(scope, receive, send)
+            send.status = send.status or _CLIENT_ERROR  # no answer: the client has hung up
+            return
         try:
             body = await read_body(scope, receive)
         except KeyseatError as error:
@@ -135,12 +142,7 @@ class Frame:
         except ClientGone:
             send.status = _CLIENT_ERROR
             return
-        inner = self._api
-        if not is_api and self._make_web is not None:
-            if self._web is None:
-                self._web = self._make_web()
-            inner = self._web
-        await inner(scope, _Replay(body, receive), send)
+        await self._api(scope, _Replay(body, receive), send)
 
     def _count(self, scope: Scope, lane: Lane | None, status: int, started: float, *, is_api: bool) -> None:
         """Count an answer and log it; of session calls only those that failed or took long: the ledger has them all."""

@@ -12,7 +12,7 @@ from keyseat_issuer.console import vendor
 from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
 from keyseat_issuer.console.licenses import base_context, shown
 from keyseat_issuer.console.offline_forms import MachineForm, OfflineForm
-from keyseat_issuer.console.visits import Visit, page
+from keyseat_issuer.console.visits import Visit, page, sentence
 from keyseat_issuer.ledger.services import confirmations, members, subscriptions
 from keyseat_issuer.ledger.services.offline_values import Terms
 from keyseat_issuer.ledger.services.pools import Availability
@@ -89,7 +89,7 @@ def issue(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
             messages.info(request, "This confirmation had issued its licence already: no second one was made.")
             return redirect("console_offline_license", visit.organization.pk, product, error.details["license_id"])
         if error.code is ReasonCode.NOT_CONFIRMED:
-            fault = f"{error.message[:1].upper()}{error.message[1:]}. Read the new preview, and confirm that one."
+            fault = f"{sentence(error)} Read the new preview, and confirm that one."
             return _again(place, form, fault, HTTPStatus.CONFLICT)
         form.full_clean()
         return _refused(place, form, error)
@@ -193,7 +193,7 @@ def _sources(place: Place) -> tuple[list[Source], str]:
         try:
             rules.check_annual(row.term, row.starts_at, row.ends_at, visit.policy)
         except KeyseatError as error:
-            reason = f"{error.message[:1].upper()}{error.message[1:]}. Users of it activate online."
+            reason = f"{sentence(error)} Users of it activate online."
         else:
             found.append(Source(row.term, row.ends_at, pools[0].figures))
     return found, "" if found else reason or f"There is no active subscription to {place.product}."

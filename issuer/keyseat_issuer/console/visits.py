@@ -95,7 +95,7 @@ View = Callable[Concatenate[HttpRequest, Visit, P], HttpResponseBase]
 
 
 def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResponseBase]]:
-    """Make a view of a function of the request and a ``Visit``, for the roles that ``RIGHTS`` names.
+    """Make a view of a function of the request and a ``Visit``, for these methods and the roles that ``RIGHTS`` names.
 
     Whoever is no member is told that there is no such page, whether the organisation exists or not.
     """
@@ -103,7 +103,7 @@ def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResp
 
     def wrap(view: View[P]) -> Callable[..., HttpResponseBase]:
         @login_required
-        @require_http_methods(methods or ("GET",))
+        @require_http_methods(methods)
         @functools.wraps(view)
         def answer(
             request: HttpRequest, organization_id: UUID, *arguments: P.args, **options: P.kwargs
@@ -138,8 +138,13 @@ def refused(request: HttpRequest, error: KeyseatError, status: HTTPStatus) -> Ht
 def told(error: KeyseatError) -> str:
     """Return a refusal as a sentence or two for people, without commands."""
     for_people(error, _STEPS)
-    message = error.message[:1].upper() + error.message[1:]
-    return f"{message}. {error.next_step}".strip()
+    return f"{sentence(error)} {error.next_step}".strip()
+
+
+def sentence(error: KeyseatError) -> str:
+    """Return a refusal's message as a sentence; an address at its beginning stays as it is."""
+    first, blank, rest = error.message.partition(" ")
+    return f"{first if '@' in first else first[:1].upper() + first[1:]}{blank}{rest}."
 
 
 def _visit(request: HttpRequest, organization_id: UUID) -> Visit:
