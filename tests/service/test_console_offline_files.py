@@ -156,7 +156,7 @@ class TestFiles:
         for number in range(51):
             offline_shop.issue("KRE", organization=org.name, machine_id=offline_shop.numbered_machine(number))
         shown = Desk(OWNER, org).get("licenses/KRE?ended=1")
-        assert "?offline=2&amp;ended=1#offline" in shown.html
+        assert "?offline=2&amp;ended=1&amp;days=30#offline" in shown.html
 
 
 class TestTestLicences:
