@@ -1,9 +1,10 @@
 """Who may do what outlasts them, asked again at the act itself, under its locks: one rule for API and console."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.ledger.services import invitations, members
+from keyseat_issuer.ledger.services.guards import Guard
 from keyseat_issuer.rights import MANAGERS, require_manageable, require_role
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -33,7 +34,7 @@ def may_invite(organization: Organization, email: str | None) -> invitations.Gua
     return check
 
 
-def manages_still(organization: Organization, email: str | None) -> Callable[[], None]:
+def manages_still(organization: Organization, email: str | None) -> Guard:
     """Return the check that somebody is still an owner or admin; arguments as ``may_change``."""
 
     def check() -> None:

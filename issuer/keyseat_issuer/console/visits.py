@@ -53,7 +53,7 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "console_api_key_new": MANAGERS,
     "console_api_key_revoke": MANAGERS,
 }
-"""Every page of the console by its name, and the roles that it is for. What is not in it is refused."""
+"""Every page of the console by its name, and the roles that it is for. No page can be made that is not in it."""
 
 _STEPS = {
     ReasonCode.NOT_FOUND: "It may have ended meanwhile: look at the list again.",

@@ -10,7 +10,7 @@ import hmac
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from django.db.models import Q
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import ApiKey, Organization
 from keyseat_issuer.ledger.services import audit, paging
+from keyseat_issuer.ledger.services.guards import Guard, allow
 from keyseat_issuer.ledger.services.naming import clean_name
 from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_shared.codes import ReasonCode
@@ -51,14 +52,6 @@ class NewKey(NamedTuple):
 
     row: ApiKey
     text: str
-
-
-Guard = Callable[[], None]
-"""Raises where whoever asks may not make keys."""
-
-
-def allow() -> None:
-    """Refuse nothing."""
 
 
 def create_key(

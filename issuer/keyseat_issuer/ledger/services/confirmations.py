@@ -20,6 +20,7 @@ from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Confirmation, OfflineLicense, Organization
 from keyseat_issuer.ledger.services import audit, offline
 from keyseat_issuer.ledger.services.conversion import convert
+from keyseat_issuer.ledger.services.guards import Guard, allow
 from keyseat_issuer.ledger.services.offline import Conflict, Preview
 from keyseat_issuer.ledger.services.offline_rules import Decision, OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import IssuedLicense, Status, Terms
@@ -75,13 +76,7 @@ def preview(organization: Organization, request: OfflineRequest, terms: Terms) -
     return Shown(visible(found), token, at + LIFETIME)
 
 
-def allow() -> None:
-    """Refuse nothing."""
-
-
-def confirm(
-    organization: Organization, token: str, terms: Terms, *, guard: Callable[[], None] = allow
-) -> IssuedLicense:
+def confirm(organization: Organization, token: str, terms: Terms, *, guard: Guard = allow) -> IssuedLicense:
     """Issue the licence whose preview this token confirms. Every rule is applied once more, and the preview compared.
 
     ``guard`` may refuse it as well, under the locks: whoever asks may have lost the role meanwhile.
@@ -145,7 +140,7 @@ def fingerprint(found: Preview) -> str:
     ).hexdigest()
 
 
-def _approval(row: Confirmation, now: datetime, guard: Callable[[], None]) -> Callable[[Decision], None]:
+def _approval(row: Confirmation, now: datetime, guard: Guard) -> Callable[[Decision], None]:
     """Return the check, under the locks, that what happens is what was shown."""
 
     def approve(decision: Decision) -> None:

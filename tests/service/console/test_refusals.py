@@ -1,7 +1,6 @@
 """A bad day in the console: what fails is told in words for whoever reads them, with a next step of their own."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -10,26 +9,14 @@ from freezegun import freeze_time
 
 import offline_shop
 import shop
-from administration import ADA, ADMIN, OWNER, found
+from administration import ADA, ADMIN, OWNER
 from console_site import Desk
-from databases import Ledger
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.services import members
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 THEIRS = "tell whoever runs this server"
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
 
 
 @pytest.mark.parametrize("path", ["licenses/KSE/assign", "licenses/KSE/offline/new"])

@@ -1,6 +1,5 @@
 """API keys in the browser: made after the password, shown exactly once, revoked after a look."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +9,6 @@ from freezegun import freeze_time
 import shop
 from administration import ADA, ADMIN, BILLING, OWNER, found
 from console_site import Desk, Shown
-from databases import Ledger
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Organization
 from keyseat_issuer.ledger.services import api_keys
 from keyseat_shared.errors import KeyseatError
@@ -18,17 +16,6 @@ from web_server import PASSWORD
 
 GOOD = {"name": "nightly build", "scopes": ["sessions", "seats:read"], "expires": "2023-12-31"}
 pages_only = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
 
 
 def make(org: Organization, name: str = "ci", **more: object) -> api_keys.NewKey:

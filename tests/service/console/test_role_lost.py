@@ -1,16 +1,14 @@
 """What outlasts its maker is refused to one who lost the role between the door and the act."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 
 import pytest
-from freezegun import freeze_time
 
 import shop
-from administration import ADA, ADMIN, OWNER, found
+from administration import ADA, ADMIN, OWNER
 from console_site import Desk
-from databases import Ledger
 from keyseat_issuer.console import visits
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, OfflineLicense, Organization, Role
 from keyseat_issuer.ledger.services import members
@@ -21,17 +19,6 @@ LOST = {
     "removed": lambda org: members.remove_member(org, ADMIN, actor=f"user:{OWNER}", now=shop.NOW),
     "demoted": lambda org: members.set_role(org, ADMIN, Role.BILLING, actor=f"user:{OWNER}", now=shop.NOW),
 }
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
 
 
 @pytest.fixture(params=list(LOST))

@@ -1,7 +1,6 @@
 """Members and invitations in the browser: roles, removal, handing over, and what becomes of each address invited."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -13,7 +12,6 @@ import offline_shop
 import shop
 from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, found
 from console_site import Desk, Shown
-from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Lease, Membership, Organization, Role
 from keyseat_issuer.ledger.services import api_keys, audit_check, invitations, members
 from keyseat_issuer.web import invitation_mail
@@ -25,17 +23,6 @@ from web_server import PASSWORD, make_account
 
 NOTHING = "0190b6a0-0000-7000-8000-000000000000"
 pages_only = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
 
 
 def row(org: Organization, email: str) -> Membership:

@@ -1,7 +1,5 @@
 """Seats in the browser: assigning many after a look at what would happen, taking back, transferring."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from freezegun import freeze_time
@@ -19,23 +17,6 @@ from vendor import MACHINE, Vendor
 
 ASSIGN, UNASSIGN, TRANSFER = ("licenses/KSE/assign", "licenses/KSE/unassign", "licenses/KSE/transfer")
 sqlite_only = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    """Somebody in each role, three KSE seats and two KRE ones."""
-    return found()
-
-
-@pytest.fixture
-def desk(org: Organization) -> Desk:
-    return Desk(OWNER, org)
 
 
 def assigned(product: str = "KSE") -> set[str]:

@@ -1,7 +1,6 @@
 """Offline licences in the console: form, preview, confirmation, files, test licences, the sunset."""
 
 import re
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
@@ -25,22 +24,6 @@ from vendor import MACHINE, OTHER_MACHINE, Vendor
 from web_server import PASSWORD
 
 sqlite_only = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
-
-
-@pytest.fixture
-def desk(org: Organization) -> Desk:
-    return Desk(OWNER, org)
 
 
 class TestIssuing:

@@ -1,13 +1,11 @@
 """The console of a big organisation: nothing is left out of the lists, and pages read what they show."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
-from freezegun import freeze_time
 
 import shop
 from administration import OWNER, found
@@ -19,12 +17,6 @@ from vendor import MACHINE
 MANY = 1100
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
 
 
 @pytest.fixture

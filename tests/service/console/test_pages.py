@@ -1,7 +1,6 @@
 """License Management in the browser: who gets in, what the page of a product tells, ending sessions, machines."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -20,17 +19,6 @@ from vendor import MACHINE, OTHER_MACHINE, Vendor
 from web_server import make_account
 
 NOTHING = "0190b6a0-0000-7000-8000-000000000000"
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
 
 
 def console_paths() -> dict[str, str]:

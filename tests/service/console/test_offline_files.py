@@ -1,7 +1,6 @@
 """Offline licences in the console: servers without keys, the time after the sunset, files, and test licences."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -22,22 +21,6 @@ from vendor import MACHINE, OTHER_MACHINE, Vendor
 NOTHING = "0190b6a0-0000-7000-8000-000000000000"
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture(autouse=True)
-def frozen() -> Iterator[None]:
-    with freeze_time(shop.NOW):
-        yield
-
-
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
-
-
-@pytest.fixture
-def desk(org: Organization) -> Desk:
-    return Desk(OWNER, org)
 
 
 class TestWithoutTheLicenceKeys:

@@ -34,11 +34,6 @@ def frozen() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def org(ledger: Ledger) -> Organization:
-    return found()
-
-
 def lease(organization: Organization, start: datetime, hours: int, email: str = ADA, product: str = "KRE") -> Lease:
     """Add a session that ran for some hours, as the service leaves it."""
     end = start + timedelta(hours=hours)
