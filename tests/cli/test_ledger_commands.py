@@ -13,6 +13,7 @@ from clock import stop_clock
 from databases import Ledger
 from issuing import cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
+from keyseat_issuer.home import issuer_home
 from keyseat_issuer.ledger.services import api_keys, organizations
 from keyseat_shared.instants import now_utc
 
@@ -285,6 +286,19 @@ class TestAudit:
         assert "audit row 2: its content does not match its digest: changed" in message
         assert "AUDIT_BROKEN" in message
         assert "audit row 2" == answer("audit", "verify", code=1)["details"]["findings"][0]["place"]
+
+    def test_a_role_changed_by_sql_is_named_and_exits_1(self, customer: Ledger) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE ledger_membership SET role = 'owner'")
+
+        assert "but the audit log says" in told("audit", "verify", code=1)
+
+    def test_without_a_trust_bundle_nothing_is_proved_and_it_exits_3(self, customer: Ledger) -> None:
+        trust = issuer_home() / "trust.json"
+        trust.rename(trust.with_name("elsewhere.json"))
+
+        assert "so no licence's signature was checked (everything else agrees)" in told("audit", "verify", code=3)
+        assert answer("audit", "verify", "--trust", str(trust.with_name("elsewhere.json")))["findings"] == []
 
 
 class TestClock:

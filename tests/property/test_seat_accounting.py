@@ -17,9 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
-from keyseat_issuer.ledger.models import Allocation, AllocationKind, ApiKey, Lease, OfflineLicense, Pool, Role, Term
-from keyseat_issuer.ledger.services import leases, members, offline, pools, renewals, seats, session_admin
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Role, Term
+from keyseat_issuer.ledger.services import api_keys, leases, members, offline, pools, renewals, seats, session_admin
 from keyseat_issuer.ledger.services.audit_check import verify
 from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import Terms
@@ -70,18 +69,10 @@ class SeatAccounting(RuleBasedStateMachine):
         self.opened: dict[UUID, Session] = {}
         for name in ("ada", "bob", "eve"):
             self.join(name)
-        key_id = new_id(self.now)
-        ApiKey.objects.create(
-            id=key_id,
-            organization=self.customer,
-            prefix=f"story{self.story}",
-            key_sha256=f"{self.story:064x}",
-            name="CI",
-            scopes="sessions",
-            created_at=self.now,
-            created_by=shop.ACTOR,
-        )
-        self.key = Holder(f"key:story{self.story}", key_id=key_id, organization_id=self.customer.pk)
+        made = api_keys.create_key(
+            self.customer, ["sessions"], name="CI", expires_at=None, actor=shop.ACTOR, now=self.now
+        ).row
+        self.key = Holder(f"key:{made.prefix}", key_id=made.pk, organization_id=self.customer.pk)
         self.subscribe(Term.ANNUAL, 2)
 
     # Time and customers ----------------------------------------------------------------------------------------------

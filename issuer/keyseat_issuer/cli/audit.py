@@ -12,6 +12,7 @@ from keyseat_shared.instants import format_instant
 
 if TYPE_CHECKING:
     from keyseat_issuer.ledger.models import AuditEvent
+    from keyseat_shared.trust import TrustBundle
 
 _SHOWN = 70
 
@@ -70,10 +71,18 @@ def list_(output: Output, org: str | None, limit: int) -> None:
 @click.option(
     "--anchor", metavar="SEQ:DIGEST", help="What an earlier verify printed: shows a chain rewritten as a whole."
 )
+@click.option(
+    "--trust",
+    "trust_file",
+    type=click.Path(dir_okay=False),
+    help="The vendor's trust bundle, where this is not the issuer's home.",
+)
 @json_option
 @pass_output
-def verify(output: Output, anchor: str | None) -> None:
-    """Check the chain, every licence against the row that issued it, and the counters against the seats held.
+def verify(output: Output, anchor: str | None, trust_file: str | None) -> None:
+    """Check the chain, what its rows tell of, licences and their signatures, and the counters against the seats held.
+
+    Members, roles, invitations, API keys and subscriptions must be what the rows say; a change by SQL is in no row.
 
     Note the anchor it prints somewhere outside of the database, and give it to a later check.
     """
@@ -82,7 +91,8 @@ def verify(output: Output, anchor: str | None) -> None:
     database.require_ready()
     from keyseat_issuer.ledger.services import audit_check
 
-    report = audit_check.verify(anchor)
+    trust, unknown = _trust(trust_file)
+    report = audit_check.verify(anchor, trust=trust)
     if not report.ok:
         if not output.json:
             for finding in report.findings:
@@ -92,6 +102,11 @@ def verify(output: Output, anchor: str | None) -> None:
             f"the ledger does not agree with itself, first at {report.findings[0].place}: {report.findings[0].what}",
             details={"findings": [finding._asdict() for finding in report.findings]} if output.json else {},
         )
+
+    if unknown is not None:
+        # Not proven is not the same as not true: everything else agrees, and that is told as well.
+        unknown.message += "; so no licence's signature was checked (everything else agrees)"
+        raise unknown
 
     def human() -> None:
         output.print(f"{report.events} audit rows, {report.licenses} licences, {report.pools} pools: all agree.")
@@ -107,6 +122,17 @@ def verify(output: Output, anchor: str | None) -> None:
         },
         human,
     )
+
+
+def _trust(file: str | None) -> "tuple[TrustBundle | None, KeyseatError | None]":
+    """Return the bundle to check signatures with, or why there is none."""
+    from keyseat_issuer.home import load_trust
+    from keyseat_shared.trust import TrustBundle
+
+    try:
+        return (load_trust() if file is None else TrustBundle.load(file)), None
+    except KeyseatError as error:
+        return None, error
 
 
 def _as_dict(row: "AuditEvent") -> dict[str, object]:

@@ -45,6 +45,8 @@ _CHECKSUM_LENGTH = 6
 _KEY = re.compile(r"ksk_([0-9A-Za-z]{8})_([0-9A-Za-z]{32})([0-9A-Za-z]{6})")
 _TOUCH_EVERY = timedelta(minutes=1)
 """How exact ``last_used_at`` is: a busy key does not write on every call."""
+FINGERPRINT = "fingerprint"
+"""What the audit row of a new key says of it: a digest of the hash that the ledger keeps."""
 
 
 class NewKey(NamedTuple):
@@ -52,6 +54,11 @@ class NewKey(NamedTuple):
 
     row: ApiKey
     text: str
+
+
+def fingerprint(key_sha256: str) -> str:
+    """Return what the audit log keeps of a key: it shows that a hash was replaced, and is none to sign in by."""
+    return _digest(key_sha256)
 
 
 def create_key(
@@ -107,6 +114,7 @@ def create_key(
                 "name": label,
                 "scopes": list(wanted),
                 "expires_at": None if expires_at is None else format_instant(expires_at),
+                FINGERPRINT: fingerprint(row.key_sha256),
             },
             now=at,
         )

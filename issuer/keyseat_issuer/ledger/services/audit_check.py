@@ -1,4 +1,4 @@
-"""Checking the ledger against itself: the audit chain, the subscriptions and licences it tells of, the pools' counters.
+"""Checking the ledger against itself: the audit chain, what its rows tell of, licences' signatures, pools' counters.
 
 Whoever can write the database can also rewrite the whole chain and its head. An anchor, the ``SEQ:DIGEST`` of
 the newest row, noted elsewhere and given to a later check, shows that as well.
@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -22,12 +22,15 @@ from keyseat_issuer.ledger.models.seats import SeatKind
 from keyseat_issuer.ledger.plain_sql import fetch, instant_in
 from keyseat_issuer.ledger.services import audit_rows
 from keyseat_issuer.ledger.services.audit import FILE_DIGEST, OFFLINE_ISSUED, Row, row_digest
-from keyseat_issuer.ledger.services.audit_rows import WRONG_KIND, Spoilt
+from keyseat_issuer.ledger.services.audit_people import People
+from keyseat_issuer.ledger.services.audit_rows import WRONG_KIND, Finding, Spoilt
+from keyseat_issuer.ledger.services.audit_signatures import Signatures
 from keyseat_issuer.ledger.services.subscriptions import ADDED, terms_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, MalformedError
 from keyseat_shared.payloads import LicensePayload
+from keyseat_shared.trust import TrustBundle
 
 MAX_FINDINGS = 50
 """Findings reported; a ledger with more has one cause, and the first places show it."""
@@ -35,13 +38,6 @@ MAX_FINDINGS = 50
 _CHUNK = 2000
 _UNREADABLE = "it holds what this software never writes there: changed"
 _ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
-
-
-class Finding(NamedTuple):
-    """Something that does not agree: ``place`` (``audit row 7``, ``licence …``, ``pool …``) and what is wrong there."""
-
-    place: str
-    what: str
 
 
 class AuditReport(NamedTuple):
@@ -59,22 +55,25 @@ class AuditReport(NamedTuple):
         return not self.findings
 
 
-def verify(anchor: str | None = None) -> AuditReport:
+def verify(anchor: str | None = None, *, trust: TrustBundle | None = None) -> AuditReport:
     """Check the whole ledger as it is at one instant, without holding up those who write.
 
     Args:
         anchor: ``SEQ:DIGEST`` that an earlier check reported; the chain must still hold that row.
+        trust: the vendor's trust bundle, to check licences' signatures with; without one they are not checked.
 
     Raises:
         KeyseatError: ``INVALID_INPUT`` for an anchor that is none; ``LEDGER_UNAVAILABLE``.
     """
     noted = None if anchor is None else parse_anchor(anchor)
     with ledger_errors(), snapshot():
-        check = _Check(noted)
+        check = _Check(noted, None if trust is None else Signatures(trust))
         check.chain()
+        check.bundles()
         check.licenses()
         # By a database whose columns take anything, values of the wrong kind come as errors.
-        for what, step in (("subscriptions", check.subscriptions), ("pools", check.pools)):
+        steps = {"subscriptions": check.subscriptions, "pools": check.pools, "people and keys": check.people}
+        for what, step in steps.items():
             try:
                 step()
             except WRONG_KIND:
@@ -99,8 +98,10 @@ def parse_anchor(text: str) -> tuple[int, str]:
 
 
 class _Check:
-    def __init__(self, anchor: tuple[int, str] | None) -> None:
+    def __init__(self, anchor: tuple[int, str] | None, signatures: Signatures | None) -> None:
         self._anchor = anchor
+        self._signatures = signatures
+        self._people = People()
         self._findings: list[Finding] = []
         self._counts = {"events": 0, "licenses": 0, "pools": 0}
         self._head = ""
@@ -174,6 +175,20 @@ class _Check:
             self._note_issue(row)
         elif row.action == ADDED:
             self._bought[row.subject] = (row.organization_id, row.details)
+        self._keep(self._people.note(row))
+
+    def _keep(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.find(finding.place, finding.what)
+
+    def bundles(self) -> None:
+        """Take up the newest trust bundle on record."""
+        if self._signatures is not None:
+            self._keep(self._signatures.bundles())
+
+    def people(self) -> None:
+        """Compare organisations, members, invitations and API keys with what the rows say of them."""
+        self._keep(self._people.compare())
 
     def _note_issue(self, row: Row) -> None:
         try:
@@ -187,7 +202,7 @@ class _Check:
         self._issued[license_id] = digest
 
     def licenses(self) -> None:
-        """Compare every licence with the audit row that issued it, with its own file, and with its seat."""
+        """Compare every licence with the audit row that issued it, with its own signed file, and with its seat."""
         seen: set[UUID] = set()
         for row in audit_rows.licenses():
             self._counts["licenses"] += 1
@@ -197,6 +212,9 @@ class _Check:
             seen.add(row.license_id)
             for what in _license_faults(row, self._issued.get(row.license_id)):
                 self.find(f"licence {row.license_id}", what)
+            forged = None if self._signatures is None else self._signatures.fault(bytes(row.file))
+            if forged is not None:
+                self.find(f"licence {row.license_id}", forged)
         for license_id in self._issued.keys() - seen:
             self.find(f"licence {license_id}", "an audit row issued it, but the ledger does not hold it: removed")
 

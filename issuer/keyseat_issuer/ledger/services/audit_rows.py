@@ -24,6 +24,13 @@ _LICENSES = 500
 _EVENT = "SELECT seq, at, actor, action, organization_id, subject, details, previous, digest FROM ledger_auditevent"
 
 
+class Finding(NamedTuple):
+    """Something that does not agree: ``place`` (``audit row 7``, ``licence …``, ``pool …``) and what is wrong there."""
+
+    place: str
+    what: str
+
+
 class Spoilt(NamedTuple):
     """A row that cannot be read: its key as the database has it."""
 
