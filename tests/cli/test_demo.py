@@ -8,9 +8,13 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from keyseat_shared.trust import TrustBundle
 from vendor import MACHINE
 from web_server import Http
+
+pytestmark = pytest.mark.machine
 
 RUN = "import sys; from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 BROKEN = (

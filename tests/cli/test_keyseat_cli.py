@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
+from accounts import HOW, can_become, run_script
 from keyseat_shared import files
 from keyseat_shared.envelope import LICENSE_TYPE
 from keyseat_verifier.cli import main
 from keyseat_verifier.cli._options import Command
 from keyseat_verifier.cli._terminal import clean, has_colour, mark
 from vendor import MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Vendor, envelope
+
+pytestmark = pytest.mark.machine
 
 VENDOR = Vendor()
 MID = str(MACHINE)
@@ -505,7 +508,7 @@ class TestTerminal:
         assert len({mark(ok)[0] for ok in (True, False, None)}) == 3
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root may become another account")
+@pytest.mark.skipif(not can_become(), reason=HOW)
 def test_another_account_on_the_same_machine_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -519,15 +522,16 @@ def test_another_account_on_the_same_machine_is_refused(
         # A root-owned instance file is trusted by every account that may read it.
         Path(name, "instance-id").chmod(0o644)
         script = f"""
-import os, sys
+import sys
+from accounts import become
 import keyseat_shared.matching  # Python itself may be out of the other account's reach
 from keyseat_verifier.cli import main
 command = ["verify", "{name}/a.lic", "--at", "2023-12-01", "--json"]
 assert main(command) == 0
-os.setgid(12345); os.setuid(12345)
+become(12345)
 sys.exit(main(command))
 """
-        ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd="/")
+        ended = run_script(script)
     before, after = map(json.loads, ended.stdout.splitlines())
     assert (before["code"], after["code"], ended.returncode) == ("OK", "USER_MISMATCH", 1)
 

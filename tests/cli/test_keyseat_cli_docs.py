@@ -10,6 +10,8 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_verifier.cli import main
 from vendor import NOW, Vendor
 
+pytestmark = pytest.mark.machine
+
 TEXT = (Path(__file__).parents[2] / "docs" / "embedding.md").read_text(encoding="utf-8")
 VENDOR = Vendor()
 

@@ -1,4 +1,7 @@
-"""``keyseat machine-id`` as a process, on the machine the tests run on."""
+"""``keyseat machine-id`` as a process, on the machine the tests run on and on recorded ones.
+
+What needs a machine with hardware evidence, or one without, brings it along.
+"""
 
 import json
 import os
@@ -6,15 +9,27 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
+import machine_program
+from accounts import HOW, can_become, run_script
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.request import parse_request
 from keyseat_verifier.machine import probe_machine
 
+pytestmark = pytest.mark.machine
+
 COMMAND = [sys.executable, "-c", "import sys; from keyseat_verifier.cli import main; sys.exit(main())", "machine-id"]
+# A name that cannot be part of any word, whatever this machine is called.
+HOST = "adas-analytical-engine"
+NAMED = (
+    "import os, platform, socket; real = os.uname();"
+    f"platform.node = socket.gethostname = socket.getfqdn = lambda *_: '{HOST}';"
+    f"os.uname = lambda: os.uname_result((real[0], '{HOST}', *real[2:]));"
+)
 
 
 @pytest.fixture
@@ -22,19 +37,26 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "home"
 
 
-def keyseat(home: Path, *arguments: object, **environ: str) -> subprocess.CompletedProcess[str]:
+def keyseat(
+    home: Path, *arguments: object, command: Sequence[object] = COMMAND, **environ: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command with a home of its own."""
     keep = {
         name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH", "COVERAGE_PROCESS_CONFIG"}
     }
     return subprocess.run(
-        [*COMMAND, *map(str, arguments)],
+        [*map(str, command), *map(str, arguments)],
         env=keep | {"KEYSEAT_HOME": str(home)} | environ,
         capture_output=True,
         text=True,
         encoding="utf-8",
         check=False,
     )
+
+
+def on(tree: str) -> list[object]:
+    """The command on a recorded machine."""
+    return [sys.executable, machine_program.__file__, tree, "machine-id"]
 
 
 class TestId:
@@ -70,12 +92,13 @@ class TestId:
         running = [subprocess.Popen(COMMAND, env=environ, stdout=-1, stderr=-1, text=True) for _ in range(12)]
         assert {first} == {process.communicate()[0] for process in running}
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can become another user")
+    @pytest.mark.skipif(not can_become(), reason=HOW)
     def test_another_user_has_another_id_whatever_the_variables_say(self) -> None:
+        other_uid = 1 if os.getuid() != 1 else 2
         # In one process, since the interpreter itself may be out of reach for the other user.
         script = (
-            "import os; from keyseat_verifier.machine import probe_machine;"
-            "mine = probe_machine().require_id(); os.setuid(65534); other = probe_machine().require_id();"
+            "from accounts import become; from keyseat_verifier.machine import probe_machine;"
+            f"mine = probe_machine().require_id(); become({other_uid}); other = probe_machine().require_id();"
             "print(mine, other)"
         )
         with tempfile.TemporaryDirectory() as folder:
@@ -83,45 +106,54 @@ class TestId:
             file = Path(folder) / "instance-id"
             file.write_text("00112233445566778899aabbccddeeff\n", encoding="ascii")
             file.chmod(0o644)
-            environ = os.environ | {"KEYSEAT_INSTANCE_FILE": str(file), "LOGNAME": "root", "USER": "root"}
-            done = subprocess.run(
-                [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=True
-            )
+            done = run_script(script, KEYSEAT_INSTANCE_FILE=str(file), LOGNAME="root", USER="root")
+        assert 0 == done.returncode, done.stderr
         mine, other = map(MachineID.parse, done.stdout.split())
         assert mine.tags_of("instance") == other.tags_of("instance")
         assert not set(mine.tags_of("user-id")) & set(other.tags_of("user-id"))
         assert not set(mine.tags_of("user-name")) & set(other.tags_of("user-name"))
 
 
+class TestEvidence:
+    def test_hardware_needs_no_instance_file_and_makes_none(self, home: Path) -> None:
+        done = keyseat(home, command=on("linux-laptop"))
+        assert (0, f"{MachineID.parse_canonical(done.stdout.strip())}\n") == (done.returncode, done.stdout)
+        assert done.stderr.startswith("grade: strong. " if os.getuid() == 0 else "grade: fair. ")
+        assert not home.exists()
+
+    def test_the_doctor_tells_two_machines_apart(self, home: Path) -> None:
+        other = keyseat(home, command=on("linux-server")).stdout.strip()
+        done = keyseat(home, "--compare", other, command=on("linux-laptop"))
+        assert (1, "This is not the machine of the licence.") == (done.returncode, done.stdout.splitlines()[0])
+
+
 class TestNoEvidence:
-    @pytest.fixture(autouse=True)
-    def _bare(self) -> None:
-        if probe_machine(environ={"KEYSEAT_HOME": "/nonexistent"}).machine_id.has_hardware:
-            pytest.skip("this machine has evidence")
+    BARE = on("linux-docker-bare")
 
     def test_it_prints_no_id_exits_with_4_and_tells_the_options(self, home: Path) -> None:
-        done = keyseat(home)
+        done = keyseat(home, command=self.BARE)
         assert (4, "") == (done.returncode, done.stdout)
         assert "1. Use online floating sessions" in done.stderr
         assert not home.exists()
 
     def test_an_instance_file_that_was_passed_over_is_told(self, home: Path) -> None:
-        assert 0 == keyseat(home, "--instance").returncode
+        assert 0 == keyseat(home, "--instance", command=self.BARE).returncode
         (home / "instance-id").chmod(0o660)
-        done = keyseat(home)
+        done = keyseat(home, command=self.BARE)
         assert 4 == done.returncode
         assert "instance file was passed over (other users may write it: run chmod" in done.stderr
-        assert "was passed over (not there)" in keyseat(home, KEYSEAT_INSTANCE_FILE="/nonexistent").stderr
+        elsewhere = keyseat(home, command=self.BARE, KEYSEAT_INSTANCE_FILE="/nonexistent")
+        assert "was passed over (not there)" in elsewhere.stderr
 
     def test_json_says_the_same(self, home: Path) -> None:
-        done = keyseat(home, "--json")
+        done = keyseat(home, "--json", command=self.BARE)
         told = json.loads(done.stdout)
         assert 4 == done.returncode
         assert (None, "NO_MACHINE_EVIDENCE") == (told["machine_id"], told["code"])
         assert "floating" in told["options"][0]
 
     def test_no_request_is_written(self, home: Path, tmp_path: Path) -> None:
-        assert 4 == keyseat(home, "--request", tmp_path / "r.json").returncode
+        assert 4 == keyseat(home, "--request", tmp_path / "r.json", command=self.BARE).returncode
         assert not (tmp_path / "r.json").exists()
 
 
@@ -161,9 +193,10 @@ class TestOptions:
         assert {"keyseat", "os", "python"} == set(parsed.versions)
 
     def test_no_output_holds_host_user_address_or_instance_id(self, home: Path, tmp_path: Path) -> None:
-        done = keyseat(home, "--instance", "--explain", "--request", tmp_path / "request.json")
+        options = ("--instance", "--explain", "--request", tmp_path / "request.json")
+        done = keyseat(home, *options, command=[*COMMAND[:2], NAMED + COMMAND[2], COMMAND[3]])
         told = (done.stdout + done.stderr + (tmp_path / "request.json").read_text(encoding="utf-8")).lower()
-        hidden = [os.uname().nodename, (home / "instance-id").read_text(encoding="ascii").strip()]
+        hidden = [HOST, (home / "instance-id").read_text(encoding="ascii").strip()]
         files = [Path("/etc/machine-id"), *Path("/sys/class/net").glob("*/address")]
         hidden += [file.read_text(encoding="ascii").strip() for file in files if file.exists()]
         hidden += [value.replace(":", "") for value in hidden]
@@ -200,12 +233,10 @@ class TestOptions:
     def test_comparing_with_another_machine_exits_with_1_and_tells_what_differs(
         self, home: Path, tmp_path: Path
     ) -> None:
-        other = keyseat(tmp_path / "other", "--instance").stdout.strip()
-        if probe_machine(environ={"KEYSEAT_HOME": "/nonexistent"}).machine_id.has_hardware:
-            other = str(
-                MachineID.from_values({kind: ["x"] for kind in ("firmware-uuid", "nic", "disk", "os", "user-id")})
-            )
-        keyseat(home, "--instance")
+        mine = MachineID.parse(keyseat(home, "--instance").stdout)
+        # All that this machine has, with other values: what it lacks could not be read, which is no "changed".
+        values = {kind: ["x"] for kind in mine.kinds}
+        other = MachineID.from_values(values, instance_source="instance-file")
         done = keyseat(home, "--compare", other, "--json")
         told = json.loads(done.stdout)
         assert (1, "other-machine") == (done.returncode, told["verdict"])
@@ -255,17 +286,17 @@ class TestNamespaces:
     def run(self, place: Path, arguments: str) -> subprocess.CompletedProcess[str]:
         command = " ".join(f"'{part}'" for part in COMMAND)
         script = f"mount -t tmpfs tmpfs '{place}' && KEYSEAT_HOME='{place}' exec {command} {arguments}"
-        return subprocess.run(
-            ["unshare", "--mount", "--uts", "--ipc", "--fork", "sh", "-c", script],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return self.unshare("--uts", "--ipc", "sh", "-c", script)
+
+    def unshare(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        mine = [] if os.getuid() == 0 else ["--map-root-user"]
+        command = ["unshare", "--mount", "--fork", *mine, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
     @pytest.fixture
     def place(self, tmp_path: Path) -> Path:
         if shutil.which("unshare") is None or self.run(tmp_path, "--help").returncode:
-            pytest.skip("this machine gives this account no namespaces")
+            pytest.skip("neither root nor user namespaces: this account gets no mount namespace")
         return tmp_path
 
     def test_they_get_different_instance_ids(self, place: Path) -> None:
@@ -290,8 +321,6 @@ class TestNamespaces:
             test $(wc -c < /proc/self/mountinfo) -gt 5000
             KEYSEAT_HOME='{place}/home' KEYSEAT_HOST_ID_FILE='{place}/host/machine-id' exec {command}
         """
-        done = subprocess.run(
-            ["unshare", "--mount", "--fork", "sh", "-e", "-c", script], capture_output=True, text=True, check=False
-        )
+        done = self.unshare("sh", "-e", "-c", script)
         assert 0 == done.returncode, done.stderr
         assert "host-id" == MachineID.parse(done.stdout).instance_source

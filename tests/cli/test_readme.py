@@ -15,6 +15,8 @@ import pytest
 from keyseat_verifier import LicenseClient, NotEntitled
 from vendor import Vendor
 
+pytestmark = pytest.mark.machine
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 TODAY = "2026-11-24T12:00:00Z"

@@ -28,6 +28,8 @@ from keyseat_verifier.online.transport import Transport
 from loopback import ASKED, Listener, Script, answer
 from vendor import Vendor
 
+pytestmark = pytest.mark.machine
+
 ADA = "ada@example.com"
 TOKENS = {"access_token": "ksu_1", "refresh_token": "ksr_1", "expires_in": 600}
 Capture = pytest.CaptureFixture[str]

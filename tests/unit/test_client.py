@@ -18,6 +18,8 @@ from keyseat_verifier import client as client_module
 from keyseat_verifier.resolver import Gap
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 
+pytestmark = pytest.mark.machine
+
 VENDOR = Vendor()
 HOUR = timedelta(hours=1)
 

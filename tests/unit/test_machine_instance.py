@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from accounts import HOW, can_become, run_script
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.machine_id import tag
@@ -16,6 +17,8 @@ from keyseat_verifier.machine import MachineProbe, probe_machine
 from keyseat_verifier.machine import instance as module
 from keyseat_verifier.machine.places import keyseat_home
 from recorded_machines import load
+
+pytestmark = pytest.mark.machine
 
 OTHER_UID = 4242
 
@@ -122,10 +125,12 @@ class TestReading:
     def test_a_file_that_others_may_only_read_is_accepted(self, tmp_path: Path, mode: int) -> None:
         assert probe(tmp_path, instance=self.make(tmp_path, mode=mode)).machine_id.has_hardware
 
-    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give files away")
-    def test_a_file_of_another_user_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_of_another_user_is_refused(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = self.make(tmp_path)
-        os.chown(file, OTHER_UID, OTHER_UID)
+        if os.getuid() == 0:
+            os.chown(file, OTHER_UID, OTHER_UID)
+        else:  # only root can give files away
+            monkeypatch.setattr(os, "getuid", lambda: OTHER_UID)
         with pytest.raises(KeyseatError, match="belongs to another user"):
             probe(tmp_path, instance=file)
 
@@ -198,16 +203,13 @@ class TestHome:
     def test_the_variable_wins(self) -> None:
         assert "/elsewhere" == keyseat_home({"KEYSEAT_HOME": "/elsewhere"})
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    @pytest.mark.skipif(not can_become(), reason=HOW)
     def test_an_account_without_entry_and_home_never_lives_in_the_present_folder(self) -> None:
-        script = "import os; from keyseat_verifier.machine.places import keyseat_home; import pwd; os.setuid(54321);"
-        done = subprocess.run(
-            [sys.executable, "-c", script + "print(keyseat_home({}))"],
-            env={name: value for name, value in os.environ.items() if name != "HOME"},
-            capture_output=True,
-            text=True,
-            check=True,
+        script = (
+            "import os, pwd; from accounts import become; from keyseat_verifier.machine.places import keyseat_home;"
+            "become(54321); os.environ.pop('HOME', None); print(keyseat_home({}))"
         )
+        done = run_script(script)
         assert "/.keyseat\n" == done.stdout
 
     def test_otherwise_it_is_the_accounts_own_home_whatever_home_says(self) -> None:

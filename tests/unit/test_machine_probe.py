@@ -15,6 +15,8 @@ from keyseat_verifier.machine.explain import explain
 from keyseat_verifier.machine.smbios import parse_smbios
 from recorded_machines import TREES, RecordedMachine, load, names
 
+pytestmark = pytest.mark.machine
+
 HOME = {"KEYSEAT_HOME": "/nonexistent"}
 
 

@@ -74,10 +74,9 @@ class Source:
 class PosixSource(Source):
     """The real machine on Linux and other POSIX systems."""
 
-    def __init__(self) -> None:
-        """Name the platform."""
-        self.is_host = True
-        self.platform = {"darwin": "macos"}.get(sys.platform, sys.platform)
+    # Of the class, so that `MacSource` says what it is wherever it is made.
+    is_host = True
+    platform = {"darwin": "macos"}.get(sys.platform, sys.platform)
 
     def read_file(self, path: str, limit: int = LIMIT) -> bytes:
         """Return at most ``limit`` bytes; plain descriptors, because sysfs files are short and `open` is slow."""
