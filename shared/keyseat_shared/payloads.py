@@ -9,6 +9,7 @@ from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import MalformedError
 from keyseat_shared.instants import format_instant
+from keyseat_shared.policy import LONGEST_LEASE
 from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
 
 FORMAT = 1
@@ -268,9 +269,20 @@ class LeasePayload(NamedTuple):
             fields.instant(value["renew_after"], "renew_after"),
             fields.instant(value["expires_at"], "expires_at"),
         )
-        if not lease.issued_at <= lease.renew_after <= lease.expires_at:
-            malformed("the lease's instants are out of order")
+        lease.check_times()
         return lease
+
+    def check_times(self) -> None:
+        """Require that the instants are in order and not too far apart: of what is read, and before it is signed.
+
+        Raises:
+            MalformedError: ``MALFORMED``.
+        """
+        if not self.issued_at <= self.renew_after <= self.expires_at:
+            malformed("the lease's instants are out of order")
+        # Whatever the policy of the time said: no server signs a longer one, so a thief of its key has.
+        if (self.expires_at - self.issued_at).total_seconds() > LONGEST_LEASE:
+            malformed("the lease lasts longer than any policy allows (90 days)")
 
     def to_bytes(self) -> bytes:
         """Write the payload as it is signed."""

@@ -17,7 +17,8 @@ _POLICY_KEYS = frozenset({"sunset", "eligible_terms", "products", "lease"})
 _POLICY_OPTIONAL = frozenset({"forbidden_evidence"})
 _LEASE_KEYS = frozenset({"ttl", "renew_after"})
 _MAX_PRODUCTS = 64
-_MAX_LEASE = 90 * 24 * 3600
+LONGEST_LEASE = 90 * 24 * 3600
+"""Seconds for which a lease lasts at most, under any policy."""
 EVIDENCE_KINDS = frozenset({"instance-file", "host-id"})
 """Kinds of weaker machine evidence that a policy can forbid."""
 
@@ -53,7 +54,7 @@ class Policy(NamedTuple):
             malformed(f"products does not hold 1 to {_MAX_PRODUCTS} entries")
         lease = fields.mapping(value["lease"], "lease")
         require_keys(lease, "lease", _LEASE_KEYS)
-        ttl = fields.whole(lease["ttl"], "lease ttl", 1, _MAX_LEASE)
+        ttl = fields.whole(lease["ttl"], "lease ttl", 1, LONGEST_LEASE)
         forbidden = fields.codes(value.get("forbidden_evidence", []), "forbidden_evidence")
         if not EVIDENCE_KINDS.issuperset(forbidden):
             malformed(f"forbidden_evidence knows only {', '.join(sorted(EVIDENCE_KINDS))}")

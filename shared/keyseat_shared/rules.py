@@ -3,7 +3,7 @@
 Each returns ``None`` where the rule holds and raises ``RuleError`` with the reason code where it does not.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, RuleError
@@ -109,6 +109,21 @@ def check_current(starts_at: datetime, expires_at: datetime, now: datetime) -> N
             f"the licence expired at {format_instant(expires_at)}; it is {format_instant(now)} now",
             details={"expires_at": format_instant(expires_at), "now": format_instant(now)},
         )
+
+
+def lease_bounds(
+    issued_at: datetime, renew_after: datetime, expires_at: datetime, policy: Policy
+) -> tuple[datetime, datetime]:
+    """Return when a lease is to be renewed and when it ends, as far as the policy's lease lengths allow.
+
+    The issuer signs nothing beyond them, and a client counts nothing beyond them, whatever was signed.
+    """
+    # Differences are compared, not sums: those would reach beyond the year 9999.
+    if expires_at - issued_at > (longest := timedelta(seconds=policy.lease_ttl)):
+        expires_at = issued_at + longest
+    if renew_after - issued_at > (latest := timedelta(seconds=policy.lease_renew_after)):
+        renew_after = issued_at + latest
+    return renew_after, expires_at
 
 
 def check_not_before_floor(now: datetime, floor: datetime, evidence: str) -> None:

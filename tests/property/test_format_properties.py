@@ -26,6 +26,7 @@ OBJECTS = st.dictionaries(WHOLE_TEXT, JSON, max_size=5)
 INSTANTS = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 30), timezones=st.just(UTC)).map(  # noqa: DTZ001 - bounds
     lambda instant: instant.replace(microsecond=0)
 )
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 PRINTABLE = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=320)
 CODES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}", fullmatch=True)
 UUIDS = st.uuids().map(str)
@@ -54,7 +55,9 @@ TESTS = st.builds(MachineTestPayload, UUIDS, CODES, UUIDS, PRINTABLE, PRINTABLE,
 
 @st.composite
 def leases(draw: st.DrawFn) -> LeasePayload:
-    issued, renew, expires = sorted(draw(st.tuples(INSTANTS, INSTANTS, INSTANTS)))
+    issued = draw(INSTANTS)
+    lengths = sorted(draw(st.tuples(*[st.integers(0, 90 * 86400)] * 2)))
+    renew, expires = [min(LAST - issued, timedelta(seconds=length)) + issued for length in lengths]
     texts = draw(st.tuples(PRINTABLE, PRINTABLE, PRINTABLE))
     ids = draw(st.tuples(UUIDS, UUIDS, UUIDS))
     user = draw(st.none() | PRINTABLE)

@@ -3,16 +3,19 @@
 import contextlib
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import VerificationError
 from keyseat_shared.payloads import LicensePayload
+from keyseat_shared.policy import default_policy
 from keyseat_verifier import Verifier
 from vendor import MACHINE, NOW, OTHER_MACHINE, Vendor
 
@@ -157,3 +160,22 @@ def _content(data: bytes) -> tuple[str, bytes, list[bytes]] | None:
     except VerificationError:
         return None
     return found.payload_type, found.payload, [s.sig for s in found.signatures if s.keyid == VENDOR.key.public.keyid]
+
+
+SECONDS = st.integers(0, 90 * 86400)
+
+
+@given(st.integers(0, 4 * 365 * 86400), SECONDS, SECONDS, st.integers(1, 90 * 86400), st.data())
+def test_a_lease_never_counts_longer_than_the_policy_lets_it(
+    issued: int, renew: int, lasts: int, ttl: int, data: st.DataObject
+) -> None:
+    policy = default_policy()._replace(lease_ttl=ttl, lease_renew_after=data.draw(st.integers(1, ttl)))
+    issued_at = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(seconds=issued)
+    signed = issued_at + timedelta(seconds=min(renew, lasts)), issued_at + timedelta(seconds=lasts)
+
+    renew_after, expires_at = rules.lease_bounds(issued_at, *signed, policy)
+
+    assert issued_at <= renew_after <= expires_at <= signed[1]
+    assert renew_after <= signed[0]
+    assert (expires_at - issued_at).total_seconds() == min(lasts, ttl)
+    assert (renew_after, expires_at) == rules.lease_bounds(issued_at, renew_after, expires_at, policy)

@@ -187,6 +187,16 @@ class TestRenewing:
             renewed = running.renew(first.json()["session_id"])
 
         assert first.json()["expires_at"] == renewed.json()["expires_at"]
+        # A client that knows the shorter policy counts a minute of it, and asks again before.
+        lease = lease_of(renewed, vendor.bundle)
+        assert timedelta(seconds=20) == lease.renew_after - lease.issued_at
+
+    def test_no_lease_is_signed_that_clients_refuse(self, site: Site) -> None:
+        """Somebody wrote into the ledger: the key signs nothing eternal for them."""
+        session = site.acquire().json()["session_id"]
+        Lease.objects.update(expires_at=site.clock.now + timedelta(days=91))
+
+        assert (500, "INTERNAL", None) == problem(site.renew(session))
 
     def test_from_a_machine_that_changed_a_little_goes_on(self, site: Site) -> None:
         session = site.acquire().json()["session_id"]

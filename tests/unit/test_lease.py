@@ -5,11 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from keyseat_shared.envelope import LICENSE_TYPE, TRUST_TYPE, Envelope
-from keyseat_shared.errors import VerificationError
+from keyseat_shared.errors import RuleError, VerificationError
 from keyseat_shared.machine_id import MachineID
+from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import COMPROMISED, LEASE
 from keyseat_verifier.clock import ClockGuard
-from keyseat_verifier.lease import STEPS, verify_lease
+from keyseat_verifier.lease import SEAT_UNTIL, STEPS, verify_lease
 from keyseat_verifier.verified import VerifiedLease
 from keyseat_verifier.verifier import Verifier
 from vendor import MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
@@ -17,6 +18,11 @@ from vendor import MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 VENDOR = Vendor()
 ISSUED = NOW
 EXPIRES = NOW + timedelta(hours=1)
+BEFORE_THE_KEY = {
+    "issued_at": "2022-12-31T23:59:59Z",
+    "renew_after": "2023-01-01T00:00:00Z",
+    "expires_at": "2023-01-01T00:59:59Z",
+}
 SESSION = "01890006-0000-7000-8000-000000000001"
 
 
@@ -88,7 +94,7 @@ class TestALeaseIsRefused:
             (VENDOR.lease(nonce=7), "format", "MALFORMED"),
             (VENDOR.lease(expires_at="2023-12-01T12:10:00Z"), "format", "MALFORMED"),
             (VENDOR.lease(VENDOR.key), "key", "KEY_NOT_VALID"),
-            (VENDOR.lease(issued_at="2022-12-31T23:59:59Z"), "key", "KEY_NOT_VALID"),
+            (VENDOR.lease(**BEFORE_THE_KEY), "key", "KEY_NOT_VALID"),
             (VENDOR.lease(product="KSE", user="ada@example.com"), "product", "WRONG_PRODUCT"),
             (VENDOR.lease(product="XYZ"), "product", "WRONG_PRODUCT"),
             (VENDOR.lease(machine_id=str(OTHER_MACHINE)), "machine", "MACHINE_MISMATCH"),
@@ -126,6 +132,75 @@ class TestALeaseIsRefused:
     def test_as_a_licence(self) -> None:
         with pytest.raises(VerificationError, match="a lease is not a licence"):
             Verifier(VENDOR.bundle).verify(VENDOR.lease(), machine=MACHINE, now=NOW)
+
+
+def bounded(**lengths: int) -> Vendor:
+    """Return a vendor whose policy has other lease lengths; ``lease_ttl`` and ``lease_renew_after`` in seconds."""
+    return Vendor(policy=default_policy()._replace(**lengths))
+
+
+class TestTheLongestLife:
+    """What the hot key signs counts no longer than the policy lets an honest server sign it for."""
+
+    @pytest.mark.parametrize("end", ["9999-12-31T23:59:59Z", "2126-12-01T12:00:00Z", "2024-02-29T12:00:01Z"])
+    def test_no_lease_is_for_longer_than_90_days(self, end: str) -> None:
+        assert ("format", "MALFORMED") == refused(VENDOR.lease(expires_at=end))
+
+    def test_it_ends_by_the_policy_whatever_was_signed(self) -> None:
+        long = VENDOR.lease(expires_at="2024-02-29T12:00:00Z")
+
+        assert EXPIRES == verify(long).expires_at
+        assert EXPIRES == verify(long, now=EXPIRES - timedelta(seconds=1)).expires_at
+        assert ("expiry", "EXPIRED") == refused(long, now=EXPIRES)
+
+    def test_it_is_renewed_by_the_policy_whatever_was_signed(self) -> None:
+        late = VENDOR.lease(renew_after="2023-12-01T13:00:00Z")
+        assert NOW + timedelta(seconds=1200) == verify(late).renew_after
+
+    def test_a_shorter_one_is_left_as_it_is(self) -> None:
+        short = VENDOR.lease(renew_after="2023-12-01T12:01:00Z", expires_at="2023-12-01T12:02:00Z")
+        found = verify(short)
+        assert (NOW + timedelta(minutes=1), NOW + timedelta(minutes=2)) == (found.renew_after, found.expires_at)
+
+    def test_after_the_policy_was_made_shorter_it_ends_sooner_and_its_seat_does_not(self) -> None:
+        vendor = bounded(lease_ttl=600, lease_renew_after=200)
+        assert NOW + timedelta(seconds=600) == verify(vendor.lease(), vendor=vendor).expires_at
+
+        with pytest.raises(RuleError, match="EXPIRED") as caught:
+            verify(vendor.lease(), vendor=vendor, now=NOW + timedelta(seconds=600))
+
+        assert "2023-12-01T13:00:00Z" == caught.value.details[SEAT_UNTIL]
+        verifier = Verifier(vendor.bundle, "KRE")
+        kept = verify_lease(verifier, vendor.lease(), machine=MACHINE, now=NOW + timedelta(minutes=59), as_signed=True)
+        assert EXPIRES == kept.expires_at
+        with pytest.raises(RuleError) as caught:
+            verify_lease(verifier, vendor.lease(), machine=MACHINE, now=EXPIRES)
+        assert SEAT_UNTIL not in caught.value.details
+
+    def test_a_server_with_a_longer_policy_is_honest(self) -> None:
+        server = bounded(lease_ttl=7200, lease_renew_after=2400)
+        lease = server.lease(renew_after="2023-12-01T12:40:00Z", expires_at="2023-12-01T14:00:00Z")
+        found = verify(lease)  # by a client whose bundle says an hour
+        assert (NOW + timedelta(seconds=1200), EXPIRES) == (found.renew_after, found.expires_at)
+
+    def test_one_signed_in_the_last_second_of_its_key_lasts_no_longer_than_that_and_the_policys_length(self) -> None:
+        times = {
+            "issued_at": "2027-12-31T23:59:59Z",
+            "renew_after": "2027-12-31T23:59:59Z",
+            "expires_at": "2028-03-30T00:00:00Z",
+        }
+        last = datetime(2028, 1, 1, 0, 59, 58, tzinfo=UTC)
+        assert last + timedelta(seconds=1) == verify(VENDOR.lease(**times), now=last).expires_at
+        assert ("expiry", "EXPIRED") == refused(VENDOR.lease(**times), now=last + timedelta(seconds=1))
+
+    def test_one_dated_ahead_does_not_count_yet(self) -> None:
+        """A thief can sign one for each hour of the key's window, but none counts before its hour."""
+        times = {
+            "issued_at": "2023-12-01T12:05:01Z",
+            "renew_after": "2023-12-01T12:05:01Z",
+            "expires_at": "2023-12-01T13:05:01Z",
+        }
+        assert ("clock", "CLOCK_ROLLED_BACK") == refused(VENDOR.lease(**times))
 
 
 class TestTheClock:

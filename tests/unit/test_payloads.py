@@ -140,6 +140,13 @@ class TestLease:
         with pytest.raises(MalformedError, match="out of order"):
             LeasePayload.from_bytes(LEASE._replace(**changes).to_bytes())
 
+    def test_no_lease_lasts_longer_than_any_policy_allows(self) -> None:
+        longest = LEASE._replace(expires_at=ISSUED + timedelta(days=90))
+        assert longest == LeasePayload.from_bytes(longest.to_bytes())
+        for end in (ISSUED + timedelta(days=90, seconds=1), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)):
+            with pytest.raises(MalformedError, match="longer than any policy allows"):
+                LeasePayload.from_bytes(LEASE._replace(expires_at=end).to_bytes())
+
 
 def test_one_kind_of_payload_is_never_read_as_another() -> None:
     kinds = (LICENSE, TEST, LEASE)

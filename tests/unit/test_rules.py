@@ -14,6 +14,7 @@ from keyseat_shared.rules import (
     check_expiry_bounds,
     check_not_before_floor,
     check_sunset,
+    lease_bounds,
 )
 
 SECOND = timedelta(seconds=1)
@@ -130,3 +131,25 @@ class TestClockFloor:
             check_not_before_floor(START - timedelta(minutes=5) - SECOND, START, "the licence")
         assert ReasonCode.CLOCK_ROLLED_BACK == caught.value.code
         assert caught.value.details["evidence"] == "the licence"
+
+
+class TestLeaseBounds:
+    @pytest.mark.parametrize(
+        ("renewed", "lasts", "expected"),
+        [
+            (1200, 3600, (1200, 3600)),
+            (1201, 3601, (1200, 3600)),
+            (0, 0, (0, 0)),
+            (7, 90 * 86400, (7, 3600)),
+            (3600, 3600, (1200, 3600)),
+        ],
+    )
+    def test_a_lease_is_as_long_as_the_policy_lets_it_be(
+        self, renewed: int, lasts: int, expected: tuple[int, int]
+    ) -> None:
+        found = lease_bounds(START, START + timedelta(seconds=renewed), START + timedelta(seconds=lasts), POLICY)
+        assert expected == tuple([(instant - START).total_seconds() for instant in found])
+
+    def test_at_the_end_of_time_nothing_overflows(self) -> None:
+        last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        assert (last, last) == lease_bounds(last, last, last, POLICY)

@@ -31,10 +31,15 @@ from keyseat_verifier.verifier import (
 )
 
 
+SEAT_UNTIL = "seat_until"
+"""The detail of ``EXPIRED`` that tells how long the server keeps the seat of a lease that our policy has ended."""
+
+
 class LeaseRun(Run):
     """The verification of one lease: what an answer must repeat, and the payload once it is read."""
 
-    __slots__ = ("lease", "nonce", "session_id")
+    __slots__ = ("as_signed", "lease", "nonce", "session_id")
+    as_signed: bool
     lease: LeasePayload
     nonce: str | None
     session_id: str | None
@@ -48,6 +53,7 @@ def verify_lease(
     now: datetime,
     nonce: str | None = None,
     session_id: str | None = None,
+    as_signed: bool = False,
 ) -> VerifiedLease:
     """Return the lease in ``data`` if it is good for this machine and user at ``now``.
 
@@ -58,6 +64,8 @@ def verify_lease(
         now: an aware instant.
         nonce: for a fresh answer, the nonce just sent; ``None`` for a lease that was kept.
         session_id: the session that must be meant, where it is known.
+        as_signed: leave the times as the server signed them: for so long it keeps the seat, also where the policy has
+            ended the lease before. Such a lease entitles to nothing.
 
     Raises:
         InvalidLicenseError: the lease does not count here.
@@ -66,6 +74,7 @@ def verify_lease(
     run = LeaseRun(verifier, data, machine, now)
     run.nonce = nonce
     run.session_id = session_id
+    run.as_signed = as_signed
     name = ""
     try:
         for name, step in STEPS:  # noqa: B007 - the handler reads it
@@ -111,11 +120,22 @@ def _answer(run: LeaseRun) -> None:
 
 
 def _times(run: LeaseRun) -> None:
+    signed = run.lease
+    if not run.as_signed:
+        # Bounded, not refused: the server's policy may be newer than ours or older, and its longer lease is honest.
+        renew_after, expires_at = rules.lease_bounds(
+            signed.issued_at, signed.renew_after, signed.expires_at, run.verifier.trust.policy
+        )
+        if (renew_after, expires_at) != (signed.renew_after, signed.expires_at):
+            run.facts = run.lease = signed._replace(renew_after=renew_after, expires_at=expires_at)
     if run.now >= run.lease.expires_at:
+        details = {"expires_at": format_instant(run.lease.expires_at), "now": format_instant(run.now)}
+        if run.now < signed.expires_at:
+            details[SEAT_UNTIL] = format_instant(signed.expires_at)
         raise RuleError(
             ReasonCode.EXPIRED,
-            f"the lease ended at {format_instant(run.lease.expires_at)}; it is {format_instant(run.now)} now",
-            details={"expires_at": format_instant(run.lease.expires_at), "now": format_instant(run.now)},
+            f"the lease ended at {details['expires_at']}; it is {details['now']} now",
+            details=details,
             next_step="Activate again.",
         )
 

@@ -1,8 +1,10 @@
-"""Sessions begun under the id that a machine without evidence had before it got an instance id.
+"""Sessions whose leases lie here and serve no program any more, although the server still keeps their seats.
 
-With the instance id it has another machine ID, and no program here can use the earlier lease any more: its seat is
+One kind are those begun under the id that a machine without evidence had before it got an instance id. With the instance id it has another machine ID, and no program here can use the earlier lease any more: its seat is
 given back when one is taken under the new ID. That both are this machine's is known by the random id kept in the home
 folder; a machine with hardware of its own that shares the folder has never gone by that id.
+
+The other kind are those whose leases were signed for longer than the vendor's policy allows by now.
 """
 
 from datetime import datetime
@@ -25,6 +27,13 @@ def earlier_leases(
     # Without a clock: what is only given back is no reason to record the time, or to find it wrong.
     plain = Verifier(verifier.trust, verifier.product, allow_example_keys=True)
     return store.find(plain, machine, now)[0]
+
+
+def outlived_leases(store: LeaseStore, verifier: Verifier, machine: Machine, now: datetime) -> list[StoredLease]:
+    """Return the leases kept here that the policy has ended at ``now``, and the server has not."""
+    plain = Verifier(verifier.trust, verifier.product, allow_example_keys=True)  # without a clock, as above
+    counting = {kept.path for kept in store.find(plain, machine, now)[0]}
+    return [kept for kept in store.find(plain, machine, now, as_signed=True)[0] if kept.path not in counting]
 
 
 def give_back_earlier(api: ServerApi, store: LeaseStore, leases: list[StoredLease], deadline: Deadline) -> None:

@@ -14,7 +14,7 @@ from keyseat_verifier.online import config, machine
 from keyseat_verifier.online.api import Granted, ProblemError, ServerApi
 from keyseat_verifier.online.config import ServerConfig
 from keyseat_verifier.online.credentials import Credentials
-from keyseat_verifier.online.earlier import earlier_leases, give_back_earlier
+from keyseat_verifier.online.earlier import earlier_leases, give_back_earlier, outlived_leases
 from keyseat_verifier.online.leases import LeaseStore, StoredLease
 from keyseat_verifier.online.transport import Deadline, Transport
 from keyseat_verifier.paths import SERVER, shown
@@ -124,8 +124,16 @@ class Grants:
         return stored
 
     def earlier(self, now: datetime) -> list[StoredLease]:
-        """Return the leases that this machine was given under the id it had before it got an instance id."""
-        return earlier_leases(self.store, self.load_verifier(), self._probe(), self._home, now)
+        """Return the leases that lie here and count no more, although the server still keeps their seats.
+
+        They are those given under the id that this machine had before it got an instance id, and those that the
+        policy has ended.
+        """
+        verifier, probed = self.load_verifier(), self._probe()
+        return [
+            *earlier_leases(self.store, verifier, probed, self._home, now),
+            *outlived_leases(self.store, verifier, self.machine(), now),
+        ]
 
     def renew(self, kept: StoredLease, now: datetime, deadline: Deadline) -> StoredLease:
         """Get a new lease for a session and keep it.

@@ -14,7 +14,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.files import read_file
 from keyseat_verifier.entitlement import PassedOver
-from keyseat_verifier.lease import verify_lease
+from keyseat_verifier.lease import SEAT_UNTIL, verify_lease
 from keyseat_verifier.paths import LEASES, SESSIONS, shown, write_private
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
 from keyseat_verifier.verified import VerifiedLease
@@ -47,19 +47,22 @@ class LeaseStore:
         self._sessions = os.path.join(home, SESSIONS)
         self._product = product
 
-    def find(self, verifier: Verifier, machine: Machine, now: datetime) -> tuple[list[StoredLease], list[PassedOver]]:
+    def find(
+        self, verifier: Verifier, machine: Machine, now: datetime, *, as_signed: bool = False
+    ) -> tuple[list[StoredLease], list[PassedOver]]:
         """Return the leases that count at ``now``, the one that ends last first, and why others do not.
 
-        An ended lease is worth nothing to anybody: its file is removed.
+        A lease that has ended, by what the server signed, is worth nothing to anybody: its file is removed.
+        ``as_signed`` is as for ``verify_lease``.
         """
         found: list[StoredLease] = []
         passed: list[PassedOver] = []
         for path in self._paths():
             try:
-                lease = verify_lease(verifier, read_file(path), machine=machine, now=now)
+                lease = verify_lease(verifier, read_file(path), machine=machine, now=now, as_signed=as_signed)
             except VerificationError as error:
                 passed.append(PassedOver(shown(path), error.code, error.message, error.next_step))
-                if error.code is ReasonCode.EXPIRED:
+                if error.code is ReasonCode.EXPIRED and SEAT_UNTIL not in error.details:
                     remove(path)
             else:
                 found.append(StoredLease(path, lease))

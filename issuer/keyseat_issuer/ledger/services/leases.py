@@ -27,6 +27,7 @@ from keyseat_issuer.ledger.services.session_values import (
     Request,
 )
 from keyseat_issuer.ledger.services.sessions import end_sessions, lease_ended
+from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.evidence import Verdict
@@ -276,13 +277,15 @@ class _Turn:
             if ending == SessionEnding.EXPIRED and row.subscription_ends_at <= ended_at:
                 ending = SessionEnding.SUBSCRIPTION_ENDED
             raise lease_ended(ending, ended_at)
-        # Never earlier than before: the client holds a signed lease until then, so its seat must stay taken.
+        # Never earlier than before: the client holds a signed lease until then, so its seat must stay taken. Where the
+        # vendor has made leases shorter since, a client counts it for less, and knows by it when the seat comes back.
         return max(row.expires_at, min(self.now + timedelta(seconds=self.policy.lease_ttl), row.subscription_ends_at))
 
     def _grant(self, row: LeaseRow, nonce: str, until: datetime, *, created: bool = False) -> Grant:
         # A lease cut short by the subscription's end is renewed at the same share of its time.
         share = self.policy.lease_renew_after / self.policy.lease_ttl
         renew_after = self.now + timedelta(seconds=int((until - self.now).total_seconds() * share))
+        renew_after, _ = rules.lease_bounds(self.now, renew_after, until, self.policy)
         return Grant(
             row.pk,
             row.product,

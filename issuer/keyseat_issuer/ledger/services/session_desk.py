@@ -20,6 +20,7 @@ from keyseat_issuer.database import explain, unavailable
 from keyseat_issuer.ledger.plain_sql import sent_ahead
 from keyseat_issuer.ledger.services.leases import process
 from keyseat_issuer.ledger.services.session_values import Ended, Grant, Outcome, Request
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LEASE_TYPE
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.identifiers import uuid7
@@ -197,6 +198,15 @@ def _signed(outcome: Outcome, signer: Signer) -> Reply | KeyseatError:
         renew_after=outcome.renew_after,
         expires_at=outcome.expires_at,
     )
+    try:
+        payload.check_times()
+    except KeyseatError as error:
+        # The session's row is not one that a turn has written: its client would refuse the lease.
+        return KeyseatError(
+            ReasonCode.INTERNAL,
+            f"no lease can be signed for this session: {error.message}",
+            next_step="Release the session, and acquire another one; tell the operator of the service.",
+        )
     return Signed(outcome, signer.sign(LEASE_TYPE, payload.to_bytes()))
 
 
