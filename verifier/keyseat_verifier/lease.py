@@ -30,7 +30,6 @@ from keyseat_verifier.verifier import (
     require_product,
 )
 
-
 SEAT_UNTIL = "seat_until"
 """The detail of ``EXPIRED`` that tells how long the server keeps the seat of a lease that our policy has ended."""
 

@@ -1,8 +1,9 @@
 """Sessions whose leases lie here and serve no program any more, although the server still keeps their seats.
 
-One kind are those begun under the id that a machine without evidence had before it got an instance id. With the instance id it has another machine ID, and no program here can use the earlier lease any more: its seat is
-given back when one is taken under the new ID. That both are this machine's is known by the random id kept in the home
-folder; a machine with hardware of its own that shares the folder has never gone by that id.
+One kind are those begun under the id that a machine without evidence had before it got an instance id. With the
+instance id it has another machine ID, and no program here can use the earlier lease any more: its seat is given back
+when one is taken under the new ID. That both are this machine's is known by the random id kept in the home folder; a
+machine with hardware of its own that shares the folder has never gone by that id.
 
 The other kind are those whose leases were signed for longer than the vendor's policy allows by now.
 """
