@@ -81,3 +81,9 @@ def whole_years(start: datetime, end: datetime) -> int:
     """Return the number of whole years from ``start`` to ``end``, or 0 where the period is not a whole number."""
     years = end.year - start.year
     return years if years >= 1 and add_years(start, years) == end else 0
+
+
+def exceeds_years(start: datetime, end: datetime, years: int) -> bool:
+    """Tell whether a period is longer than ``years`` calendar years (of 366 days at most)."""
+    span = end.year - start.year  # the sum may lie beyond the year 9999
+    return span > years or (span == years and add_years(start, years) < end)

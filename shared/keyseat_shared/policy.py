@@ -14,9 +14,12 @@ DEFAULT_SUNSET = datetime(2024, 1, 17, tzinfo=UTC)
 
 _PRODUCT_KEYS = frozenset({"name", "seats", "assigned_users"})
 _POLICY_KEYS = frozenset({"sunset", "eligible_terms", "products", "lease"})
-_POLICY_OPTIONAL = frozenset({"forbidden_evidence"})
+_POLICY_OPTIONAL = frozenset({"forbidden_evidence", "max_years"})
 _LEASE_KEYS = frozenset({"ttl", "renew_after"})
 _MAX_PRODUCTS = 64
+MAX_YEARS = 10
+"""Years for which a subscription is bought at once at most, where a policy does not say."""
+_MOST_YEARS = 100
 LONGEST_LEASE = 90 * 24 * 3600
 """Seconds for which a lease lasts at most, under any policy."""
 EVIDENCE_KINDS = frozenset({"instance-file", "host-id"})
@@ -32,7 +35,10 @@ class Product(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """The rules in force. ``lease_ttl`` and ``lease_renew_after`` are seconds; ``sunset`` may be ``None``."""
+    """The rules in force. ``lease_ttl`` and ``lease_renew_after`` are seconds; ``sunset`` may be ``None``.
+
+    ``max_years`` is the longest period of a subscription, of whatever term, in calendar years.
+    """
 
     sunset: datetime | None
     eligible_terms: tuple[str, ...]
@@ -40,6 +46,7 @@ class Policy(NamedTuple):
     lease_ttl: int
     lease_renew_after: int
     forbidden_evidence: tuple[str, ...] = ()
+    max_years: int = MAX_YEARS
 
     @classmethod
     def from_dict(cls, value: dict[str, object]) -> "Policy":
@@ -65,6 +72,7 @@ class Policy(NamedTuple):
             lease_ttl=ttl,
             lease_renew_after=fields.whole(lease["renew_after"], "lease renew_after", 1, ttl),
             forbidden_evidence=forbidden,
+            max_years=fields.whole(value.get("max_years", MAX_YEARS), "max_years", 1, _MOST_YEARS),
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -77,6 +85,8 @@ class Policy(NamedTuple):
         }
         if self.forbidden_evidence:
             written["forbidden_evidence"] = list(self.forbidden_evidence)
+        if self.max_years != MAX_YEARS:
+            written["max_years"] = self.max_years
         return written
 
     def digest(self) -> str:

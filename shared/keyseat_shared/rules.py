@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, RuleError
-from keyseat_shared.instants import CLOCK_TOLERANCE, format_instant, whole_years
+from keyseat_shared.instants import CLOCK_TOLERANCE, exceeds_years, format_instant, whole_years
 from keyseat_shared.policy import Policy
 
 
 def check_annual(term: str, starts_at: datetime, ends_at: datetime, policy: Policy) -> None:
-    """Only an eligible term converts, and an annual period is a whole number of years (rule 1).
+    """Only an eligible term converts, an annual period is a whole number of years, and none is too long (rule 1).
 
     Raises:
         RuleError: ``NOT_ANNUAL``.
@@ -29,6 +29,27 @@ def check_annual(term: str, starts_at: datetime, ends_at: datetime, policy: Poli
             ReasonCode.NOT_ANNUAL,
             f"the period {format_instant(starts_at)} to {format_instant(ends_at)} is not a whole number of years",
             details={"starts_at": format_instant(starts_at), "ends_at": format_instant(ends_at)},
+        )
+    check_length(starts_at, ends_at, policy)
+
+
+def check_length(starts_at: datetime, ends_at: datetime, policy: Policy) -> None:
+    """A subscription, of whatever term, is bought for as many years as the policy allows at most (rule 1).
+
+    Raises:
+        RuleError: ``NOT_ANNUAL``.
+    """
+    if exceeds_years(starts_at, ends_at, policy.max_years):
+        raise RuleError(
+            ReasonCode.NOT_ANNUAL,
+            f"the subscription, {format_instant(starts_at)} to {format_instant(ends_at)}, is longer than"
+            f" {policy.max_years} years, the most that the policy allows",
+            details={
+                "starts_at": format_instant(starts_at),
+                "ends_at": format_instant(ends_at),
+                "max_years": policy.max_years,
+            },
+            next_step="Ask Customer Success for a licence of a shorter subscription, or activate online.",
         )
 
 

@@ -139,6 +139,9 @@ class TestSubscriptions:
         [
             (["--term", "annual", "--ends", "2024-06-01"], "Give --ends 2024-05-31"),
             (["--term", "annual", "--months", "3"], "--years"),
+            (["--term", "annual", "--ends", "9025-05-31"], "Give --ends 2033-05-31 at the latest"),
+            (["--term", "annual", "--years", "11"], "longer than 10 years"),
+            (["--term", "monthly", "--months", "121"], "longer than 10 years"),
             (["--term", "monthly", "--years", "1"], "--months"),
             (["--term", "annual", "--years", "1", "--ends", "2024-05-31"], "not both"),
             (["--term", "annual", "--ends", "2023-05-31"], "before it starts"),

@@ -285,6 +285,14 @@ class TestPolicy:
         assert (("annual", "monthly"), ("instance-file",)) == (policy.eligible_terms, policy.forbidden_evidence)
         assert policy.to_dict() == answer("policy", "show")["policy"]
 
+    def test_the_longest_subscription_can_be_set(self, made: Path) -> None:
+        assert "longest subscription: 10 years -> 20 years" in run("policy", "set", "--max-years", "20").stdout
+        assert 20 == load_trust(made).policy.max_years
+        answer("org", "add", "Acme")
+        add = ("subscription", "add", "Acme", "--term", "annual", "--starts", "2023-06-01", "--product", "KSE=2")
+        assert "2043-06-01T00:00:00Z" == answer(*add, "--years", "20")["subscription"]["ends_at"]
+        assert 2 == run(*add, "--years", "21").exit_code
+
     def test_forbidden_evidence_can_be_allowed_again(self, made: Path) -> None:
         answer("policy", "set", "--forbid-evidence", "host-id")
         answer("policy", "set", "--forbid-evidence", "none")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from builders import LICENSE_KEY, ROOT, SECOND_ROOT, bundle, sealed
 from keyseat_shared.envelope import LICENSE_TYPE, Envelope, Signature, decode_base64, encode_base64, pae
 from keyseat_shared.errors import KeyseatError, MalformedError, TrustError
-from keyseat_shared.instants import add_years, format_instant, parse_instant, parse_typed, whole_years
+from keyseat_shared.instants import add_years, exceeds_years, format_instant, parse_instant, parse_typed, whole_years
 from keyseat_shared.payloads import LeasePayload, LicensePayload, MachineTestPayload
 from keyseat_shared.policy import FLOATING, NAMED, Policy, Product
 from keyseat_shared.strictjson import MAX_DEPTH, dumps_compact, loads_object
@@ -77,6 +77,7 @@ def policies(draw: st.DrawFn) -> Policy:
         ttl,
         draw(st.integers(1, ttl)),
         tuple(draw(st.lists(st.sampled_from(["host-id", "instance-file"]), unique=True))),
+        draw(st.integers(1, 100)),
     )
 
 
@@ -163,6 +164,21 @@ class TestYears:
     def test_a_period_past_the_year_is_not_whole_until_the_next(self, start: datetime, years: int, more: int) -> None:
         end = add_years(start, years) + timedelta(seconds=more)
         assert whole_years(start, end) == 0
+
+    @given(INSTANTS, INSTANTS, st.integers(1, 100))
+    def test_a_period_is_too_long_by_the_calendar_at_whatever_end_of_time(
+        self, start: datetime, end: datetime, years: int
+    ) -> None:
+        if exceeds_years(start, end, years):
+            assert end - start > timedelta(days=365 * years)
+        else:
+            assert end - start <= timedelta(days=366 * years)
+
+    @given(INSTANTS.filter(lambda i: i.year < 9900), st.integers(1, 90))
+    def test_exactly_that_many_years_are_not_too_long(self, start: datetime, years: int) -> None:
+        end = add_years(start, years)
+        assert not exceeds_years(start, end, years)
+        assert exceeds_years(start, end + timedelta(seconds=1), years)
 
 
 LICENSE_FILE = sealed(LICENSE_TYPE, b'{"format":1,"license_id":"018876a1-0000-7000-8000-000000000000"}', [LICENSE_KEY])

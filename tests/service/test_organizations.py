@@ -7,7 +7,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.models import Membership, Organization, Role, Term
+from keyseat_issuer.ledger.models import Membership, Organization, Role, Subscription, Term
 from keyseat_issuer.ledger.plain_sql import instant_out, uuid_out
 from keyseat_issuer.ledger.services import members, organizations, subscriptions
 from keyseat_shared.codes import ReasonCode
@@ -165,20 +165,22 @@ class TestMembers:
 
 class TestPeriods:
     def test_an_annual_one_is_a_year_by_default(self) -> None:
-        assert shop.END == subscriptions.period_end(Term.ANNUAL, shop.START, periods=None, ends_at=None)
+        assert shop.END == subscriptions.period_end(
+            Term.ANNUAL, shop.START, periods=None, ends_at=None, policy=shop.POLICY
+        )
 
     def test_one_that_starts_on_a_leap_day_ends_on_the_last_day_before_28_february(self) -> None:
         start = datetime(2024, 2, 29, tzinfo=UTC)
 
         assert datetime(2025, 2, 28, tzinfo=UTC) == subscriptions.period_end(
-            Term.ANNUAL, start, periods=1, ends_at=None
+            Term.ANNUAL, start, periods=1, ends_at=None, policy=shop.POLICY
         )
 
     def test_a_monthly_one_is_a_month_by_default_and_fits_into_short_months(self) -> None:
         start = datetime(2023, 1, 31, tzinfo=UTC)
 
         assert datetime(2023, 2, 28, tzinfo=UTC) == subscriptions.period_end(
-            Term.MONTHLY, start, periods=None, ends_at=None
+            Term.MONTHLY, start, periods=None, ends_at=None, policy=shop.POLICY
         )
 
     @pytest.mark.parametrize(
@@ -192,17 +194,23 @@ class TestPeriods:
     def test_an_annual_one_that_is_not_whole_years_is_answered_with_the_right_days(
         self, ends_at: datetime, days: list[str]
     ) -> None:
-        error = refusal(subscriptions.period_end, Term.ANNUAL, shop.START, periods=None, ends_at=ends_at)
+        error = refusal(
+            subscriptions.period_end, Term.ANNUAL, shop.START, periods=None, ends_at=ends_at, policy=shop.POLICY
+        )
 
         assert (ReasonCode.INVALID_INPUT, days) == (error.code, error.details["ends"])
 
     def test_an_end_before_the_start_is_refused(self) -> None:
-        error = refusal(subscriptions.period_end, Term.MONTHLY, shop.START, periods=None, ends_at=shop.START)
+        error = refusal(
+            subscriptions.period_end, Term.MONTHLY, shop.START, periods=None, ends_at=shop.START, policy=shop.POLICY
+        )
 
         assert ReasonCode.INVALID_INPUT is error.code
 
     def test_a_length_and_an_end_together_are_refused(self) -> None:
-        error = refusal(subscriptions.period_end, Term.ANNUAL, shop.START, periods=1, ends_at=shop.END)
+        error = refusal(
+            subscriptions.period_end, Term.ANNUAL, shop.START, periods=1, ends_at=shop.END, policy=shop.POLICY
+        )
 
         assert ReasonCode.INVALID_INPUT is error.code
 
@@ -210,11 +218,36 @@ class TestPeriods:
         start = datetime(9999, 12, 1, tzinfo=UTC)
 
         for term in (Term.ANNUAL, Term.MONTHLY):
-            error = refusal(subscriptions.period_end, term, start, periods=10, ends_at=None)
+            error = refusal(subscriptions.period_end, term, start, periods=10, ends_at=None, policy=shop.POLICY)
             assert ReasonCode.INVALID_INPUT is error.code
+
+    def test_one_without_whole_years_at_the_end_of_the_calendar_is_refused(self) -> None:
+        start, end = datetime(9998, 12, 1, tzinfo=UTC), datetime(9999, 12, 30, tzinfo=UTC)
+        error = refusal(subscriptions.period_end, Term.ANNUAL, start, periods=None, ends_at=end, policy=shop.POLICY)
+        assert ReasonCode.INVALID_INPUT is error.code
+
+    @pytest.mark.parametrize("term", [Term.ANNUAL, Term.MONTHLY, Term.TRIAL])
+    @pytest.mark.parametrize(("years", "latest"), [(10, "2033-05-31"), (2, "2025-05-31")])
+    def test_none_is_longer_than_the_policy_allows(self, term: Term, years: int, latest: str) -> None:
+        policy = shop.POLICY._replace(max_years=years)
+        longest = shop.START.replace(year=2023 + years)
+        given = {"periods": None, "policy": policy}
+        assert longest == subscriptions.period_end(term, shop.START, ends_at=longest, **given)
+
+        for end in (longest.replace(year=longest.year + 1), datetime(9026, 6, 1, tzinfo=UTC)):
+            error = refusal(subscriptions.period_end, term, shop.START, ends_at=end, **given)
+            assert (ReasonCode.INVALID_INPUT, [latest]) == (error.code, error.details["ends"])
+            assert f"--ends {latest}" in error.next_step
 
 
 class TestSubscribing:
+    def test_one_longer_than_the_policy_allows_is_not_added(self, ledger: Ledger) -> None:
+        customer = shop.organization("Acme")
+        error = refusal(shop.subscribe, customer, {"KSE": 1}, ends_at=datetime(9026, 6, 1, tzinfo=UTC))
+
+        assert ReasonCode.INVALID_INPUT is error.code
+        assert not Subscription.objects.exists()
+
     @pytest.fixture
     def customer(self, ledger: Ledger) -> Organization:
         """An organisation that bought nothing."""

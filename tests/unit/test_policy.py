@@ -21,6 +21,7 @@ FULL = default_policy()._replace(
     products={"APP": Product("An App", FLOATING, "unlimited")},
     eligible_terms=("annual", "monthly"),
     forbidden_evidence=("host-id", "instance-file"),
+    max_years=3,
 )
 
 
@@ -52,7 +53,14 @@ def test_the_digest_does_not_depend_on_the_order_of_products() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"sunset": None}, {"eligible_terms": ()}, {"lease_ttl": 60}, {"forbidden_evidence": ("host-id",)}]
+    "change",
+    [
+        {"sunset": None},
+        {"eligible_terms": ()},
+        {"lease_ttl": 60},
+        {"forbidden_evidence": ("host-id",)},
+        {"max_years": 9},
+    ],
 )
 def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
     assert default_policy().digest() != default_policy()._replace(**change).digest()
@@ -82,6 +90,9 @@ def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
         pytest.param(lambda v: v.update(eligible_terms=["annual", "annual"]), "twice", id="term twice"),
         pytest.param(lambda v: v.update(eligible_terms="annual"), "not a list", id="terms is a text"),
         pytest.param(lambda v: v.update(forbidden_evidence=["nic"]), "knows only", id="unknown evidence"),
+        pytest.param(lambda v: v.update(max_years=0), "max_years", id="no year"),
+        pytest.param(lambda v: v.update(max_years=101), "max_years", id="101 years"),
+        pytest.param(lambda v: v.update(max_years=None), "max_years", id="years is null"),
         pytest.param(lambda v: v.update(forbidden_evidence=None), "not a list", id="evidence is null"),
     ],
 )
@@ -92,3 +103,10 @@ def test_another_shape_is_malformed(edit: Callable[[dict[str, Any]], object], sa
 
 def test_renewal_may_be_as_late_as_the_end() -> None:
     assert read(lambda v: v["lease"].update(renew_after=3600)).lease_renew_after == 3600
+
+
+def test_ten_years_are_not_written_so_that_older_clients_read_on() -> None:
+    said = read(lambda v: v.update(max_years=10))
+    assert default_policy() == said
+    assert WRITTEN.encode() == dumps_compact(said.to_dict())
+    assert 9 == read(lambda v: v.update(max_years=9)).to_dict()["max_years"]

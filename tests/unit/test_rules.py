@@ -12,6 +12,7 @@ from keyseat_shared.rules import (
     check_current,
     check_evidence,
     check_expiry_bounds,
+    check_length,
     check_not_before_floor,
     check_sunset,
     lease_bounds,
@@ -47,6 +48,38 @@ class TestAnnual:
     def test_a_vendor_may_convert_none(self) -> None:
         with pytest.raises(RuleError, match="eligible: none"):
             check_annual("annual", START, END, POLICY._replace(eligible_terms=()))
+
+    @pytest.mark.parametrize("term", ["annual", "monthly"])
+    def test_no_subscription_is_longer_than_the_policy_allows(self, term: str) -> None:
+        policy = POLICY._replace(eligible_terms=("annual", "monthly"))
+        for years, allowed in ((10, policy), (1, policy._replace(max_years=1)), (7976, POLICY)):
+            end = START.replace(year=2023 + years)
+            if allowed is not POLICY:
+                check_annual(term, START, end, allowed)
+                end = end.replace(year=end.year + 1)
+            with pytest.raises(RuleError) as caught:
+                check_annual(term, START, end, policy if allowed is POLICY else allowed)
+            assert ReasonCode.NOT_ANNUAL == caught.value.code
+            assert caught.value.details["max_years"] == allowed.max_years
+
+    def test_a_term_that_is_not_in_years_is_measured_to_the_second(self) -> None:
+        policy = POLICY._replace(eligible_terms=("monthly",), max_years=1)
+        check_annual("monthly", START, END, policy)
+        with pytest.raises(RuleError, match="longer than 1 years"):
+            check_annual("monthly", START, END + SECOND, policy)
+
+    def test_ten_years_from_a_leap_day_end_on_28_february(self) -> None:
+        leap = datetime(2024, 2, 29, tzinfo=UTC)
+        check_annual("annual", leap, datetime(2034, 2, 28, tzinfo=UTC), POLICY)
+        with pytest.raises(RuleError, match="longer than 10 years"):
+            check_length(leap, datetime(2034, 3, 1, tzinfo=UTC), POLICY)
+
+    def test_at_the_end_of_time_nothing_overflows(self) -> None:
+        last = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+        check_length(last.replace(year=9998), last, POLICY)
+        check_length(last, last, POLICY)
+        with pytest.raises(RuleError):
+            check_length(datetime(1, 1, 1, tzinfo=UTC), last, POLICY)
 
 
 class TestSunset:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from keyseat_shared.envelope import LEASE_TYPE, LICENSE_TYPE
 from keyseat_shared.keys import ED25519
+from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import ACTIVE, COMPROMISED, RETIRED
 from vendor import MACHINE, OTHER_MACHINE, OTHER_USER, Key, Vendor, envelope
 
@@ -174,6 +175,13 @@ def rules() -> Iterator[Case]:
     yield Case("named licence of two sessions", "MALFORMED", VENDOR.license(sessions=2))
     yield Case("monthly", "NOT_ANNUAL", VENDOR.license(subscription__term="monthly"))
     yield Case("eleven months", "NOT_ANNUAL", VENDOR.license(subscription__ends_at="2024-05-01T00:00:00Z"))
+    for years, code in ((10, "OK"), (11, "NOT_ANNUAL"), (7003, "NOT_ANNUAL")):
+        ends = f"{2023 + years}-06-01T00:00:00Z"
+        yield Case(f"{years} years", code, VENDOR.license(subscription__ends_at=ends, expires_at=ends))
+    month = {"subscription__term": "monthly", "expires_at": "2024-06-01T00:00:00Z"}
+    for ends, code in (("2025-06-01T00:00:00Z", "OK"), ("2025-06-01T00:00:01Z", "NOT_ANNUAL")):
+        file = VENDOR.license(subscription__ends_at=ends, **month)
+        yield Case(f"months until {ends} where two years are allowed", code, file, trust="months")
     last = VENDOR.license(issued_at="2024-01-16T23:59:59Z", expires_at="2025-01-01T00:00:00Z", **late)
     yield Case("issued in the last second before the sunset", "OK", last, now="2024-12-31T23:59:59Z")
     past = VENDOR.license(issued_at="2024-01-17T00:00:00Z", expires_at="2025-01-01T00:00:00Z", **late)
@@ -206,4 +214,5 @@ def all_cases() -> list[Case]:
     return [*shapes(), *signatures(), *types(), *rules()]
 
 
-TRUST = {"classic": BUNDLE, "hybrid": HYBRID.bundle_bytes()}
+MONTHS = Vendor(policy=default_policy()._replace(eligible_terms=("annual", "monthly"), max_years=2))
+TRUST = {"classic": BUNDLE, "hybrid": HYBRID.bundle_bytes(), "months": MONTHS.bundle_bytes()}

@@ -63,6 +63,12 @@ def show(output: Output) -> None:
     multiple=True,
     help="Terms that convert to offline licences. Repeatable; replaces the list.",
 )
+@click.option(
+    "--max-years",
+    type=click.IntRange(1, 100),
+    metavar="N",
+    help="For how many years a subscription is bought at once at most (10 where you never said).",
+)
 @click.option("--lease-ttl", type=click.IntRange(1), metavar="SECONDS", help="How long a lease works by itself.")
 @click.option("--renew-after", type=click.IntRange(1), metavar="SECONDS", help="When clients renew a lease.")
 @click.option(
@@ -95,6 +101,7 @@ def set_policy(
     sunset: str | None,
     no_sunset: bool,
     terms: tuple[str, ...],
+    max_years: int | None,
     lease_ttl: int | None,
     renew_after: int | None,
     forbidden: tuple[str, ...],
@@ -118,6 +125,7 @@ def set_policy(
             lease_ttl=old.lease_ttl if lease_ttl is None else lease_ttl,
             lease_renew_after=old.lease_renew_after if renew_after is None else renew_after,
             forbidden_evidence=_forbidden(old, forbidden),
+            max_years=old.max_years if max_years is None else max_years,
         )
     )
     required = _required(signatures) if signatures else before.signatures_required

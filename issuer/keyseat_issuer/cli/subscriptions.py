@@ -27,8 +27,8 @@ def subscription() -> None:
 @click.argument("org")
 @click.option("--term", type=click.Choice(("annual", "monthly", "trial")), required=True)
 @click.option("--starts", metavar="DATE", required=True, help="The first day (YYYY-MM-DD, UTC).")
-@click.option("--years", type=click.IntRange(1, 10), help="Length of an annual one; default 1.")
-@click.option("--months", type=click.IntRange(1, 120), help="Length of a monthly or trial one; default 1.")
+@click.option("--years", type=click.IntRange(1, 100), help="Length of an annual one; default 1.")
+@click.option("--months", type=click.IntRange(1, 1200), help="Length of a monthly or trial one; default 1.")
 @click.option("--ends", metavar="DATE", help="The last day instead (through the end of that day, UTC).")
 @click.option("--product", "products", metavar="CODE=N", multiple=True, required=True, help="Seats; may be repeated.")
 @json_option
@@ -61,7 +61,7 @@ def add(
     from keyseat_issuer.ledger.services import audit, organizations, subscriptions
 
     now = now_utc()
-    end = subscriptions.period_end(Term(term), starts_at, periods=years or months, ends_at=ends_at)
+    end = subscriptions.period_end(Term(term), starts_at, periods=years or months, ends_at=ends_at, policy=policy)
     with database.ledger_errors():
         organization = organizations.find(org)
     added = subscriptions.add_subscription(

@@ -185,6 +185,7 @@ def policy_lines(policy: Policy) -> dict[str, str]:
     lines = {
         "offline licences end": "never (no sunset)" if policy.sunset is None else format_instant(policy.sunset),
         "eligible terms": ", ".join(policy.eligible_terms) or "none",
+        "longest subscription": f"{policy.max_years} year{'s' if policy.max_years != 1 else ''}",
         "lease": f"{policy.lease_ttl} s, renewed after {policy.lease_renew_after} s",
         "forbidden evidence": ", ".join(policy.forbidden_evidence) or "none",
     }

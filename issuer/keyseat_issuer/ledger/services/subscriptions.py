@@ -11,16 +11,14 @@ from keyseat_issuer.ledger.models.seats import MAX_QUOTA
 from keyseat_issuer.ledger.services import audit
 from keyseat_issuer.ledger.services.naming import unknown
 from keyseat_issuer.ledger.services.pools import Availability, availabilities
+from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import KeyseatError
+from keyseat_shared.errors import KeyseatError, RuleError
 from keyseat_shared.instants import add_years, format_instant, whole_years
 from keyseat_shared.policy import Policy
 
 ADDED = "subscription.added"
 """The row that adds a subscription: ``subject`` is its id, ``details`` are its ``terms_of``, which never change."""
-
-MAX_YEARS = 10
-MAX_MONTHS = 120
 
 
 class PoolView(NamedTuple):
@@ -38,42 +36,62 @@ class SubscriptionView(NamedTuple):
     pools: tuple[PoolView, ...]
 
 
-def period_end(term: Term, starts_at: datetime, *, periods: int | None, ends_at: datetime | None) -> datetime:
+def period_end(
+    term: Term, starts_at: datetime, *, periods: int | None, ends_at: datetime | None, policy: Policy
+) -> datetime:
     """Return the exclusive end of a period of ``periods`` years (annual) or months, or the one given; default one.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` that names the right date where an annual period is not whole years.
+        KeyseatError: ``INVALID_INPUT`` that names the right date where an annual period is not whole years, or the
+            latest one where the period is longer than the policy allows.
     """
     if periods is not None and ends_at is not None:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "give the length or the end of the period, not both")
-    most = MAX_YEARS if term is Term.ANNUAL else MAX_MONTHS
-    if periods is not None and not 1 <= periods <= most:
-        raise KeyseatError(ReasonCode.INVALID_INPUT, f"a period has 1 to {most} {_unit(term)}")
+    if periods is not None and periods < 1:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"a period has at least one {_unit(term)}")
     try:
-        end = ends_at or (_add_years if term is Term.ANNUAL else add_months)(starts_at, periods or 1)
-        _check_period(term, starts_at, end)
+        end = ends_at or (add_years if term is Term.ANNUAL else add_months)(starts_at, periods or 1)
     except (ValueError, OverflowError):
-        raise KeyseatError(ReasonCode.INVALID_INPUT, "the period reaches beyond the year 9999") from None
+        raise _beyond() from None
+    _check_period(term, starts_at, end, policy)
     return end
 
 
-def _check_period(term: Term, starts_at: datetime, ends_at: datetime) -> None:
+def _check_period(term: Term, starts_at: datetime, ends_at: datetime, policy: Policy) -> None:
     if ends_at <= starts_at:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
-            f"the period ends ({last_day(ends_at)}) before it starts ({format_instant(starts_at)[:10]})",
+            f"the period ends ({format_instant(ends_at)}) before it starts ({format_instant(starts_at)})",
         )
+    try:
+        rules.check_length(starts_at, ends_at, policy)
+    except RuleError as error:
+        latest = last_day(add_years(starts_at, policy.max_years))
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            error.message,
+            details={**error.details, "ends": [latest]},
+            next_step=f"Give --ends {latest} at the latest. Your policy can allow longer subscriptions:"
+            " `keyseat-issuer policy set --max-years N`.",
+        ) from None
     if term is Term.ANNUAL and not whole_years(starts_at, ends_at):
         shorter = max(
             1, ends_at.year - starts_at.year - (add_years(starts_at, ends_at.year - starts_at.year) > ends_at)
         )
-        choices = [last_day(add_years(starts_at, years)) for years in (shorter, shorter + 1)]
+        try:
+            choices = [last_day(add_years(starts_at, years)) for years in (shorter, shorter + 1)]
+        except (ValueError, OverflowError):
+            raise _beyond() from None
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             f"an annual subscription runs for whole years; one through {last_day(ends_at)} does not",
             details={"ends": choices},
             next_step=f"Give --ends {choices[0]} (or {choices[1]}), or --years N.",
         )
+
+
+def _beyond() -> KeyseatError:
+    return KeyseatError(ReasonCode.INVALID_INPUT, "the period reaches beyond the year 9999")
 
 
 def add_months(start: datetime, months: int) -> datetime:
@@ -106,7 +124,7 @@ def add_subscription(
     Raises:
         KeyseatError: ``INVALID_INPUT``; ``NOT_FOUND`` for a product that is not in the policy's catalogue.
     """
-    _check_period(term, starts_at, ends_at)
+    _check_period(term, starts_at, ends_at, policy)
     if not products:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "a subscription has one product at least")
     subject = ", ".join(f"{product}={quota}" for product, quota in products.items())
@@ -225,9 +243,5 @@ def active_pools(organization: Organization, product: str, now: datetime) -> lis
     )
 
 
-def _add_years(start: datetime, years: int) -> datetime:
-    return add_years(start, years)
-
-
 def _unit(term: Term) -> str:
-    return "years" if term is Term.ANNUAL else "months"
+    return "year" if term is Term.ANNUAL else "month"
