@@ -167,8 +167,9 @@ def _servers(home: Path, bare_url: str, url: str) -> Iterator[tuple[int, int, st
         stack.callback(bare.kill)
         port = _free_port()
         program = "from keyseat_issuer.cli import main; main()"
+        options = ["--bind", f"127.0.0.1:{port}", "--log-level", "warning", "--drain", "0"]
         server = subprocess.Popen(
-            [sys.executable, "-c", program, "serve", "--bind", f"127.0.0.1:{port}", "--log-level", "warning"],
+            [sys.executable, "-c", program, "serve", *options],
             env=ours,
             stderr=subprocess.DEVNULL,
         )

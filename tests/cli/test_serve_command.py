@@ -10,79 +10,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from click.testing import CliRunner
 
-import shop
 from activation import Clock, Site, lease_of, problem
 from databases import Ledger
-from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from issuing import PASSPHRASE
 from keyseat_issuer.cli import main
 from keyseat_issuer.trust_admin import TrustAdmin
 from keyseat_shared.instants import now_utc
 from keyseat_shared.trust import LICENSE, TrustBundle
+from serve_command import PROGRAM, START, Server
 from vendor import Vendor
 
-_START = 60.0
-_PROGRAM = "from keyseat_issuer.cli import main; main()"
 SQLITE = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-
-
-@pytest.fixture
-def home(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An issuer with one customer, and its passphrase in a file."""
-    cheap_scrypt(monkeypatch)
-    now = now_utc()
-    home = make_issuer(ledger.home / "vendor", now=now).home
-    monkeypatch.setenv("KEYSEAT_ISSUER_HOME", str(home))
-    (home / "passphrase").write_text(PASSPHRASE)
-    (home / "passphrase").chmod(0o600)
-    monkeypatch.setenv("KEYSEAT_PASSPHRASE_FILE", str(home / "passphrase"))
-    customer = shop.organization(now=now)
-    start = now.replace(month=1, day=1, hour=0, minute=0, second=0)
-    shop.subscribe(customer, {"KRE": 5}, starts_at=start, ends_at=start.replace(year=start.year + 2), now=now)
-    return home
-
-
-class Server:
-    """The command as a process."""
-
-    def __init__(self, ledger: Ledger, home: Path, *options: str) -> None:
-        """Start it on a free port and wait until it is ready."""
-        self.log = home / "serve.log"
-        environment = ledger.env | {
-            "KEYSEAT_ISSUER_HOME": str(home),
-            "KEYSEAT_PASSPHRASE_FILE": str(home / "passphrase"),
-        }
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, "serve", "--bind", "127.0.0.1:0", *options],
-                env=environment,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-            )
-        until = time.monotonic() + _START
-        while not self.is_ready():
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < until, self.log.read_text()
-
-    def is_ready(self) -> bool:
-        """Tell whether it answers."""
-        first = self.log.read_text().partition("\n")[0]
-        if not first.startswith("Serving on "):
-            time.sleep(0.05)
-            return False
-        self.url = first.split()[2]
-        try:
-            return httpx.get(f"{self.url}/readyz", timeout=_START, trust_env=False).status_code == 200
-        except httpx.HTTPError:
-            return False
-
-    def stop(self) -> int:
-        """Ask it to stop, as systemd does, and return the exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(_START)
 
 
 @pytest.fixture
@@ -106,11 +47,11 @@ def answer(*args: str, code: int = 0) -> dict[str, Any]:
 
 def refused(ledger: Ledger, home: Path, *options: str, **environment: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, "serve", "--bind", "127.0.0.1:0", *options],
+        [sys.executable, "-c", PROGRAM, "serve", "--bind", "127.0.0.1:0", *options],
         env=ledger.env | {"KEYSEAT_ISSUER_HOME": str(home)} | environment,
         capture_output=True,
         text=True,
-        timeout=_START,
+        timeout=START,
         check=False,
         stdin=subprocess.DEVNULL,
     )
@@ -137,7 +78,7 @@ class TestServing:
 
         admin = TrustAdmin(home, PASSPHRASE, actor="test", now=now_utc())
         admin.add_key(LICENSE)
-        until = time.monotonic() + _START
+        until = time.monotonic() + START
         while site.call("GET", "/api/v1/trust").content == first:
             assert time.monotonic() < until
             time.sleep(0.5)  # it looks once a second, and counts calls without a token
@@ -165,7 +106,7 @@ class TestServing:
     def test_takes_up_a_new_policy_without_a_restart(self, site: Site, home: Path) -> None:
         answer("policy", "set", "--lease-ttl", "7200", "--renew-after", "600")
 
-        until = time.monotonic() + _START
+        until = time.monotonic() + START
         while time.monotonic() < until:
             lease = lease_of(site.acquire(release_previous=True), TrustBundle.load(home / "trust.json"))
             if (lease.expires_at - lease.issued_at).total_seconds() == 7200:
@@ -190,7 +131,7 @@ class TestServing:
         site = Site(server.url, Clock(), Vendor(), key)
         for _ in range(20):
             assert 201 == site.acquire(release_previous=True).status_code
-        until = time.monotonic() + _START
+        until = time.monotonic() + START
         while len(after := children.read_text().split()) < 2:
             assert time.monotonic() < until
         site.http.close()
@@ -236,11 +177,11 @@ class TestRefusingToServe:
         environment = {name: value for name, value in ledger.env.items() if name != "KEYSEAT_PASSPHRASE_FILE"}
 
         done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, "serve"],
+            [sys.executable, "-c", PROGRAM, "serve"],
             env=environment | {"KEYSEAT_ISSUER_HOME": str(home)},
             capture_output=True,
             text=True,
-            timeout=_START,
+            timeout=START,
             check=False,
             stdin=subprocess.DEVNULL,
         )
@@ -302,7 +243,7 @@ def test_a_revoked_key_stops_working_within_seconds(site: Site) -> None:
     assert 201 == site.acquire().status_code
     answer("api-key", "revoke", site.key[4:12])
 
-    until = time.monotonic() + _START
+    until = time.monotonic() + START
     while (last := site.acquire(release_previous=True)).status_code == 201:
         assert time.monotonic() < until
 

@@ -52,7 +52,8 @@ def origin(home: Path, tmp_path: Path) -> Iterator[str]:
     passphrase = tmp_path / "passphrase"
     passphrase.write_text(PASSPHRASE)
     passphrase.chmod(0o600)
-    command = [sys.executable, "-c", PROGRAM, "serve", "--bind", "127.0.0.1:0", "--passphrase-file", str(passphrase)]
+    options = ["--bind", "127.0.0.1:0", "--drain", "0", "--passphrase-file", str(passphrase)]
+    command = [sys.executable, "-c", PROGRAM, "serve", *options]
     kept = {name: value for name, value in os.environ.items() if name not in {"DJANGO_SETTINGS_MODULE", "DATABASE_URL"}}
     process = subprocess.Popen(command, env=kept, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None

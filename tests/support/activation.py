@@ -28,6 +28,7 @@ from vendor import MACHINE, Vendor
 if TYPE_CHECKING:
     from keyseat_issuer.api.auth import UserLookup
     from keyseat_issuer.api.licensing import Licensing
+    from keyseat_issuer.api.limits import Limits
     from keyseat_issuer.api.throttle import Throttle
     from keyseat_issuer.ledger.models import Organization
 
@@ -132,12 +133,11 @@ def serve_here(
     throttle: "Throttle | None" = None,
     trusted_proxies: int = 0,
     licensing: "Licensing | None" = None,
+    limits: "Limits | None" = None,
 ) -> Iterator[Site]:
     """Run the service in a thread of this process, on the ledger that Django is pointed at."""
-    import uvicorn  # noqa: PLC0415 - most tests serve nothing
-
     from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
-    from keyseat_issuer.api.server import bind, configuration, url_of  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.server import Server, bind, url_of  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
 
@@ -155,7 +155,7 @@ def serve_here(
     )
     sock = bind("127.0.0.1:0")
     site.url = url_of(sock)
-    server = uvicorn.Server(configuration(app))
+    server = Server(app, limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:

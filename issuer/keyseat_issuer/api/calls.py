@@ -137,11 +137,12 @@ def client_address(scope: Scope, trusted_proxies: int) -> str:
         ]
         if len(forwarded) >= trusted_proxies:
             address = forwarded[-trusted_proxies]
-    return _counted_as(address)
+    return counted_as(address)
 
 
 @functools.lru_cache(maxsize=4096)
-def _counted_as(address: str) -> str:
+def counted_as(address: str) -> str:
+    """Return what counts as one caller: an IPv4 address, an IPv6 /64, or ``unknown``."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:

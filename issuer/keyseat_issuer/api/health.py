@@ -1,13 +1,16 @@
 """Liveness, readiness and figures: for the operator's probes, not for clients."""
 
 import ipaddress
+from http import HTTPStatus
 
 from django.db.models import Sum
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
 from keyseat_issuer.api.calls import CLIENT, find_header
+from keyseat_issuer.api.limits import DOOR, Door
 from keyseat_issuer.api.metrics import CONTENT_TYPE
+from keyseat_issuer.api.problems import ApiError
 from keyseat_issuer.api.routing import ServiceDep, problems
 from keyseat_issuer.database import require_ready
 from keyseat_issuer.ledger.models import Pool
@@ -32,8 +35,17 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", operation_id="readyz", summary="The service can do its work", responses=problems(503))
-async def readyz(service: ServiceDep) -> Health:
+async def readyz(request: Request, service: ServiceDep) -> Health:
     """Answer 200 where the ledger is reachable and migrated and a lease key is open. Needs no token."""
+    door: Door | None = request.scope.get("state", {}).get(DOOR)
+    if door is not None and door.draining:
+        raise ApiError(
+            ReasonCode.NOT_ALLOWED,
+            "the service is about to stop",
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+            details={"reason": "draining"},
+            next_step="Send requests to another server.",
+        )
     await service.threads.run(require_ready)
     await service.threads.run(service.trust.authority, service.clock())
     return Health(status="ready")

@@ -8,7 +8,10 @@ from typing import TextIO
 
 LOGGER = "keyseat.service"
 
-_FIELDS = ("request_id", "route", "method", "status", "milliseconds", "client", "code", "holder")
+_FIELDS = (
+    *("request_id", "route", "method", "status", "milliseconds", "client", "code", "holder"),
+    *("reason", "count", "pid", "exit_code", "seconds"),
+)
 
 
 class JsonFormatter(logging.Formatter):

@@ -1,24 +1,33 @@
 """Running the service: one or several processes on one socket, ready before the first call, stopped gracefully."""
 
 import asyncio
-import os
+import logging
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
-from contextlib import suppress
+from functools import partial
+from types import FrameType
 from typing import cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from keyseat_issuer.api.calls import App
+from keyseat_issuer.api.connection import Connection
+from keyseat_issuer.api.limits import DOOR, Door, Limits
+from keyseat_issuer.api.logs import LOGGER
+from keyseat_issuer.api.workers import Supervisor
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
+_log = logging.getLogger(LOGGER)
 _BACKLOG = 1024
 _GRACE = 10
 """Seconds that calls under way get when the service stops."""
+_SWEEP = 1.0
+"""Seconds between two looks at the connections."""
 _SWITCH = 0.0005
 """Seconds after which a thread that waits for the interpreter gets it."""
 
@@ -63,21 +72,30 @@ def url_of(sock: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def serve(sock: socket.socket, make_app: Callable[[], App], *, workers: int = 1) -> int:
+def serve(
+    sock: socket.socket,
+    make_app: Callable[[], App],
+    *,
+    workers: int = 1,
+    limits: Limits | None = None,
+    drain: float = 0.0,
+) -> int:
     """Serve until SIGTERM or SIGINT; return an exit code. ``make_app`` is called in each process.
 
-    With several workers, this process starts them, passes signals on, and starts one again that died.
+    After SIGTERM the service says for ``drain`` seconds that it is not ready, and goes on; a second one ends that.
     """
-    if workers == 1:
-        return _serve_here(sock, make_app)
-    return _Supervisor(sock, make_app, workers).run()
+
+    def work() -> int:
+        return _serve_here(sock, make_app, limits, drain)
+
+    return work() if workers == 1 else Supervisor(work, workers).run()
 
 
-def configuration(app: App) -> uvicorn.Config:
+def configuration(app: App, door: Door) -> uvicorn.Config:
     """Return how uvicorn serves the application."""
     return uvicorn.Config(
         app,
-        http=_Protocol,
+        http=cast("type[HttpToolsProtocol]", partial(Connection, door)),
         loop="uvloop",
         ws="none",
         lifespan="on",
@@ -86,59 +104,68 @@ def configuration(app: App) -> uvicorn.Config:
         server_header=False,
         # uvicorn would believe X-Forwarded-For from loopback; we count proxies ourselves.
         proxy_headers=False,
-        timeout_keep_alive=75,
+        timeout_keep_alive=door.limits.idle,
         timeout_graceful_shutdown=_GRACE,
         backlog=_BACKLOG,
     )
 
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's HTTP on httptools, over a transport that joins what is written."""
+class Server(uvicorn.Server):
+    """uvicorn's server with a door, which it sweeps once a second, and a time to drain before the port closes."""
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's own does
-        """Begin a connection."""
-        super().connection_made(cast("asyncio.Transport", _Joined(transport)))
+    def __init__(
+        self,
+        app: App,
+        limits: Limits | None = None,
+        *,
+        drain: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Serve ``app`` within ``limits``; ``clock`` gives the seconds that these count."""
+        self.door = Door(limits, clock)
+        super().__init__(configuration(app, self.door))
+        self._drain = drain
+        self._drained_at: float | None = None
+        self._swept_at = 0.0
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start; the application finds the door in the state of each request."""
+        await super().startup(sockets)
+        self.lifespan.state[DOOR] = self.door
+
+    async def on_tick(self, counter: int) -> bool:
+        """Sweep the door, and see whether it is time to stop."""
+        now = asyncio.get_running_loop().time()
+        if now - self._swept_at >= _SWEEP:
+            self._swept_at = now
+            self.sweep()
+        if self.door.draining and self._drained_at is None:
+            self._drained_at = now + self._drain
+        if self._drained_at is not None and now >= self._drained_at:
+            self.should_exit = True
+        return await super().on_tick(counter)
+
+    def sweep(self) -> None:
+        """End connections that take too long."""
+        self.door.sweep(cast("set[Connection]", self.server_state.connections))
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first SIGTERM; stop at the second, or at Ctrl-C."""
+        if sig == signal.SIGTERM and self._drain and not self.door.draining:
+            self.door.draining = True
+            self._captured_signals.append(sig)
+            _log.info("draining", extra={"seconds": self._drain})
+            return
+        self.door.draining = True
+        super().handle_exit(sig, frame)
 
 
-class _Joined:
-    """A transport that writes what comes within one step of the event loop at once.
-
-    uvicorn writes the head of an answer and its body one after the other. Each costs a system call and may wake the
-    client, for a head that it cannot use yet: joined, a sixth more renewals a second.
-    """
-
-    __slots__ = ("_held", "_loop", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._loop = asyncio.get_running_loop()
-        self._held: list[bytes] = []
-
-    def __getattr__(self, name: str) -> object:
-        """Everything but writing and closing is the transport's own."""
-        return getattr(self._transport, name)
-
-    def write(self, data: bytes) -> None:
-        if not self._held:
-            self._loop.call_soon(self._flush)
-        self._held.append(data)
-
-    def close(self) -> None:
-        self._flush()
-        self._transport.close()
-
-    def _flush(self) -> None:
-        if self._held:
-            held, self._held = b"".join(self._held), []
-            self._transport.write(held)
-
-
-def _serve_here(sock: socket.socket, make_app: Callable[[], App]) -> int:
+def _serve_here(sock: socket.socket, make_app: Callable[[], App], limits: Limits | None, drain: float) -> int:
     _stop_at_signals()
     # The session desk's thread waits for the database at every statement and would get the interpreter back 5 ms
     # (Python's default) later, each time, while the event loop is busy: measured, a third of all requests a second.
     sys.setswitchinterval(_SWITCH)
-    server = uvicorn.Server(configuration(make_app()))
+    server = Server(make_app(), limits, drain=drain)
     server.run(sockets=[sock])
     return 0 if server.started else 1
 
@@ -150,55 +177,3 @@ def _stop_at_signals() -> None:
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(0))
-
-
-class _Supervisor:
-    """The parent of several workers. It has no threads and no database connection, so that forking is safe."""
-
-    def __init__(self, sock: socket.socket, make_app: Callable[[], App], workers: int) -> None:
-        self._sock = sock
-        self._make_app = make_app
-        self._workers = workers
-        self._children: set[int] = set()
-        self._stopping = False
-
-    def run(self) -> int:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: self._stop())
-        for _ in range(self._workers):
-            self._start()
-        failed = 0
-        while self._children:
-            pid, status = os.wait()
-            self._children.discard(pid)
-            if self._stopping:
-                continue
-            # One that cannot even start would be started again for ever.
-            failed += 1 if os.waitstatus_to_exitcode(status) == 1 else 0
-            if failed > self._workers:
-                self._stop()
-                return 1
-            self._start()
-        return 0
-
-    def _start(self) -> None:
-        pid = os.fork()
-        if pid:
-            self._children.add(pid)
-            if self._stopping:  # asked to while it was forked
-                self._stop()
-            return
-        code = 1
-        try:
-            self._children.clear()  # its siblings are not its own
-            code = _serve_here(self._sock, self._make_app)
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(code)
-
-    def _stop(self) -> None:
-        self._stopping = True
-        for pid in self._children:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGTERM)

@@ -10,6 +10,14 @@ from keyseat_issuer.cli.passphrase import passphrase_option, read_passphrase
 @click.option("--bind", default="127.0.0.1:8000", show_default=True, metavar="HOST:PORT", help="Where to listen.")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Processes to run.")
 @click.option(
+    "--drain",
+    default=5,
+    show_default=True,
+    type=click.IntRange(0, 3600),
+    metavar="SECONDS",
+    help="How long to go on after SIGTERM, telling at /readyz that it is about to stop.",
+)
+@click.option(
     "--log-level",
     default="info",
     show_default=True,
@@ -31,6 +39,7 @@ def serve(
     log_level: str,
     passphrase_file: str | None,
     *,
+    drain: int,
     with_license_key: bool,
     allow_example_keys: bool,
 ) -> None:
@@ -39,11 +48,14 @@ def serve(
     It needs the lease key, not the licence keys: whoever takes over a server that holds those makes licences.
 
     Behind a proxy that ends TLS, set KEYSEAT_TRUSTED_PROXIES to the number of proxies and KEYSEAT_PUBLIC_URL to the
-    address that people use. KEYSEAT_RATE_LIMIT changes how often one token may call (default 6000/minute).
+    address that people use. KEYSEAT_RATE_LIMIT changes how often one token may call (default 6000/minute),
+    KEYSEAT_CONNECTIONS and KEYSEAT_CONNECTIONS_PER_ADDRESS how many connections each process keeps open.
     """
     from keyseat_issuer.api import server
+    from keyseat_issuer.api.limits import limits_from_environment
     from keyseat_issuer.api.start import prepare
 
+    limits = limits_from_environment()
     make_app = prepare(
         lambda: read_passphrase(output, passphrase_file),
         allow_example_keys=allow_example_keys,
@@ -56,4 +68,4 @@ def serve(
     from keyseat_issuer.api.logs import configure_logging
 
     configure_logging(log_level)
-    raise SystemExit(server.serve(sock, make_app, workers=workers))
+    raise SystemExit(server.serve(sock, make_app, workers=workers, limits=limits, drain=drain))

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 
@@ -98,7 +99,15 @@ def _parts(file: UsageReport, part: str) -> Iterator[str]:
 async def _parts_later(file: UsageReport, part: str) -> AsyncIterator[str]:
     while part:
         yield part
-        part = await sync_to_async(file.next_part)()
+        part = await sync_to_async(_next_part)(file)
+
+
+def _next_part(file: UsageReport) -> str:
+    """Return the next part, and keep no connection to the database while it is sent: the client may read slowly."""
+    try:
+        return file.next_part()
+    finally:
+        connection.close()
 
 
 def _form(  # noqa: PLR0917 - what a form shows

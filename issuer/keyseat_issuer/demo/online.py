@@ -48,8 +48,9 @@ def _start(stage: Stage) -> str:
     passphrase = stage.desk / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text(stage.passphrase)
+    options = ["--bind", "127.0.0.1:0", "--drain", "0", "--passphrase-file", str(passphrase)]
     stage.server = subprocess.Popen(  # noqa: S603 - our own interpreter and our own code
-        [sys.executable, "-c", _SERVE, "serve", "--bind", "127.0.0.1:0", "--passphrase-file", str(passphrase)],
+        [sys.executable, "-c", _SERVE, "serve", *options],
         stderr=subprocess.PIPE,
         text=True,
     )

@@ -1,9 +1,10 @@
 """The browser side as an ASGI application, to be mounted behind the API at ``/``."""
 
 import asyncio
+import tempfile
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, cast
 
 from django.core.asgi import get_asgi_application
 from starlette.applications import Starlette
@@ -23,6 +24,10 @@ MOST_AT_ONCE = 8
 """Requests for pages that one process works on at a time."""
 MOST_BODY = 1024 * 1024
 """Bytes of a request: far more than any form with its file may have, so that a page tells what is too much."""
+SHORT_BODY = 64 * 1024
+"""Bytes of a request that are kept in memory until it has its place."""
+MOST_KEPT = 4 * 1024 * 1024
+"""Bytes of an answer that are kept until the application is done; beyond, it is sent while it is made."""
 
 STATIC_PACKAGES: list[str | tuple[str, str]] = [
     ("keyseat_issuer.web", "static"),
@@ -59,8 +64,9 @@ class FewAtOnce:
     send, would take all the connections that PostgreSQL has, and those of the activation service with them. A password
     that is checked takes 19 MiB besides.
 
-    A request takes its place when all of it has arrived: eight that are sent slowly, or never to their end, would keep
-    everybody else waiting. What is too long for any form is refused before Django writes it to the disk.
+    A request takes its place when all of it has arrived, and gives it back before its answer is sent: eight clients
+    that send slowly, or do not read, would keep everybody else waiting. What is too long for any form is refused before
+    Django gets it; what is longer than most waits in a file, so that many of them cannot fill the memory.
     """
 
     def __init__(self, app: ASGIApp, most: int = MOST_AT_ONCE) -> None:
@@ -70,27 +76,71 @@ class FewAtOnce:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer when it is this request's turn."""
-        body = await _body(receive)
-        if body is None:
-            return  # the client has hung up
-        if len(body) > MOST_BODY:
-            await _TOO_LARGE(scope, receive, send)
-            return
-        async with self._places:
-            await self._app(scope, _replayed(body, receive), send)
+        answer = _Answer(send, self._places)
+        with tempfile.SpooledTemporaryFile(SHORT_BODY) as body:
+            while more := await _read_part(receive, body):
+                if body.tell() > MOST_BODY:
+                    await _TOO_LARGE(scope, receive, send)
+                    return
+            if more is None:
+                return  # the client has hung up
+            await answer.enter()
+            try:
+                body.seek(0)
+                await self._app(scope, _replayed(body.read(), receive), answer)
+            finally:
+                answer.leave()
+        await answer.finish()
 
 
-async def _body(receive: Receive) -> bytes | None:
-    """Return the body, or the beginning of one that is too long; ``None`` where the client hung up first."""
-    body = bytearray()
-    more = True
-    while more and len(body) <= MOST_BODY:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return bytes(body)
+async def _read_part(receive: Receive, body: IO[bytes]) -> bool | None:
+    """Take one part of a body; return whether there is more, or ``None`` where the client hung up first."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        return None
+    body.write(message.get("body", b""))
+    return bool(message.get("more_body", False)) or body.tell() > MOST_BODY
+
+
+class _Answer:
+    """Keeps an answer until the application is done with it, and then sends it.
+
+    So the application's thread and its database connection are gone before a slow client reads. A long one (a report)
+    is sent while it is made: its place is given back whenever a part is being sent, and taken again for the next part.
+    """
+
+    def __init__(self, send: Send, places: asyncio.Semaphore) -> None:
+        self._send = send
+        self._places = places
+        self._inside = False
+        self._kept: list[Message] = []
+        self._size = 0
+
+    async def enter(self) -> None:
+        """Wait for a place."""
+        await self._places.acquire()
+        self._inside = True
+
+    def leave(self) -> None:
+        """Give the place back, if there is one."""
+        if self._inside:
+            self._inside = False
+            self._places.release()
+
+    async def __call__(self, message: Message) -> None:
+        """Take what the application sends."""
+        self._kept.append(message)
+        self._size += len(message.get("body", b""))
+        if self._size > MOST_KEPT:
+            self.leave()
+            await self.finish()
+            await self.enter()
+
+    async def finish(self) -> None:
+        """Send what is kept."""
+        kept, self._kept = self._kept, []
+        for message in kept:
+            await self._send(message)
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

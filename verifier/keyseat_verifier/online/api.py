@@ -21,7 +21,7 @@ from keyseat_verifier.online.transport import Answer, Deadline, Transport, Unrea
 BASE = "/api/v1"
 MOST_TRIES = 4
 _FIRST_PAUSE = 0.25
-_PASSING = frozenset({429, 502, 503, 504})
+_PASSING = frozenset({408, 429, 502, 503, 504})
 _UNAUTHENTICATED = 401
 _NO_CONTENT = 204
 _MAX_TEXT = 400

@@ -17,7 +17,7 @@ _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 _MAX_SECONDS = 86_400 * 365
 _SLOWER = 5.0
-_PATIENT = (429, 500, 502, 503, 504)
+_PATIENT = (408, 429, 500, 502, 503, 504)
 _OK = 200
 
 
