@@ -63,6 +63,29 @@ class TrustedKey(NamedTuple):
             )
 
 
+class Quorum(NamedTuple):
+    """So many of these root keys must have signed. ``algorithm`` is empty where keys of any algorithm count."""
+
+    keys: tuple[PublicKey, ...]
+    needed: int
+    algorithm: str = ""
+
+
+def quorums(root: tuple[PublicKey, ...], threshold: int, required: tuple[str, ...]) -> tuple[Quorum, ...]:
+    """Return all that must be met for these root keys to have signed (docs/spec/trust-bundle.md, section 6).
+
+    The threshold holds over all keys, and again for each algorithm that licences need: whoever breaks one algorithm
+    holds its root keys, and would else be the root. An algorithm without root keys asks for nothing here: so bundles
+    of before hybrid roots still load.
+    """
+    found = [Quorum(root, threshold)]
+    for algorithm in required:
+        keys = tuple([key for key in root if key.algorithm == algorithm])
+        if keys:
+            found.append(Quorum(keys, min(threshold, len(keys)), algorithm))
+    return tuple(found)
+
+
 class TrustBundle(NamedTuple):
     """A verified trust bundle. It exists only through ``load``, ``from_bytes`` and ``update``."""
 
@@ -112,6 +135,7 @@ class TrustBundle(NamedTuple):
     def update(self, data: bytes, *, allow_example_keys: bool = False) -> "TrustBundle":
         """Return the newer bundle in ``data``, which both the present and the new root keys must have signed.
 
+        Each by the algorithms that its own bundle requires, so that one broken algorithm replaces no bundle.
         Identical bytes return the present bundle. (The update rule of the TUF specification, 5.3.)
 
         Raises:
@@ -122,6 +146,7 @@ class TrustBundle(NamedTuple):
         envelope, newer = _parse(data)
         _require_threshold(self, envelope, "the present")
         _require_threshold(newer, envelope, "its own")
+        self._refuse_silent_drop(newer)
         if not allow_example_keys:
             newer.refuse_example_keys()
         # After the signatures: only the vendor can tell us that a version is old.
@@ -133,6 +158,28 @@ class TrustBundle(NamedTuple):
             )
         newer.check_keys()
         return newer
+
+    def quorums(self) -> tuple[Quorum, ...]:
+        """Return all that must be met for the root of this bundle to have signed."""
+        return quorums(self.root, self.threshold, self.signatures_required)
+
+    def algorithms_without_root(self) -> tuple[str, ...]:
+        """Return the algorithms that licences need and no root key has, as in hybrid bundles of before hybrid roots.
+
+        Whoever breaks the others can replace such a bundle.
+        """
+        have = {key.algorithm for key in self.root}
+        return tuple([algorithm for algorithm in self.signatures_required if algorithm not in have])
+
+    def _refuse_silent_drop(self, newer: "TrustBundle") -> None:
+        # Where the algorithm has root keys, they have agreed: their quorum was asked.
+        for algorithm in self.algorithms_without_root():
+            if algorithm not in newer.signatures_required:
+                raise TrustError(
+                    ReasonCode.TRUST_INVALID,
+                    f"the trust bundle would no longer require {algorithm} signatures, and there is no {algorithm}"
+                    " root key that could agree to that",
+                )
 
     def check_keys(self) -> None:
         """Make the whole check of every key, used or not: as an update is adopted or a bundle is signed.
@@ -199,12 +246,15 @@ def bundle_payload(
 
 
 def _require_threshold(bundle: TrustBundle, envelope: Envelope, whose: str) -> None:
-    signers = len(envelope.signers(bundle.root))
-    if signers < bundle.threshold:
-        raise TrustError(
-            ReasonCode.TRUST_INVALID,
-            f"the trust bundle is signed by {signers} of {whose} root keys; {bundle.threshold} must sign",
-        )
+    signers = envelope.signers(bundle.root)
+    for quorum in bundle.quorums():
+        signed = len([key for key in signers if quorum.algorithm in {"", key.algorithm}])
+        if signed < quorum.needed:
+            kind = f"{quorum.algorithm} root keys" if quorum.algorithm else "root keys"
+            raise TrustError(
+                ReasonCode.TRUST_INVALID,
+                f"the trust bundle is signed by {signed} of {whose} {kind}; {quorum.needed} must sign",
+            )
 
 
 def _key_dict(key: PublicKey) -> dict[str, object]:

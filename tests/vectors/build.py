@@ -17,6 +17,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 import license_cases  # noqa: E402 - found only now
 import reasons  # noqa: E402 - likewise
+import trust_cases  # noqa: E402 - likewise
 
 from keyseat_shared.codes import NEXT_STEPS, ReasonCode, exit_code  # noqa: E402 - likewise
 from keyseat_shared.envelope import Envelope, pae  # noqa: E402 - likewise
@@ -31,6 +32,14 @@ def vectors() -> str:
     cases = [case._asdict() | {"file": base64.b64encode(case.file).decode()} for case in license_cases.all_cases()]
     lines = [json.dumps(case) for case in cases]
     return '{"trust": ' + json.dumps(trust) + ',\n "cases": [\n' + ",\n".join(lines) + "\n]}\n"
+
+
+def trust_vectors() -> str:
+    """Return trust.json: the bundles in use, then one object a line for each vector."""
+    present = {name: base64.b64encode(data).decode() for name, data in trust_cases.PRESENT.items()}
+    cases = [case._asdict() | {"offered": base64.b64encode(case.offered).decode()} for case in trust_cases.all_cases()]
+    lines = [json.dumps(case) for case in cases]
+    return '{"present": ' + json.dumps(present) + ',\n "cases": [\n' + ",\n".join(lines) + "\n]}\n"
 
 
 def _fenced(kind: str, text: str) -> str:
@@ -71,7 +80,8 @@ def document(text: str, generated: dict[str, str]) -> str:
 def wanted() -> dict[Path, str]:
     """Return every generated file with the text it should have."""
     generated = blocks()
-    files = {HERE / "licenses.json": vectors()}
+    files = {HERE / "licenses.json": vectors(), HERE / "trust.json": trust_vectors()}
+    files[trust_cases.KEPT] = trust_cases.signatures()
     for name in ("license-file.md", "trust-bundle.md", "reason-codes.md"):
         files[SPEC / name] = document((SPEC / name).read_text(encoding="utf-8"), generated)
     return files

@@ -1,0 +1,37 @@
+"""The public vectors of trust bundles give the verdicts written beside them."""
+
+import base64
+import builtins
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keyseat_shared.errors import TrustError
+from keyseat_shared.trust import TrustBundle
+
+VECTORS: dict[str, Any] = json.loads(Path(__file__).with_name("trust.json").read_text(encoding="utf-8"))
+
+
+def verdict(case: Mapping[str, str]) -> str:
+    offered = base64.b64decode(case["offered"])
+    try:
+        if case["present"]:
+            TrustBundle.from_bytes(base64.b64decode(VECTORS["present"][case["present"]])).update(offered)
+        else:
+            TrustBundle.from_bytes(offered)
+    except TrustError as error:
+        return str(error.code)
+    return "OK"
+
+
+@pytest.mark.parametrize("case", VECTORS["cases"], ids=lambda case: case["name"])
+def test_a_vector_gives_its_verdict(case: dict[str, str]) -> None:
+    assert case["code"] == verdict(case)
+
+
+def test_each_vector_has_its_own_name() -> None:
+    names = [case["name"] for case in VECTORS["cases"]]
+    assert sorted(set(names)) == sorted(names)
