@@ -8,6 +8,7 @@ from keyseat_shared.errors import KeyseatError
 OPERATORS = frozenset(
     {
         ReasonCode.CLOCK_ROLLED_BACK,
+        ReasonCode.CLOCK_AHEAD,
         ReasonCode.LEDGER_UNAVAILABLE,
         ReasonCode.AUDIT_BROKEN,
         ReasonCode.KEY_UNAVAILABLE,

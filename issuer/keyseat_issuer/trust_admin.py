@@ -202,7 +202,7 @@ class TrustAdmin:
     def _changing(self) -> Iterator[tuple[TrustBundle, datetime]]:
         """Hold the home, and start from the bundle in force at the ledger's time."""
         require_ready()
-        from keyseat_issuer.ledger.services.audit import ledger_now  # noqa: PLC0415 - Django is set up by now
+        from keyseat_issuer.ledger.services.ledger_time import ledger_now  # noqa: PLC0415 - Django is set up by now
 
         with exclusive(self._home):
             with ledger_errors():

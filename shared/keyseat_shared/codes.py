@@ -52,6 +52,7 @@ class ReasonCode(StrEnum):
     KEY_UNAVAILABLE = "KEY_UNAVAILABLE"
     LEDGER_UNAVAILABLE = "LEDGER_UNAVAILABLE"
     AUDIT_BROKEN = "AUDIT_BROKEN"
+    CLOCK_AHEAD = "CLOCK_AHEAD"
     INTERNAL = "INTERNAL"
 
 
@@ -103,6 +104,7 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.KEY_UNAVAILABLE: "Check the key file and its passphrase.",
     ReasonCode.LEDGER_UNAVAILABLE: "Check that the database is up and migrated.",
     ReasonCode.AUDIT_BROKEN: "Keep the database as it is and find out who changed it.",
+    ReasonCode.CLOCK_AHEAD: "Set the clock of this machine to the right time and try again.",
     ReasonCode.INTERNAL: "Try again; if it stays, tell the operator of the service the request id.",
 }
 

@@ -62,7 +62,7 @@ class MachineError(InvalidLicenseError):
 
 
 class ClockError(InvalidLicenseError):
-    """The clock was set back (``CLOCK_ROLLED_BACK``)."""
+    """The clock was set back (``CLOCK_ROLLED_BACK``), or is ahead of another one (``CLOCK_AHEAD``)."""
 
 
 class CouldNotVerifyError(VerificationError):

@@ -312,6 +312,28 @@ class TestClock:
 
         assert ("CLOCK_ROLLED_BACK", "2023-06-15T09:30:00Z") == (found["code"], found["details"]["at"])
 
+    def test_clocks_that_agree_are_shown(self, customer: Ledger) -> None:
+        result = run("audit", "clock")
+
+        assert "the ledger    2023-06-15T09:30:00Z" in result.stdout
+        assert "They agree." in result.stdout
+
+    def test_after_a_wrong_clock_the_way_on_is_told_and_works(
+        self, customer: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        stop_clock(monkeypatch, "2023-06-15T12:30:00Z")
+        answer("org", "add", "Ahead")
+        stop_clock(monkeypatch, "2023-06-15T09:31:00Z")
+
+        assert "`keyseat-issuer audit clock`" in answer("org", "add", "Right", code=1)["next"]
+        shown = run("audit", "clock")
+        assert (1, True) == (shown.exit_code, "CLOCK_ROLLED_BACK" in shown.stderr)
+        assert "the ledger    2023-06-15T12:30:00Z" in shown.stdout
+        assert "there is no terminal to confirm at" in told("audit", "clock", "--accept", code=1)
+        assert answer("audit", "clock", "--accept", "--yes")["accepted"] is True
+        answer("org", "add", "Right")
+        answer("audit", "verify")
+
 
 class TestMigrate:
     def test_it_makes_the_ledger_and_then_has_nothing_to_do(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import stories
 from keyseat_issuer.bootstrap import setup
 
 
@@ -63,6 +64,7 @@ class Killer:
 def main(table: str, out: str, point: str) -> None:
     """Run the batch and print how many rows ended in each status."""
     setup()
+    stories.begin()
     import offline_shop  # noqa: PLC0415 - after setup
     from keyseat_issuer.ledger.services.batch import run_batch  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.services.batch_csv import read_rows  # noqa: PLC0415 - likewise

@@ -18,6 +18,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
+import stories
+
 URL_VARIABLE = "KEYSEAT_TEST_DATABASE_URL"
 """A PostgreSQL server for the tests, with the right to create databases; without it they start one."""
 
@@ -163,6 +165,7 @@ def set_up_django() -> None:
         patch.setenv("DJANGO_SETTINGS_MODULE", "keyseat_issuer.settings_web")
         patch.setenv("KEYSEAT_SECRET_KEY", "a secret of the tests' own process, which serves nobody else")
         setup()
+    stories.begin()
 
 
 def point_at(url: str) -> None:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import stories
 from databases import Ledger
 
 _TIMEOUT = 180
@@ -40,6 +41,7 @@ def _main(task: str, processes: int, arguments: dict[str, Any]) -> None:
     from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - only in the racing program
 
     setup()
+    stories.begin()
     module, _, name = task.partition(":")
     function = getattr(importlib.import_module(module), name)
     ready, go = os.pipe()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import stories
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError
@@ -65,6 +66,7 @@ def _main(descriptor: int, clock_file: str, workers: int) -> None:
     from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - likewise
 
     setup()
+    stories.begin()
     from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.server import serve  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise

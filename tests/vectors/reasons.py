@@ -49,5 +49,6 @@ MEANINGS = {
     ReasonCode.KEY_UNAVAILABLE: "A private key is missing, or its passphrase is.",
     ReasonCode.LEDGER_UNAVAILABLE: "The database is down, or not migrated.",
     ReasonCode.AUDIT_BROKEN: "The audit log was changed.",
+    ReasonCode.CLOCK_AHEAD: "The clock is ahead of the database's, or of the time since the machine started.",
     ReasonCode.INTERNAL: "The service failed in a way that it does not explain.",
 }

@@ -14,6 +14,7 @@ from keyseat_issuer.api.problems import ApiError
 from keyseat_issuer.api.routing import ServiceDep, problems
 from keyseat_issuer.database import require_ready
 from keyseat_issuer.ledger.models import Pool
+from keyseat_issuer.ledger.services.clock_correction import require_right
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -47,6 +48,7 @@ async def readyz(request: Request, service: ServiceDep) -> Health:
             next_step="Send requests to another server.",
         )
     await service.threads.run(require_ready)
+    await service.threads.run(require_right, service.clock())
     await service.threads.run(service.trust.authority, service.clock())
     return Health(status="ready")
 

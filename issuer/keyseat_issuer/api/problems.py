@@ -28,6 +28,7 @@ STATUS: dict[ReasonCode, HTTPStatus] = {
     ReasonCode.TRUST_INVALID: HTTPStatus.SERVICE_UNAVAILABLE,
     ReasonCode.UNREADABLE: HTTPStatus.SERVICE_UNAVAILABLE,
     ReasonCode.CLOCK_ROLLED_BACK: HTTPStatus.SERVICE_UNAVAILABLE,
+    ReasonCode.CLOCK_AHEAD: HTTPStatus.SERVICE_UNAVAILABLE,
     ReasonCode.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 """Statuses by reason; every other reason is a refusal by the state of things: 409."""

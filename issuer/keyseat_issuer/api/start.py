@@ -42,6 +42,9 @@ def prepare(
         current_trust(home)  # finishes a change that a crash cut short, and refuses a bundle that is not on record
     from django.db import connections  # noqa: PLC0415 - Django is set up now
 
+    from keyseat_issuer.ledger.services.clock_correction import require_right  # noqa: PLC0415 - likewise
+
+    require_right(now_utc())
     connections.close_all()
     from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - likewise
     from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - likewise

@@ -124,6 +124,57 @@ def verify(output: Output, anchor: str | None, trust_file: str | None) -> None:
     )
 
 
+@audit.command("clock")
+@click.option("--accept", is_flag=True, help="This machine's clock is right now: let the ledger's time go on from it.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_output
+def clock(output: Output, accept: bool, yes: bool) -> None:  # noqa: FBT001 - click's way
+    """Compare the clocks, and go on after one was wrong.
+
+    Acts are refused while this machine's clock disagrees with the ledger's time. Once the clock is right, and the
+    ledger's time is not, `--accept` lets that follow. It is on record, never goes back before a licence that was
+    issued, and brings back nothing that a sunset has ended.
+    """
+    from keyseat_issuer import database
+
+    database.require_ready()
+    from keyseat_issuer.ledger.services import clock_correction
+    from keyseat_issuer.ledger.services.audit import cli_actor
+    from keyseat_shared.instants import now_utc
+
+    found = clock_correction.look(now_utc())
+    if accept and found.trouble is not None:
+        output.confirm(
+            f"The ledger's time is {format_instant(found.ledger)}, and this machine's clock says"
+            f" {format_instant(found.now)}.",
+            "right",
+            yes=yes,
+            consequence="Look at another clock first: every act from now on is dated from this one.",
+        )
+    if accept:
+        found = clock_correction.accept(now_utc(), actor=cli_actor())
+    trouble = None if accept else found.trouble
+
+    def human() -> None:
+        for label, at in (("this machine", found.now), ("the ledger", found.ledger), ("the database", found.database)):
+            if at is not None:
+                output.print(f"{label:<14}{format_instant(at)}")
+        if accept:
+            output.print(f"The ledger's time goes on from {format_instant(found.now)}.", "green")
+        elif trouble is None:
+            output.print("They agree.")
+
+    if trouble is not None:
+        if not output.json:
+            human()
+        raise trouble
+    times = {"now": found.now, "ledger": found.ledger, "database": found.database}
+    output.emit(
+        {key: None if at is None else format_instant(at) for key, at in times.items()} | {"accepted": accept}, human
+    )
+
+
 def _trust(file: str | None) -> "tuple[TrustBundle | None, KeyseatError | None]":
     """Return the bundle to check signatures with, or why there is none."""
     from keyseat_issuer.home import load_trust

@@ -25,6 +25,13 @@ class Seeded(NamedTuple):
 
 def seed(stage: Stage) -> Seeded:
     """Make an issuer without a sunset, an organisation with two people, seats, an API key and a month of use."""
+    from keyseat_issuer.ledger.services.ledger_time import story_time  # noqa: PLC0415 - loads Django
+
+    with story_time():
+        return _seed(stage)
+
+
+def _seed(stage: Stage) -> Seeded:
     from keyseat_issuer.creation import create_issuer  # noqa: PLC0415 - loads Django
     from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
 

@@ -17,7 +17,14 @@ RETRY_AFTER = 5
 """Seconds after which a client may try again."""
 
 _log = logging.getLogger(__name__)
-_OURS = frozenset({ReasonCode.LEDGER_UNAVAILABLE, ReasonCode.CLOCK_ROLLED_BACK, ReasonCode.KEY_UNAVAILABLE})
+_OURS = frozenset(
+    {
+        ReasonCode.LEDGER_UNAVAILABLE,
+        ReasonCode.CLOCK_ROLLED_BACK,
+        ReasonCode.CLOCK_AHEAD,
+        ReasonCode.KEY_UNAVAILABLE,
+    }
+)
 
 
 class Failures:

@@ -98,7 +98,7 @@ def _show(
 
 
 def _refuse(request: HttpRequest, error: KeyseatError) -> HttpResponse:
-    if error.code in {ReasonCode.LEDGER_UNAVAILABLE, ReasonCode.CLOCK_ROLLED_BACK}:
+    if error.code in {ReasonCode.LEDGER_UNAVAILABLE, ReasonCode.CLOCK_ROLLED_BACK, ReasonCode.CLOCK_AHEAD}:
         raise error  # not the link's fault: it works again when the server does
     context = {
         "title": "This link does not work",

@@ -34,12 +34,19 @@ class AuditEvent(AppendOnlyModel):
 
 
 class AuditHead(models.Model):
-    """The one row that names the newest audit event; its lock puts audit rows into one order."""
+    """The one row that names the newest audit event; its lock puts audit rows into one order.
+
+    ``boot``, ``anchor_uptime`` (seconds) and ``anchor_at`` say when the machine's clock was last believed: on SQLite
+    the ledger's time is counted from there. Empty on PostgreSQL, whose own clock is asked.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     seq = models.BigIntegerField()
     digest = models.CharField(max_length=64)
     at = models.DateTimeField()
+    boot = models.CharField(max_length=64, default="", db_default="")
+    anchor_uptime = models.BigIntegerField(default=0, db_default=0)
+    anchor_at = models.DateTimeField(null=True)
 
     class Meta:
         """Constraints."""

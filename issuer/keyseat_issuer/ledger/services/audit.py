@@ -1,4 +1,4 @@
-"""The audit log: every act and every refusal is one row, chained by digests; the ledger's time only moves forward.
+"""The audit log: every act and every refusal is one row, chained by digests, dated by the ledger's time.
 
 The digest of a row is SHA-256 over the previous row's digest and the compact JSON of the row, so that a
 row cannot be changed, removed, added or moved without breaking the chain at that place.
@@ -15,11 +15,12 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from keyseat_issuer.database import ledger_errors
-from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Organization
-from keyseat_issuer.ledger.plain_sql import fetch, insert, instant_in, instant_out, lock_clause, run, uuid_out
+from keyseat_issuer.ledger.models import AuditEvent, Organization
+from keyseat_issuer.ledger.plain_sql import insert, instant_out, uuid_out
+from keyseat_issuer.ledger.services import ledger_time
+from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import KeyseatError
-from keyseat_shared.rules import check_not_before_floor
+from keyseat_shared.errors import ClockError, KeyseatError
 from keyseat_shared.strictjson import dumps_compact, dumps_text
 
 OFFLINE_ISSUED = "offline.issued"
@@ -27,7 +28,6 @@ OFFLINE_ISSUED = "offline.issued"
 
 FILE_DIGEST = "file_sha256"
 _COLUMNS = ("seq", "at", "actor", "action", "organization_id", "subject", "details", "previous", "digest")
-_FLOOR = "the ledger's newest audit row"
 _MAX_SUBJECT = 400
 _MAX_ACTOR = 200
 
@@ -59,14 +59,6 @@ class Row(NamedTuple):
     digest: str
 
 
-class _Head(NamedTuple):
-    """The newest row's number, digest and instant."""
-
-    seq: int
-    digest: str
-    at: datetime
-
-
 def cli_actor() -> str:
     """Return who acts on a command line: ``cli:`` and the operating system's account name (from the real uid)."""
     if hasattr(os, "getuid"):
@@ -79,18 +71,6 @@ def cli_actor() -> str:
     return f"cli:{os.getlogin()}"
 
 
-def ledger_now(now: datetime) -> datetime:
-    """Return the instant at which an act takes place: ``now``, or the newest audit row's where that is later.
-
-    Raises:
-        ClockError: ``CLOCK_ROLLED_BACK`` where ``now`` is more than 5 minutes before the newest row (design, 3.2).
-    """
-    [(at,)] = fetch("SELECT at FROM ledger_audithead WHERE id = 1")
-    newest = instant_in(at)
-    check_not_before_floor(now, newest, _FLOOR)
-    return max(now, newest)
-
-
 @contextlib.contextmanager
 def act(
     action: str, *, actor: str, organization: Organization | None, subject: str, now: datetime
@@ -100,7 +80,7 @@ def act(
     The block appends the act's own audit row at its end. Leaving it commits, raising rolls back.
 
     Raises:
-        ClockError: ``CLOCK_ROLLED_BACK``.
+        ClockError: ``CLOCK_ROLLED_BACK``, ``CLOCK_AHEAD``.
         KeyseatError: whatever the block refuses; ``LEDGER_UNAVAILABLE`` where the database fails.
     """
     with ledger_errors():
@@ -126,7 +106,7 @@ def append(
     """Append one event inside the caller's transaction. Locks the head: do it last.
 
     Raises:
-        ClockError: ``CLOCK_ROLLED_BACK``.
+        ClockError: ``CLOCK_ROLLED_BACK``, ``CLOCK_AHEAD``.
     """
     event = NewEvent(action, subject, details, None if organization is None else organization.pk)
     return append_many([event], actor=actor, now=now)[0]
@@ -136,16 +116,23 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
     """Append events in order inside the caller's transaction, with few statements. Locks the head: do it last.
 
     Raises:
-        ClockError: ``CLOCK_ROLLED_BACK`` where another process has dated an event more than 5 minutes later.
+        ClockError: ``CLOCK_ROLLED_BACK`` where another process has dated an event more than 5 minutes later;
+            ``CLOCK_AHEAD``.
     """
     if not connection.in_atomic_block:
         msg = "audit events are appended in the transaction of the act they tell of"
         raise RuntimeError(msg)
-    head = _lock_head()
-    check_not_before_floor(now, head.at, _FLOOR)
+    head = ledger_time.read_head(lock=True)
+    ledger_time.check_not_before(now, head.at, ledger_time.FLOOR)
+    ledger_time.check_not_ahead(now, head)
+    return _append(events, actor, max(now, head.at), head)
+
+
+def _append(
+    events: Sequence[NewEvent], actor: str, at: datetime, head: ledger_time.Head, *, right: bool = True
+) -> list[Row]:
     if not events:
         return []  # the head is dated as its row: `audit verify` takes any other date for a forged one
-    at = max(now, head.at)
     seq, digest = head.seq, head.digest
     actor = clean(actor, _MAX_ACTOR)
     instant = at.astimezone(UTC).isoformat()
@@ -159,8 +146,13 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
         digest = _digest(previous, [seq, instant, who, event.action, organization, subject, details])
         rows.append(Row(seq, at, who, event.action, event.organization_id, subject, details, previous, digest))
     _insert(rows, at)
-    run("UPDATE ledger_audithead SET seq = %s, digest = %s, at = %s WHERE id = 1", (seq, digest, instant_out(at)))
+    ledger_time.write_head(head, seq, digest, at, right=right)
     return rows
+
+
+def go_on_from(at: datetime, event: NewEvent, *, actor: str, head: ledger_time.Head) -> None:
+    """Append the event that corrects the ledger's time, dated ``at`` wherever the head is (``clock_correction``)."""
+    _append([event], clean(actor, _MAX_ACTOR), at, head._replace(boot=""))
 
 
 def _insert(rows: Sequence[Row], at: datetime) -> None:
@@ -189,12 +181,6 @@ def _insert(rows: Sequence[Row], at: datetime) -> None:
     )
 
 
-def _lock_head() -> _Head:
-    select = "SELECT seq, digest, at FROM ledger_audithead WHERE id = 1"
-    [(seq, digest, at)] = fetch(select + lock_clause("ledger_audithead"))
-    return _Head(seq, digest, instant_in(at))
-
-
 def refused(
     error: KeyseatError,
     *,
@@ -207,18 +193,15 @@ def refused(
 ) -> None:
     """Record a refused attempt, in a transaction of its own: call it after the act was rolled back.
 
-    The row's action is ``<action>.refused``. An attempt with the clock set back is dated by the ledger's time.
+    The row's action is ``<action>.refused``. An attempt with a wrong clock is dated by the ledger's time.
     """
+    told = {"code": str(error.code), "message": error.message, **(details or {})}
+    event = NewEvent(f"{action}.refused", subject, told, None if organization is None else organization.pk)
     with transaction.atomic():
-        newest = AuditHead.objects.select_for_update().values_list("at", flat=True).get(pk=1)
-        append(
-            actor=actor,
-            action=f"{action}.refused",
-            organization=organization,
-            subject=subject,
-            details={"code": str(error.code), "message": error.message, **(details or {})},
-            now=max(now, newest),
-        )
+        head = ledger_time.read_head(lock=True)
+        wrong = isinstance(error, ClockError)
+        at = max(head.at, head.database_time or head.at) if wrong else ledger_time.date_of_refusal(now, head)
+        _append([event], actor, at, head, right=not wrong)
 
 
 def row_digest(row: AuditEvent | Row) -> str:

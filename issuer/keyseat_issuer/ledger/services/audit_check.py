@@ -25,10 +25,12 @@ from keyseat_issuer.ledger.services.audit import FILE_DIGEST, OFFLINE_ISSUED, Ro
 from keyseat_issuer.ledger.services.audit_people import People
 from keyseat_issuer.ledger.services.audit_rows import WRONG_KIND, Finding, Spoilt
 from keyseat_issuer.ledger.services.audit_signatures import Signatures
+from keyseat_issuer.ledger.services.clock_correction import ACCEPTED
 from keyseat_issuer.ledger.services.subscriptions import ADDED, terms_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, MalformedError
+from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LicensePayload
 from keyseat_shared.trust import TrustBundle
 
@@ -143,7 +145,7 @@ class _Check:
                 self.find(place, "its content does not match its digest: changed")
             elif digest and row.previous != digest:
                 self.find(place, "it does not follow the row before it: changed, inserted or moved")
-            if at is not None and row.at < at:
+            if at is not None and row.at < at and not _corrects(row, at):
                 self.find(place, "it is dated before the row before it")
             if self._anchor is not None and row.seq == self._anchor[0] and row.digest != self._anchor[1]:
                 self.find(place, "it is not the row of the anchor: the chain was rewritten")
@@ -259,6 +261,12 @@ class _Check:
         early = Allocation.objects.filter(kind=AllocationKind.OFFLINE, released_at__lt=F("expires_at"))
         for allocation_id in early.values_list("pk", flat=True)[:MAX_FINDINGS]:
             self.find(f"allocation {allocation_id}", "its offline seat was freed before it expired")
+
+
+def _corrects(row: Row, before: datetime) -> bool:
+    """Tell whether a row is the act that sets the ledger's time back, and says from when."""
+    found = _parsed(row.details)
+    return row.action == ACCEPTED and isinstance(found, dict) and found.get("from") == format_instant(before)
 
 
 def _parsed(details: str) -> object:

@@ -18,9 +18,10 @@ from django.db import transaction
 from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Confirmation, OfflineLicense, Organization
-from keyseat_issuer.ledger.services import audit, offline
+from keyseat_issuer.ledger.services import offline
 from keyseat_issuer.ledger.services.conversion import convert
 from keyseat_issuer.ledger.services.guards import Guard, allow
+from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.offline import Conflict, Preview
 from keyseat_issuer.ledger.services.offline_rules import Decision, OfflineRequest
 from keyseat_issuer.ledger.services.offline_values import IssuedLicense, Status, Terms
@@ -61,7 +62,7 @@ def preview(organization: Organization, request: OfflineRequest, terms: Terms) -
     found = offline.preview(asked, terms)
     token = secrets.token_urlsafe(_TOKEN_BYTES)
     with ledger_errors(), transaction.atomic():
-        at = audit.ledger_now(terms.now)
+        at = ledger_now(terms.now)
         Confirmation.objects.filter(expires_at__lte=at - KEPT).delete()
         Confirmation.objects.create(
             id=new_id(at),
@@ -93,7 +94,7 @@ def confirm(organization: Organization, token: str, terms: Terms, *, guard: Guar
         issued = OfflineLicense.objects.filter(idempotency_key=digest).values_list("pk", flat=True).first()
         if issued is not None:
             raise _used(issued)
-        if audit.ledger_now(terms.now) >= row.expires_at:
+        if ledger_now(terms.now) >= row.expires_at:
             raise _not_confirmed(f"the confirmation ended at {format_instant(row.expires_at)}")
         request = _read(row.request)
     [outcome] = convert([request], terms, keys=[digest], approve=_approval(row, terms.now, guard))

@@ -17,6 +17,8 @@ from keyseat_issuer.ledger.bulk import insert_values
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense
 from keyseat_issuer.ledger.services import audit, pools
+from keyseat_issuer.ledger.services.clock_correction import latest
+from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.offline_facts import LedgerFacts
 from keyseat_issuer.ledger.services.offline_rules import Decision, Identity, OfflineRequest, decide, identify
 from keyseat_issuer.ledger.services.offline_values import (
@@ -34,6 +36,7 @@ from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LicensePayload
+from keyseat_shared.rules import check_sunset
 from keyseat_shared.strictjson import dumps_compact
 from keyseat_verifier.verifier import Verifier
 
@@ -113,8 +116,10 @@ class _Run:
         self.requests = requests
         self.terms = terms
         # Refused early, before any lock; and read again under the locks, where time may have moved on.
-        self.facts = LedgerFacts.load(requests, audit.ledger_now(terms.now))
-        self.at = audit.ledger_now(terms.now).replace(microsecond=0)
+        self.facts = LedgerFacts.load(requests, ledger_now(terms.now))
+        self.at = ledger_now(terms.now).replace(microsecond=0)
+        # Held to the sunset: a time that was corrected later has been seen all the same.
+        self.latest = latest(self.at)
         self.keys = [""] * len(requests)
 
     def decide(
@@ -131,6 +136,7 @@ class _Run:
                 outcomes.append(Outcome(Status.ALREADY_ISSUED, license=there[key]))
                 continue
             try:
+                check_sunset(self.latest, self.terms.trust.policy)
                 decision = decide(request, self.facts, self.terms.trust.policy, self.at, identity)
                 if approve is not None:
                     approve(decision)

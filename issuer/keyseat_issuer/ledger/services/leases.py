@@ -15,6 +15,7 @@ from keyseat_issuer.ledger.models import Pool, SeatKind, SessionEnding
 from keyseat_issuer.ledger.services import audit, entitlement, lease_rows, pools
 from keyseat_issuer.ledger.services.entitlement import Candidate
 from keyseat_issuer.ledger.services.lease_rows import LeaseRow
+from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.session_values import (
     Acquire,
     Ended,
@@ -46,7 +47,7 @@ def process(requests: Sequence[Request], policy: Policy, now: datetime) -> list[
         ClockError: ``CLOCK_ROLLED_BACK``; nothing is then answered.
         django.db.Error: where the database fails; the caller rolls back.
     """
-    turn = _Turn(policy, audit.ledger_now(now))
+    turn = _Turn(policy, ledger_now(now))
     return turn.run(requests)
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.services import audit, organizations
+from keyseat_issuer.ledger.services.clock_correction import latest
 from keyseat_issuer.ledger.services.conversion import unverifiable
 from keyseat_issuer.ledger.services.offline_rules import require_product
 from keyseat_issuer.ledger.services.offline_values import Terms
@@ -59,7 +60,7 @@ def make_test_license(organization: str, product: str, machine_id: str, terms: T
     subject = f"{product[:40]} on {machine_id[:90]}"
     with audit.act(TESTED, actor=terms.actor, organization=None, subject=subject, now=terms.now) as ledger_now:
         at = ledger_now.replace(microsecond=0)
-        rules.check_sunset(at, policy)
+        rules.check_sunset(latest(at), policy)
         require_product(product, policy)
         found = organizations.find(organization)
         machine = MachineID.parse(machine_id)
