@@ -1,7 +1,6 @@
 """The public vectors of trust bundles give the verdicts written beside them."""
 
 import base64
-import builtins
 import json
 from collections.abc import Mapping
 from pathlib import Path
