@@ -2,10 +2,10 @@
 
 import contextlib
 import os
-import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from keyseat_issuer import schema
 from keyseat_issuer.bootstrap import setup
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -104,7 +104,7 @@ def require_ready() -> None:
     if path is not None:
         _require_file(path)
     with ledger_errors():
-        _require_migrated()
+        schema.require_fitting()
 
 
 def migrate() -> list[str]:
@@ -123,12 +123,24 @@ def migrate() -> list[str]:
     path = _sqlite_file()
     if path is not None:
         _make_file(path)
-    from django.core.management import call_command  # noqa: PLC0415 - Django is loaded by now
-
     with ledger_errors():
-        before = _applied()
-        call_command("migrate", verbosity=0, interactive=False)
-        return sorted(_applied() - before)
+        return schema.apply()
+
+
+def pending() -> list[schema.Pending]:
+    """Return the migrations that ``migrate`` would apply, without changing anything.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+    """
+    from keyseat_issuer.web import start  # noqa: PLC0415 - loads the server's apps, which other commands do without
+
+    start.setup()
+    path = _sqlite_file()
+    if path is not None:
+        _require_file(path)
+    with ledger_errors():
+        return schema.pending()
 
 
 def _sqlite_file() -> Path | None:
@@ -155,23 +167,3 @@ def _make_file(path: Path) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
     except OSError as error:
         raise unavailable(f"cannot write the ledger {str(path)!r}: {error.strerror}", _FILE) from None
-
-
-def _applied() -> set[str]:
-    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
-    from django.db.migrations.recorder import MigrationRecorder  # noqa: PLC0415 - likewise
-
-    return {name for app, name in MigrationRecorder(connection).applied_migrations() if app == "ledger"}
-
-
-def _require_migrated() -> None:
-    from keyseat_issuer.ledger import migrations  # noqa: PLC0415 - Django is loaded by now
-
-    known = {entry.name for entry in pkgutil.iter_modules(migrations.__path__)}
-    applied = _applied()
-    if known - applied:
-        raise unavailable(
-            "the ledger is not migrated" if not applied else "the ledger was made by an older version", _MIGRATE
-        )
-    if applied - known:
-        raise unavailable("the ledger was made by a newer version", "Update this software.")

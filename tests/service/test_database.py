@@ -13,7 +13,7 @@ import databases
 from databases import Ledger, Postgres
 from keyseat_issuer import database, settings
 from keyseat_issuer.bootstrap import SAFE_IN_WAL
-from keyseat_issuer.ledger.models import AuditHead
+from keyseat_issuer.ledger.models import AdditiveMigration, AuditHead
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from races import race
@@ -37,6 +37,16 @@ def unblocked(django_db_blocker: DjangoDbBlocker) -> object:
         databases.close_all()
 
 
+def apply_newer(name: str, app: str = "ledger") -> None:
+    """Leave the trace that a migration of a newer version leaves."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO django_migrations (app, name, applied)"
+            " SELECT %s, %s, applied FROM django_migrations WHERE app = 'ledger' AND name = '0001_initial'",
+            [app, name],
+        )
+
+
 class TestReadiness:
     def test_a_migrated_ledger_is_ready(self, ledger: Ledger) -> None:
         database.require_ready()
@@ -50,16 +60,39 @@ class TestReadiness:
         assert "keyseat-issuer migrate" in refusal().next_step
 
     def test_a_ledger_of_a_newer_version_is_not_touched(self, ledger: Ledger) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE django_migrations SET name = '9999_future' WHERE app = 'ledger' AND name = '0002_audit_head'"
-            )
-            cursor.execute(
-                "INSERT INTO django_migrations (app, name, applied)"
-                " SELECT app, '0002_audit_head', applied FROM django_migrations WHERE name = '9999_future'"
-            )
+        apply_newer("9999_future")
 
         assert "Update this software." == refusal().next_step
+
+    def test_a_ledger_with_additive_newer_migrations_is_ready(self, ledger: Ledger) -> None:
+        for name in ("9998_future", "9999_future"):
+            AdditiveMigration.objects.create(app="ledger", name=name)
+            apply_newer(name)
+
+        database.require_ready()
+
+    def test_one_newer_migration_that_is_not_additive_is_one_too_many(self, ledger: Ledger) -> None:
+        AdditiveMigration.objects.create(app="ledger", name="9999_future")
+        apply_newer("9999_future")
+        apply_newer("9998_future")
+
+        assert "Update this software." == refusal().next_step
+
+    def test_the_name_of_an_additive_migration_counts_for_its_app_alone(self, ledger: Ledger) -> None:
+        AdditiveMigration.objects.create(app="web", name="9999_future")
+        apply_newer("9999_future")
+
+        assert "Update this software." == refusal().next_step
+
+    def test_newer_migrations_of_the_pages_count_as_well(self, ledger: Ledger) -> None:
+        apply_newer("9999_future", app="web")
+
+        assert "Update this software." == refusal().next_step
+
+    def test_newer_migrations_of_other_peoples_apps_do_not(self, ledger: Ledger) -> None:
+        apply_newer("9999_future", app="mfa")
+
+        database.require_ready()
 
     def test_an_empty_postgresql_database_is_answered_with_the_command(
         self, postgres: Postgres, unblocked: None

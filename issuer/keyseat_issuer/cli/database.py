@@ -1,24 +1,50 @@
 """`keyseat-issuer migrate`: make the ledger's tables, or bring them up to date."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 
+if TYPE_CHECKING:
+    from keyseat_issuer.schema import Pending
+
 
 @click.command()
+@click.option("--plan", is_flag=True, help="Show what would be applied, and whether running servers can go on.")
 @json_option
 @pass_output
-def migrate(output: Output) -> None:
+def migrate(output: Output, *, plan: bool) -> None:
     """Make the ledger's tables, or bring them up to date.
 
     The ledger is the database in DATABASE_URL, or else ledger.sqlite3 in KEYSEAT_ISSUER_HOME. Running it again changes
-    nothing. Make a backup before you run it after an update.
+    nothing. Make a backup before you run it after an update. Servers of the version before can go on where --plan says
+    that all steps are additive.
     """
     from keyseat_issuer import database
 
+    if plan:
+        _show_plan(output, database.pending())
+        return
     applied = database.migrate()
 
     def human() -> None:
         output.print(f"The ledger is up to date ({len(applied)} steps applied)." if applied else "Nothing to do.")
 
     output.emit({"applied": applied}, human)
+
+
+def _show_plan(output: Output, steps: "list[Pending]") -> None:
+    rolling = all(step.additive for step in steps)
+
+    def human() -> None:
+        for step in steps:
+            output.print(f"{step.name}  {'additive' if step.additive else 'changes what is there'}")
+        if not steps:
+            output.print("Nothing to do.")
+        elif rolling:
+            output.print("Running servers can go on: migrate, then restart them one by one.")
+        else:
+            output.print("Stop all servers before you migrate.")
+
+    output.emit({"pending": [step._asdict() for step in steps], "rolling": rolling}, human)
