@@ -62,4 +62,4 @@ def test_the_plan_is_told_in_words_and_as_json(issuer_template: Path, monkeypatc
     ]
 
     assert "Nothing to do.\n" == found[0]
-    assert {"pending": [], "rolling": True} == json.loads(found[1])
+    assert {"ok": True, "pending": [], "rolling": True} == json.loads(found[1])

@@ -4,6 +4,8 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
+    additive = True
+
     dependencies = [("ledger", "0003_folded_names")]
 
     operations = [

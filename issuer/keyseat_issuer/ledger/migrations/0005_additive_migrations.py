@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
 
     additive = True
 
-    dependencies = [("ledger", "0003_folded_names")]
+    dependencies = [("ledger", "0004_audit_anchor")]
 
     operations = [
         migrations.CreateModel(
