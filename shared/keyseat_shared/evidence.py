@@ -45,6 +45,7 @@ class ComponentState(StrEnum):
     """One component of an enrolled machine ID against what is seen now."""
 
     SAME = "same"
+    HALF = "half"
     CHANGED = "changed"
     UNREADABLE = "unreadable"
     NOT_ENROLLED = "not enrolled"

@@ -17,6 +17,9 @@ LABELS = {
 }
 """What people are told each kind of evidence is."""
 
+USUAL_NICS, USUAL_DISKS = 2, 1
+"""As many adapters (Ethernet and Wi-Fi) and system disks as most machines have; of an ID with more people are told."""
+
 
 def level(machine_id: MachineID) -> str:
     """Return the grade of an ID: ``strong``, ``fair`` or ``weak``.
@@ -56,12 +59,23 @@ def grade(machine_id: MachineID) -> "tuple[str, tuple[str, ...]]":
     return found, (reason, *_remarks(machine_id))
 
 
+def _held(nics: int, disks: int) -> "list[tuple[int, str]]":
+    return [one for one in ((nics, "network adapter"), (disks, "system disk")) if one[0]]
+
+
 def _listed(names: "list[str]") -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _remarks(machine_id: MachineID) -> "list[str]":
     remarks = []
+    nics, disks = len(machine_id.tags_of("nic")), len(machine_id.tags_of("disk"))
+    if nics > USUAL_NICS or disks > USUAL_DISKS:
+        held = _listed([f"{count} {word}{'s' * (count > 1)}" for count, word in _held(nics, disks)])
+        remarks.append(
+            f"It holds {held}, more than most machines have: an ID put together by hand from several machines looks"
+            " like this, and fits one of them at most."
+        )
     if machine_id.instance_source == "instance-file":
         remarks.append("It holds an instance id from a file: whoever copies the file copies this part of it.")
     if machine_id.instance_source == "host-id":

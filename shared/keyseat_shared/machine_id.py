@@ -75,7 +75,8 @@ class MachineID:
     Immutable and hashable; equality is that of the canonical strings.
     """
 
-    __slots__ = ("_tags", "_text", "instance_source")
+    __slots__ = ("_seen", "_tags", "_text", "instance_source")
+    _seen: "tuple[tuple[bytes, ...], ...]"  # as `_tags`, before sets were cut to their limits
     _tags: "tuple[tuple[bytes, ...], ...]"
     _text: str  # the canonical string, once it is known: batches and the verifier ask for it again and again
     instance_source: str
@@ -94,19 +95,25 @@ class MachineID:
         if set(tags) - set(KINDS):
             msg = "unknown kind of evidence"
             raise ValueError(msg)
-        rows = tuple(
-            [tuple(sorted(set(tags.get(kind, ()))))[:limit] for kind, limit in zip(KINDS, _LIMITS, strict=True)]
-        )
-        if any(type(one) is not bytes or len(one) != TAG_SIZE for row in rows for one in row):
+        seen = tuple([tuple(sorted(set(tags.get(kind, ())))) for kind in KINDS])
+        rows = tuple([row[:limit] for row, limit in zip(seen, _LIMITS, strict=True)])
+        if any(type(one) is not bytes or len(one) != TAG_SIZE for row in seen for one in row):
             msg = "a tag is three bytes"
             raise ValueError(msg)
         if instance_source not in _INSTANCE_SOURCES or (instance_source == "none") is bool(rows[_INSTANCE]):
             msg = "the instance source does not fit the instance tag"
             raise ValueError(msg)
-        self._keep(rows, str(instance_source), "")
+        self._keep(rows, seen, str(instance_source), "")
 
-    def _keep(self, rows: "tuple[tuple[bytes, ...], ...]", instance_source: str, text: str) -> None:
+    def _keep(
+        self,
+        rows: "tuple[tuple[bytes, ...], ...]",
+        seen: "tuple[tuple[bytes, ...], ...]",
+        instance_source: str,
+        text: str,
+    ) -> None:
         object.__setattr__(self, "_tags", rows)
+        object.__setattr__(self, "_seen", seen)
         object.__setattr__(self, "instance_source", instance_source)
         object.__setattr__(self, "_text", text)
 
@@ -134,11 +141,18 @@ class MachineID:
         return f"MachineID({str(self) if self.is_printable else 'no evidence'})"
 
     def __reduce__(self) -> "tuple[object, ...]":
-        return (_restore, (dict(zip(KINDS, self._tags, strict=True)), self.instance_source))
+        return (_restore, (dict(zip(KINDS, self._seen, strict=True)), self.instance_source))
 
     def tags_of(self, kind: "Evidence | str") -> "tuple[bytes, ...]":
         """Return the sorted tags of one kind; empty where there is no such evidence."""
         return self._tags[KINDS.index(kind)]
+
+    def seen_of(self, kind: "Evidence | str") -> "tuple[bytes, ...]":
+        """Return the sorted tags of one kind, also those past the limit that the string has no place for.
+
+        Of a probe these are all adapters and disks of the machine; of an ID that was read, what stands in it.
+        """
+        return self._seen[KINDS.index(kind)]
 
     @property
     def mask(self) -> int:
@@ -292,7 +306,8 @@ class MachineID:
             place = end
         # Past `__init__`, which would check again what the format guarantees; and the bytes have one spelling only.
         found = cls.__new__(cls)
-        found._keep(tuple(rows), _INSTANCE_SOURCES[source], text)  # noqa: SLF001 - our own
+        kept = tuple(rows)
+        found._keep(kept, kept, _INSTANCE_SOURCES[source], text)  # noqa: SLF001 - our own
         if not found.is_printable:
             raise _malformed("it names no machine or no user account")
         return found

@@ -1,7 +1,11 @@
 """Matching: whether the machine seen now is the one in a licence, by which rule, and what differs.
 
-The rules of the design, section 6, stand here and nowhere else. What is enrolled but not seen now is *unreadable*,
-which is not *changed*: an ordinary user sees less than the administrator.
+The rules of docs/spec/machine-id.md, section 9, stand here and nowhere else. What is enrolled but not seen now is
+*unreadable*, which is not *changed*: an ordinary user sees less than the administrator.
+
+Whoever asks for a licence writes the ID, and can write one of parts of several machines. So a set of adapters or disks
+is the same where most of it is, and a machine is where most of all that was enrolled is: no two machines that share
+nothing can both be the machine of one ID (ADR 0023).
 """
 
 from typing import NamedTuple
@@ -17,15 +21,22 @@ _HARDWARE = (*_FIRMWARE, Evidence.NIC, Evidence.DISK, Evidence.OS)
 _MACHINE = (*_HARDWARE, Evidence.INSTANCE)
 _USER = (Evidence.USER_ID, Evidence.USER_NAME)
 
-_SAME, _CHANGED, _UNREADABLE = ComponentState.SAME, ComponentState.CHANGED, ComponentState.UNREADABLE
-_ENROLLED = (_SAME, _CHANGED, _UNREADABLE)
+_SAME, _HALF, _CHANGED = ComponentState.SAME, ComponentState.HALF, ComponentState.CHANGED
+_UNREADABLE = ComponentState.UNREADABLE
+_ENROLLED = (_SAME, _HALF, _CHANGED, _UNREADABLE)
+
+# Firmware weighs a little more: of an even number of kinds, the half with more of it is the greater one. Even numbers,
+# since half of a kind counts half.
+_WEIGHTS = dict.fromkeys(_FIRMWARE, 10) | dict.fromkeys((Evidence.NIC, Evidence.DISK, Evidence.OS), 8)
 
 
 class Component(NamedTuple):
-    """One kind of evidence and what became of it."""
+    """One kind of evidence, what became of it, and how many of the enrolled items of it are seen now."""
 
     kind: Evidence
     state: ComponentState
+    seen: int
+    enrolled: int
 
 
 class MatchResult(NamedTuple):
@@ -42,7 +53,7 @@ class MatchResult(NamedTuple):
 
 def match(enrolled: MachineID, probed: MachineID) -> MatchResult:
     """Compare the machine ID of a licence with the one probed now: hardware first, then the user account."""
-    components = tuple(Component(kind, _state(enrolled, probed, kind)) for kind in Evidence)
+    components = tuple(_component(enrolled, probed, kind) for kind in Evidence)
     states = {component.kind: component.state for component in components}
     verdict, rule = _hardware(states)
     if verdict is Verdict.SAME:
@@ -50,14 +61,21 @@ def match(enrolled: MachineID, probed: MachineID) -> MatchResult:
     return MatchResult(verdict, rule, components)
 
 
-def _state(enrolled: MachineID, probed: MachineID, kind: Evidence) -> ComponentState:
-    before, now = enrolled.tags_of(kind), probed.tags_of(kind)
-    if not before:
-        return ComponentState.NEW if now else ComponentState.NOT_ENROLLED
-    if not now:
+def _component(enrolled: MachineID, probed: MachineID, kind: Evidence) -> Component:
+    # All that is seen now, and not only the few that an ID has a place for: a new card must not push others out.
+    before, now = enrolled.tags_of(kind), probed.seen_of(kind)
+    seen = len(set(before) & set(now))
+    return Component(kind, _state(len(before), seen, readable=bool(now)), seen, len(before))
+
+
+def _state(enrolled: int, seen: int, *, readable: bool) -> ComponentState:
+    if not enrolled:
+        return ComponentState.NEW if readable else ComponentState.NOT_ENROLLED
+    if not readable:
         return _UNREADABLE
-    # Sets of adapters and disks: one in common is enough, so that swapping or adding one does no harm.
-    return _SAME if set(before) & set(now) else _CHANGED
+    if 2 * seen == enrolled:
+        return _HALF
+    return _SAME if 2 * seen > enrolled else _CHANGED
 
 
 def _hardware(states: dict[Evidence, ComponentState]) -> tuple[Verdict, str]:
@@ -79,15 +97,19 @@ def _hardware(states: dict[Evidence, ComponentState]) -> tuple[Verdict, str]:
 
 def _rule_that_holds(states: dict[Evidence, ComponentState]) -> str:
     """Return the sentence of the first rule by which the machine is the same, or nothing."""
+    if not _is_most_of_it(states):
+        return ""
     enrolled = {kind: state for kind, state in states.items() if kind in _MACHINE and state in _ENROLLED}
     firmware = [enrolled[kind] for kind in _FIRMWARE if kind in enrolled]
     same = [kind for kind in _HARDWARE if states[kind] is _SAME]
+    half = [kind for kind in _HARDWARE if states[kind] is _HALF]
     nic, disk, os_id = Evidence.NIC in same, Evidence.DISK in same, Evidence.OS in same
     # (1) Two hardware tags, one of them firmware: chance and a copied disk are both ruled out.
-    if _SAME in firmware and len(same) > 1:
+    if _SAME in firmware and len(same) + len(half) > 1:
         return "A firmware item and one more hardware item match."
-    # (2) Firmware out of sight (an ordinary user), the rest intact.
-    if _CHANGED not in firmware and nic and (disk or os_id):
+    # (2) Firmware out of sight (an ordinary user), the rest intact. The id of a system is copied with its image, so it
+    # does not vouch for half of the adapters or disks; the other hardware does.
+    if _CHANGED not in firmware and ((nic and (disk or os_id)) or ((nic or disk) and half)):
         return "No firmware item differs; a network adapter and the disk or operating system match."
     # (3) Machines whose firmware says nothing: a swapped adapter alone changes nothing.
     if not firmware and disk and os_id:
@@ -96,6 +118,17 @@ def _rule_that_holds(states: dict[Evidence, ComponentState]) -> str:
     if enrolled and all(state is _SAME for state in enrolled.values()):
         return "Everything that was enrolled matches."
     return ""
+
+
+def _is_most_of_it(states: dict[Evidence, ComponentState]) -> bool:
+    """Say whether what is the same outweighs all else that was enrolled of the machine and its system.
+
+    An instance id does not count: a file can be copied to every machine there is.
+    """
+    enrolled = sum(_WEIGHTS[kind] for kind in _HARDWARE if states[kind] in _ENROLLED)
+    same = sum(_WEIGHTS[kind] for kind in _HARDWARE if states[kind] is _SAME)
+    half = sum(_WEIGHTS[kind] // 2 for kind in _HARDWARE if states[kind] is _HALF)
+    return 2 * (same + half) > enrolled or not enrolled
 
 
 def _user(states: dict[Evidence, ComponentState], rule: str) -> tuple[Verdict, str]:
@@ -110,11 +143,17 @@ def _user(states: dict[Evidence, ComponentState], rule: str) -> tuple[Verdict, s
 def describe(result: MatchResult) -> str:
     """Return the comparison for people, component by component: the text of the doctor and of every mismatch."""
     lines = [
-        f"  {LABELS[component.kind]:<18} {component.state}"
+        f"  {LABELS[component.kind]:<18} {component.state}{_counted(component)}"
         for component in result.components
         if component.state is not ComponentState.NOT_ENROLLED
     ]
     return "\n".join([_HEADLINES[result.verdict], *lines, f"  rule: {result.rule}"])
+
+
+def _counted(component: Component) -> str:
+    if component.enrolled < 2 or component.state is _UNREADABLE:  # noqa: PLR2004 - one needs no count
+        return ""
+    return f" ({component.seen} of {component.enrolled})"
 
 
 _HEADLINES = {
@@ -138,12 +177,16 @@ def advice(result: MatchResult) -> str:
             " file); if it is mounted, `keyseat machine-id --explain` says why the file is passed over. Or activate"
             " online."
         )
+    hardware = [component for component in result.components if component.kind in _HARDWARE]
+    known = any(component.seen for component in hardware)
     if result.verdict is Verdict.INDETERMINATE:
+        differs = not known and _CHANGED in [component.state for component in hardware]
+        what = "All that can be read is another machine's; if this is the right one, run" if differs else "Run"
         return (
-            "Run as the ID of the licence was made: by the same account, with the same privileges, and inside or"
+            f"{what} as the ID of the licence was made: by the same account, with the same privileges, and inside or"
             " outside of a container or sandbox likewise; or activate online."
         )
-    if _SAME in [component.state for component in result.components if component.kind in _HARDWARE]:
+    if known:
         return (
             "If hardware was replaced, send Customer Success this comparison: an offline licence cannot be moved, but"
             " they can help to activate online. On another machine, activate online."

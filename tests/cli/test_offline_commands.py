@@ -334,6 +334,14 @@ class TestTest:
         assert 0 == result.exit_code
         assert "The machine ID is weak" in result.stderr
 
+    def test_an_id_with_unusually_many_items_is_told(self, issuer: Path) -> None:
+        many = str(machine(disk=["S5H2NS0T123456", "S5H2NS0T123457"]))
+
+        result = run("offline", "test", NAME, "KSE", "--machine-id", many)
+
+        assert 0 == result.exit_code
+        assert "It holds 1 network adapter and 2 system disks, more than most" in " ".join(result.stderr.split())
+
     def test_a_refused_one_is_on_record(self, issuer: Path) -> None:
         assert "NOT_FOUND" == answer("offline", "test", "Nobody", "KSE", "--machine-id", MID, code=1)["code"]
         assert "offline.tested.refused" == AuditEvent.objects.latest("seq").action

@@ -24,7 +24,9 @@ WORDS = {
 def table() -> str:
     """Return the table as Markdown, each cell as the suite finds it."""
     sys.path.insert(0, str(HERE.parent / "support"))
-    from machine_stability import COLUMNS, cell, rows  # noqa: PLC0415 - beside the tests, on no path of its own
+    # Beside the tests, on no path of its own.
+    from machine_stability import COLUMNS  # noqa: PLC0415
+    from machine_table import cell, rows  # noqa: PLC0415
 
     lines = []
     for group, members in rows().items():

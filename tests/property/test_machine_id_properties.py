@@ -3,14 +3,14 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyseat_shared import bech32m
 from keyseat_shared.bech32m_locate import locate
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_shared.machine_id import KINDS, MachineID
+from keyseat_shared.machine_id import KINDS, MAX_DISKS, MAX_NICS, MachineID
 from keyseat_shared.matching import Verdict, match
 from keyseat_shared.request import parse_request
 from keyseat_verifier.machine import canonical
@@ -92,6 +92,37 @@ def test_seeing_more_never_turns_the_same_machine_into_another(enrolled: Machine
     more["instance"] = enrolled.tags_of("instance")
     probed = MachineID(more, instance_source=enrolled.instance_source)
     assert Verdict.SAME == match(enrolled, probed).verdict
+
+
+LIMITS = {"nic": MAX_NICS, "disk": MAX_DISKS}
+USER = {"user-id": [b"uid"]}
+
+
+@st.composite
+def merged_ids(draw: st.DrawFn) -> tuple[MachineID, list[MachineID]]:
+    """An ID of any parts of two to four machines that share nothing, and what each machine shows of itself."""
+    machines = [
+        {
+            kind: [bytes([number, place, item]) for item in range(draw(st.integers(0, LIMITS.get(kind, 1))))]
+            for place, kind in enumerate(HARDWARE)
+        }
+        for number in range(draw(st.integers(2, 4)))
+    ]
+    parts = {}
+    for kind in HARDWARE:
+        pool = sorted(tag for machine in machines for tag in machine[kind])
+        parts[kind] = draw(st.sets(st.sampled_from(pool), max_size=LIMITS.get(kind, 1))) if pool else set()
+    shown = [{kind: tags for kind, tags in machine.items() if draw(st.booleans())} for machine in machines]
+    return MachineID(parts | USER), [MachineID(tags | USER) for tags in [*shown, *machines]]
+
+
+@settings(max_examples=500)
+@given(merged_ids())
+def test_no_id_is_good_on_two_machines_that_share_nothing(case: tuple[MachineID, list[MachineID]]) -> None:
+    enrolled, views = case
+    count = len(views) // 2
+    good = {place % count for place, view in enumerate(views) if match(enrolled, view).verdict is Verdict.SAME}
+    assert len(good) < 2
 
 
 @given(st.binary(max_size=400))

@@ -467,6 +467,14 @@ class TestPreview:
         assert "instance id from a file" in warnings
         assert "administrator" in warnings
 
+    def test_it_warns_of_an_id_that_holds_more_than_most_machines_have(self, ledger: Ledger) -> None:
+        offline_shop.customer()
+        found = machine(nic=["a4bb6d0c1122", "a4bb6d0c1123", "a4bb6d0c1124", "a4bb6d0c1125"])
+
+        [warning] = offline.preview(request(machine_id=str(found)), terms()).warnings
+
+        assert "It holds 4 network adapters and 1 system disk, more than most machines have" in warning
+
 
 class TestFinding:
     def test_a_licence_is_found_by_the_beginning_of_its_id(self, ledger: Ledger) -> None:

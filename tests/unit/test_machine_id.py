@@ -276,6 +276,36 @@ class TestGrades:
         with_id = MachineID.from_values(values | {"instance": ["y"]}, instance_source="instance-file")
         assert MachineID.from_values(values).grade == with_id.grade
 
+    @pytest.mark.parametrize(
+        ("nics", "disks", "told"),
+        [
+            (2, 1, ""),
+            (3, 0, "It holds 3 network adapters, more"),
+            (1, 2, "It holds 1 network adapter and 2 system disks, more"),
+            (0, 2, "It holds 2 system disks, more"),
+        ],
+    )
+    def test_more_items_than_most_machines_have_are_told_and_lower_no_grade(
+        self, nics: int, disks: int, told: str
+    ) -> None:
+        sets = {"nic": [str(one) for one in range(nics)], "disk": [str(one) for one in range(disks)]}
+        machine_id = MachineID.from_values(sets | {"firmware-uuid": ["u"], "user-id": ["1000"]})
+        assert Grade.STRONG == machine_id.grade
+        assert told in " ".join(machine_id.grade_reasons[1:])
+        assert bool(told) == bool(machine_id.grade_reasons[1:])
+
+
+class TestBeyondTheLimits:
+    PORTS = MachineID.from_values({"nic": [str(port) for port in range(9)], "user-id": ["1000"]})
+
+    def test_what_a_machine_shows_beyond_them_is_kept_beside_the_id(self) -> None:
+        assert (4, 9) == (len(self.PORTS.tags_of("nic")), len(self.PORTS.seen_of("nic")))
+        assert 9 == len(pickle.loads(pickle.dumps(self.PORTS)).seen_of("nic"))  # noqa: S301 - our own
+
+    def test_the_string_and_equality_know_nothing_of_it(self) -> None:
+        read = MachineID.parse(str(self.PORTS))
+        assert (read, hash(read), read.tags_of("nic")) == (self.PORTS, hash(self.PORTS), read.seen_of("nic"))
+
 
 def test_importing_the_machine_id_loads_nothing_heavy() -> None:
     code = (
