@@ -54,6 +54,8 @@ class ReasonCode(StrEnum):
     AUDIT_BROKEN = "AUDIT_BROKEN"
     CLOCK_AHEAD = "CLOCK_AHEAD"
     INTERNAL = "INTERNAL"
+    ALGORITHM_UNAVAILABLE = "ALGORITHM_UNAVAILABLE"
+    UNFORESEEN = "UNFORESEEN"
 
 
 NEXT_STEPS: dict[ReasonCode, str] = {
@@ -106,6 +108,8 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.AUDIT_BROKEN: "Keep the database as it is and find out who changed it.",
     ReasonCode.CLOCK_AHEAD: "Set the clock of this machine to the right time and try again.",
     ReasonCode.INTERNAL: "Try again; if it stays, tell the operator of the service the request id.",
+    ReasonCode.ALGORITHM_UNAVAILABLE: "Update this program and its `cryptography` package (version 48 or later).",
+    ReasonCode.UNFORESEEN: "Try again. If it stays, tell the maker of this program what the message says.",
 }
 
 COULD_NOT_CHECK = frozenset(
@@ -119,6 +123,8 @@ COULD_NOT_CHECK = frozenset(
         ReasonCode.KEY_UNAVAILABLE,
         ReasonCode.LEDGER_UNAVAILABLE,
         ReasonCode.INTERNAL,
+        ReasonCode.ALGORITHM_UNAVAILABLE,
+        ReasonCode.UNFORESEEN,
     }
 )
 """Codes that mean "could not check or do it" rather than "no"; command lines exit 3 for them."""

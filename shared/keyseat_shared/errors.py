@@ -35,6 +35,10 @@ class KeyseatError(Exception):
         return f"{self.code}: {self.message}"
 
 
+class MisuseError(TypeError):
+    """The program calls wrongly, with a naive instant or a text for bytes: its mistake, whatever any file holds."""
+
+
 class VerificationError(KeyseatError):
     """A licence file did not pass. ``step`` names the verification step that stopped it (set by the verifier)."""
 
@@ -71,3 +75,17 @@ class CouldNotVerifyError(VerificationError):
 
 class TrustError(KeyseatError):
     """A trust bundle cannot be used (``TRUST_INVALID``, ``TRUST_ROLLBACK``, ``EXAMPLE_KEY``)."""
+
+
+def as_trust_error(error: KeyseatError) -> KeyseatError:
+    """Return a refusal as the class that ``TrustBundle`` documents."""
+    return error if isinstance(error, TrustError) else _as(TrustError, error)
+
+
+def as_verification_error(error: KeyseatError) -> KeyseatError:
+    """Return a refusal as a class that ``Verifier`` documents; one of another class says neither yes nor no."""
+    return error if isinstance(error, VerificationError) else _as(CouldNotVerifyError, error)
+
+
+def _as(kind: type[KeyseatError], error: KeyseatError) -> KeyseatError:
+    return kind(error.code, error.message, details=error.details, next_step=error.next_step)

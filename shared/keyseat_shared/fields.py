@@ -18,9 +18,18 @@ _DIGEST_SIZE = len(_ALGORITHM) + 64
 
 def text(value: object, what: str) -> str:
     """Read a text of 1 to 320 printable characters: no control characters reach a terminal from here."""
-    if type(value) is not str or not 0 < len(value) <= MAX_TEXT or not value.isprintable():
+    if type(value) is not str or not 0 < len(value) <= MAX_TEXT or not is_plain(value):
         malformed(f"{what} is not a printable text of 1 to {MAX_TEXT} characters")
     return value
+
+
+def is_plain(text: str) -> bool:
+    """Tell whether a text holds only characters that a text field may hold, whatever Unicode the interpreter knows."""
+    if text.isascii():
+        return text.isprintable()
+    from keyseat_shared.characters import are_allowed  # noqa: PLC0415 - late: most texts are ASCII
+
+    return are_allowed(text)
 
 
 def whole(value: object, what: str, low: int, high: int) -> int:

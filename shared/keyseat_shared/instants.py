@@ -15,8 +15,9 @@ CLOCK_TOLERANCE = timedelta(minutes=5)
 
 _SIZE = len("YYYY-MM-DDTHH:MM:SSZ")
 _DATE_SIZE = len("YYYY-MM-DD")
-_MARKS = "--T::Z"  # every third character from the fifth on
-_SYMBOLS = "0123456789" + _MARKS
+_FORM = "0000-00-00T00:00:00Z"
+_DIGITS_TO_0 = dict.fromkeys(map(ord, "123456789"), "0")
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC, microsecond=0)
 
 
 def now_utc() -> datetime:
@@ -30,12 +31,20 @@ def parse_instant(text: str) -> datetime:
     Raises:
         ValueError: for anything else, and for days that do not exist.
     """
-    # RFC 3339 section 5.6 narrowed to seconds and `Z`. With the marks at their places the standard reader, which knows
-    # other spellings too, can only see this one; it checks the numbers. Hour 24 is out: not every version refuses it.
-    if len(text) != _SIZE or text[4::3] != _MARKS or text.strip(_SYMBOLS) or text[11:13] == "24":
+    # RFC 3339 section 5.6 narrowed to seconds and `Z`. Digits and marks stand at their places, so the standard reader,
+    # which knows more spellings in every version, checks only the numbers. Hour 24 is out: some versions take it.
+    if text.translate(_DIGITS_TO_0) != _FORM or text[11:13] == "24":
         msg = "not a UTC timestamp in seconds (YYYY-MM-DDTHH:MM:SSZ)"
         raise ValueError(msg)
     return datetime.fromisoformat(text)
+
+
+def shifted(instant: datetime, by: timedelta) -> datetime:
+    """Return an instant earlier or later; at most the first and last of the years 1 to 9999, which files may name."""
+    try:
+        return instant + by
+    except OverflowError:
+        return _FIRST if by < timedelta() else _LAST
 
 
 @functools.lru_cache(maxsize=64)  # the leases of one turn name the same few instants: 4 % of the time of a renewal

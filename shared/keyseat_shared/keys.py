@@ -70,7 +70,8 @@ class PublicKey:
         """Tell whether ``signature`` by this key holds for ``message``.
 
         Raises:
-            TrustError: ``TRUST_INVALID`` where the key itself cannot be used.
+            TrustError: ``TRUST_INVALID`` where the key itself cannot be used, ``ALGORITHM_UNAVAILABLE`` where the
+                installed library does not know its algorithm.
         """
         if self._holds is None:
             self.check()
@@ -89,21 +90,7 @@ class PublicKey:
 
 def _load(algorithm: str, raw: bytes) -> "Callable[[bytes, bytes], bool]":
     """Return a function that tells whether a signature holds for a message; loads ``cryptography`` late."""
-    from cryptography.exceptions import InvalidSignature  # noqa: PLC0415 - cold start
-
-    verify: Callable[[bytes, bytes], None]
-    if algorithm == ED25519:
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
-
-        verify = Ed25519PublicKey.from_public_bytes(raw).verify
-    else:
-        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey  # noqa: PLC0415 - rare
-
-        quantum = MLDSA65PublicKey.from_public_bytes(raw)
-
-        def verify(signature: bytes, message: bytes) -> None:
-            quantum.verify(signature, message, ML_DSA_CONTEXT)
-
+    verify, wrong = _library(algorithm, raw)
     size = SIGNATURE_SIZE[algorithm]
 
     def holds(signature: bytes, message: bytes) -> bool:
@@ -111,8 +98,32 @@ def _load(algorithm: str, raw: bytes) -> "Callable[[bytes, bytes], bool]":
             return False
         try:
             verify(signature, message)
-        except InvalidSignature:
+        except wrong:
             return False
         return True
 
     return holds
+
+
+def _library(algorithm: str, raw: bytes) -> "tuple[Callable[[bytes, bytes], None], type[Exception]]":
+    """Return the library's check of signatures by a key, and the error by which it says no."""
+    missing: tuple[type[Exception], ...] = (ImportError,)
+    try:
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - cold start
+
+        missing = (ImportError, UnsupportedAlgorithm)
+        if algorithm == ED25519:
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
+
+            return Ed25519PublicKey.from_public_bytes(raw).verify, InvalidSignature
+        # Not in `cryptography` before version 48, nor where that is built with a library that lacks it.
+        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey  # noqa: PLC0415 - rare
+
+        quantum = MLDSA65PublicKey.from_public_bytes(raw)
+    except missing:
+        raise TrustError(
+            ReasonCode.ALGORITHM_UNAVAILABLE,
+            f"{algorithm} signatures cannot be checked here: the installed cryptography package lacks them",
+            details={"algorithm": algorithm},
+        ) from None
+    return lambda signature, message: quantum.verify(signature, message, ML_DSA_CONTEXT), InvalidSignature

@@ -5,14 +5,7 @@ Byte-exact in docs/spec/machine-id.md. The module is on the fast path of ``keyse
 """
 
 from keyseat_shared import bech32m
-
-try:  # Python's own SHA-256: `hashlib` costs more than the whole probe, because it loads OpenSSL.
-    from _sha2 import sha256  # type: ignore[import-not-found] # Python 3.12 and later
-except ImportError:
-    try:
-        from _sha256 import sha256  # type: ignore[import-not-found]
-    except ImportError:  # interpreters built without their own hashes
-        from hashlib import sha256
+from keyseat_shared.boundary import guarded
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
@@ -61,11 +54,12 @@ def tag(kind: "Evidence | str", value: str) -> bytes:
 
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
-    """Return HMAC-SHA256 (RFC 2104) for a key of at most SHA-256's block of 64 bytes: `hmac` would load OpenSSL."""
+    """Return HMAC-SHA256 (RFC 2104) for a key of at most SHA-256's block of 64 bytes."""
+    from hashlib import sha256  # noqa: PLC0415 - late: checks against an ID that is given need no hash
+
     padded = key.ljust(64, b"\0")
     inner = sha256(bytes([byte ^ 0x36 for byte in padded]) + message).digest()
-    digest: bytes = sha256(bytes([byte ^ 0x5C for byte in padded]) + inner).digest()
-    return digest
+    return sha256(bytes([byte ^ 0x5C for byte in padded]) + inner).digest()
 
 
 class MachineID:
@@ -237,6 +231,7 @@ class MachineID:
         return self._text
 
     @classmethod
+    @guarded()
     def parse(cls, text: str) -> "MachineID":
         """Read an ID as people type it: case, spaces, dashes and line breaks do not matter.
 
@@ -264,6 +259,7 @@ class MachineID:
         return cls._from_bytes(data, word)
 
     @classmethod
+    @guarded()
     def parse_canonical(cls, text: str) -> "MachineID":
         """Read the canonical string only, as it stands in signed payloads.
 

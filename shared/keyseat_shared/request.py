@@ -6,9 +6,11 @@ computed again from the ID when the file is read.
 
 from dataclasses import dataclass
 
+from keyseat_shared.boundary import guarded
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError
 from keyseat_shared.evidence import Evidence, Grade
+from keyseat_shared.fields import is_plain
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.strictjson import loads_object, malformed, require_keys
 
@@ -83,6 +85,7 @@ class MachineRequest:
         }
 
 
+@guarded()
 def parse_request(data: bytes) -> MachineRequest:
     """Read a request file strictly.
 
@@ -129,7 +132,7 @@ def _parse(data: bytes) -> MachineRequest:
 
 def _text(value: object, what: str) -> str:
     # Printable only: these words reach terminals, where control characters could forge other words.
-    if type(value) is not str or len(value) > _MAX_TEXT or not value.isprintable():
+    if type(value) is not str or len(value) > _MAX_TEXT or not is_plain(value):
         malformed(f"{what} is not a short printable text")
     return value
 

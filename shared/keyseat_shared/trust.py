@@ -5,9 +5,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from keyseat_shared import fields
+from keyseat_shared.boundary import guarded
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import TRUST_TYPE, Envelope, decode_base64, encode_base64
-from keyseat_shared.errors import CouldNotVerifyError, MalformedError, TrustError, UntrustedError
+from keyseat_shared.errors import CouldNotVerifyError, MalformedError, TrustError, UntrustedError, as_trust_error
 from keyseat_shared.example_keys import EXAMPLE_PUBLIC_KEYS
 from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
@@ -103,6 +104,7 @@ class TrustBundle(NamedTuple):
         return f"<TrustBundle version {self.version} of {self.vendor!a}, {len(self.keys)} keys>"
 
     @classmethod
+    @guarded(as_trust_error)
     def load(cls, path: str | os.PathLike[str], *, allow_example_keys: bool = False) -> "TrustBundle":
         """Read and verify a bundle that the caller pins (ships with the program).
 
@@ -120,6 +122,7 @@ class TrustBundle(NamedTuple):
         return cls.from_bytes(data, allow_example_keys=allow_example_keys)
 
     @classmethod
+    @guarded(as_trust_error)
     def from_bytes(cls, data: bytes, *, allow_example_keys: bool = False) -> "TrustBundle":
         """Verify a bundle against its own root keys and threshold.
 
@@ -132,6 +135,7 @@ class TrustBundle(NamedTuple):
             bundle.refuse_example_keys()
         return bundle
 
+    @guarded(as_trust_error)
     def update(self, data: bytes, *, allow_example_keys: bool = False) -> "TrustBundle":
         """Return the newer bundle in ``data``, which both the present and the new root keys must have signed.
 
@@ -181,6 +185,7 @@ class TrustBundle(NamedTuple):
                     " root key that could agree to that",
                 )
 
+    @guarded(as_trust_error)
     def check_keys(self) -> None:
         """Make the whole check of every key, used or not: as an update is adopted or a bundle is signed.
 

@@ -11,7 +11,6 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent
 LAYERS = {"keyseat_shared": "shared", "keyseat_verifier": "verifier", "keyseat_issuer": "issuer"}
-INTERPRETERS_OWN = {"_sha2", "_sha256"}  # of other versions of Python, so not always in the list of this one
 HEAVY = {"psutil", "cpuinfo", "cryptography", "dataclasses", "argparse", "django", "click", "rich", "ssl", "socket"}
 
 
@@ -40,9 +39,16 @@ def test_the_layers_of_the_import_linter_hold() -> None:
 
 
 def test_the_shared_package_imports_the_standard_library_and_cryptography_only() -> None:
-    allowed = sys.stdlib_module_names | INTERPRETERS_OWN | {"keyseat_shared", "cryptography"}
+    allowed = sys.stdlib_module_names | {"keyseat_shared", "cryptography"}
     strangers = {(path.name, name) for path in modules("keyseat_shared") for name in imported_roots(path) - allowed}
     assert strangers == set()
+
+
+@pytest.mark.parametrize("package", ["keyseat_shared", "keyseat_verifier"])
+def test_the_client_imports_no_private_module_of_the_interpreter(package: str) -> None:
+    """They change without notice, and some rely on what else a process has loaded."""
+    names = {(path.name, name) for path in modules(package) for name in imported_roots(path) - {"__future__"}}
+    assert set() == {(file, name) for file, name in names if name.startswith("_")}
 
 
 def test_the_client_imports_only_what_its_wheel_requires() -> None:

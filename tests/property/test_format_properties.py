@@ -18,7 +18,7 @@ from keyseat_shared.trust import TrustBundle
 
 WHOLE_TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63) | WHOLE_TEXT,
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WHOLE_TEXT,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WHOLE_TEXT, inner, max_size=4),
     max_leaves=20,
 )

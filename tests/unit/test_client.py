@@ -242,7 +242,7 @@ class TestRepeatedChecks:
     def test_are_for_one_account(self, settled: House, monkeypatch: pytest.MonkeyPatch) -> None:
         client = settled.client()
         first = client.check(NOW)
-        monkeypatch.setattr(client_module, "_user", lambda: 4711)
+        monkeypatch.setattr(client_module, "account", lambda: 4711)
         assert client.check(NOW) is not first
 
     def test_young_files_are_not_trusted_to_show_changes(self, house: House) -> None:

@@ -3,65 +3,8 @@
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from edwards import BASE, NEUTRAL, SMALL_ORDER, L, P, add, decode, encode, times
 from keyseat_shared.curve import is_prime_order_point, is_small_order_or_not_canonical
-
-P = 2**255 - 19
-L = 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, -1, P) % P
-BASE = (15112221349535400772501151409588531511454012693041857206046113283949847762202, 4 * pow(5, -1, P) % P)
-NEUTRAL = (0, 1)
-
-# The order of the points, and every encoding of them that decodes under RFC 8032 or under a laxer reading.
-SMALL_ORDER = {
-    "order 1": "0100000000000000000000000000000000000000000000000000000000000000",
-    "order 1, sign set": "0100000000000000000000000000000000000000000000000000000000000080",
-    "order 1, y + p": "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "order 1, y + p, sign set": "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "order 2": "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "order 2, sign set": "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "order 4": "0000000000000000000000000000000000000000000000000000000000000000",
-    "order 4, other x": "0000000000000000000000000000000000000000000000000000000000000080",
-    "order 4, y + p": "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-    "order 4, y + p, other x": "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",
-    "order 8, a": "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-    "order 8, b": "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-    "order 8, c": "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-    "order 8, d": "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
-}
-
-
-def add(a: tuple[int, int], b: tuple[int, int]) -> tuple[int, int]:
-    """Add two points of edwards25519 in affine coordinates (RFC 8032, section 5.1): slow and plain, an oracle."""
-    t = D * a[0] * b[0] * a[1] * b[1]
-    return (
-        (a[0] * b[1] + b[0] * a[1]) * pow(1 + t, -1, P) % P,
-        (a[1] * b[1] + a[0] * b[0]) * pow(1 - t, -1, P) % P,
-    )
-
-
-def times(scalar: int, point: tuple[int, int]) -> tuple[int, int]:
-    result = NEUTRAL
-    while scalar:
-        if scalar & 1:
-            result = add(result, point)
-        point, scalar = add(point, point), scalar >> 1
-    return result
-
-
-def encode(point: tuple[int, int]) -> bytes:
-    return (point[1] | (point[0] & 1) << 255).to_bytes(32, "little")
-
-
-def decode(encoded: bytes) -> tuple[int, int]:
-    """Decode a canonical point by way of the square root that suits p = 5 mod 8."""
-    number = int.from_bytes(encoded, "little")
-    y, sign = number & ((1 << 255) - 1), number >> 255
-    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
-    x = pow(square, (P + 3) // 8, P)
-    if x * x % P != square:
-        x = x * pow(2, (P - 1) // 4, P) % P
-    assert x * x % P == square
-    return (x if x & 1 == sign else P - x, y)
 
 
 @pytest.mark.parametrize("encoded", SMALL_ORDER.values(), ids=SMALL_ORDER)

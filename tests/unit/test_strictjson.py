@@ -1,9 +1,5 @@
 """Strict JSON: what one reader would take this way and another that way is refused."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 
 from keyseat_shared.codes import ReasonCode
@@ -50,7 +46,7 @@ class TestReading:
         pytest.param(b'{"a": 01}', "not JSON", id="leading zero"),
         pytest.param(b'{"a": "\n"}', "not JSON", id="raw control character"),
         pytest.param(b'{"a": 1 /* b */}', "not JSON", id="comment"),
-        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "not JSON", id="number of 5,000 digits"),
+        pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "beyond 2", id="number of 5,000 digits"),
         pytest.param(b'\xef\xbb\xbf{"a": 1}', "not JSON", id="byte order mark"),
         pytest.param('{"a": 1}'.encode("utf-16"), "not UTF-8", id="UTF-16"),
         pytest.param(b'{"a": "\xff"}', "not UTF-8", id="Latin-1"),
@@ -109,20 +105,6 @@ class TestKeys:
         with pytest.raises(MalformedError) as caught:
             require_keys({"k" * 1000: 1}, "it", frozenset())
         assert len(caught.value.message) < 160
-
-
-def test_an_interpreter_without_the_c_readers_reads_and_writes_the_same() -> None:
-    """All tests of this file again, in a process that has no ``_json`` module (PyPy has none)."""
-    program = "import sys; sys.modules['_json'] = None; import pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    options = ["-q", "--noconftest", "-p", "no:django", "-p", "no:cacheprovider"]
-    done = subprocess.run(
-        [sys.executable, "-c", program, *options, "-k", "not interpreter", __file__],
-        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert 0 == done.returncode, done.stdout[-3000:]
 
 
 def test_what_json_does_not_know_is_not_written() -> None:

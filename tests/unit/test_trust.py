@@ -118,7 +118,7 @@ class TestReading:
         [
             pytest.param(lambda v: v.pop("version"), "lacks version", id="no version"),
             pytest.param(lambda v: v.update(version=0), "version", id="version 0"),
-            pytest.param(lambda v: v.update(version=2**53 + 1), "version", id="version past 2^53"),
+            pytest.param(lambda v: v.update(version=2**53 + 1), "beyond 2^53", id="version past 2^53"),
             pytest.param(lambda v: v.update(version=True), "version", id="version is true"),
             pytest.param(lambda v: v.update(format=2), "format is not 1", id="format 2"),
             pytest.param(lambda v: v.update(format=True), "format is not 1", id="format is true"),

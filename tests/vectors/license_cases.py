@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from keyseat_shared.envelope import LEASE_TYPE, LICENSE_TYPE
-from keyseat_shared.keys import ED25519
+from edwards import BASE, SMALL_ORDER, add, decode, encode, sign, times
+from keyseat_shared.envelope import LEASE_TYPE, LICENSE_TYPE, pae
+from keyseat_shared.keys import ED25519, PublicKey
 from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import ACTIVE, COMPROMISED, RETIRED
 from vendor import MACHINE, OTHER_MACHINE, OTHER_USER, Key, Vendor, envelope
@@ -19,6 +20,7 @@ HYBRID_FILE = Path(__file__).with_name("hybrid.lic")
 RETIRED_KEY, REVOKED_KEY, LATE_KEY = Key("vendor retired"), Key("vendor revoked"), Key("vendor late")
 GOOD = VENDOR.license()
 OUTER = json.loads(GOOD)
+MIXED_KEY = PublicKey(ED25519, encode(add(times(5, BASE), decode(bytes.fromhex(SMALL_ORDER["order 8, a"])))), "mixed")
 MIDDAY = Vendor().trusted(LATE_KEY).valid_from.replace(year=2025)
 BUNDLE = VENDOR.bundle_bytes(
     keys=[
@@ -131,8 +133,34 @@ def signatures() -> Iterator[Case]:
     yield Case("signed by a retired key", "OK", VENDOR.signed(VENDOR.payload(), RETIRED_KEY))
     yield Case("signed by a revoked key", "KEY_COMPROMISED", VENDOR.signed(VENDOR.payload(), REVOKED_KEY))
     yield Case("signed by a key of later years", "KEY_NOT_VALID", VENDOR.signed(VENDOR.payload(), LATE_KEY))
+    yield Case("a key of mixed order that signs nothing", "OK", GOOD, trust="mixed order")
+    by_mixed = {"keyid": MIXED_KEY.keyid, "sig": good["sig"]}
+    yield Case("a key of mixed order", "TRUST_INVALID", _outer(signatures=[by_mixed]), trust="mixed order")
+    yield Case(
+        "a key of mixed order signs along", "TRUST_INVALID", _outer(signatures=[good, by_mixed]), trust="mixed order"
+    )
     yield Case("both algorithms", "OK", _hybrid(), trust="hybrid")
     yield Case("Ed25519 alone where both are required", "MISSING_SIGNATURE", GOOD, trust="hybrid")
+
+
+def equations() -> Iterator[Case]:
+    """Section 5: Ed25519 signatures on which implementations differ (made with the private key, so no forgeries)."""
+    eighth = decode(bytes.fromhex(SMALL_ORDER["order 8, a"]))
+    yield Case("another nonce", "OK", _by_hand(nonce=7))
+    yield Case("S + L", "BAD_SIGNATURE", _by_hand(nonce=7, add_order=True))
+    mixed = encode(add(times(7, BASE), eighth))
+    yield Case("R with a part of order 8", "BAD_SIGNATURE", _by_hand(nonce=7, first=mixed))
+    yield Case("R is the neutral element", "OK", _by_hand(nonce=0))
+    for name in ("order 1, sign set", "order 1, y + p", "order 1, y + p, sign set", "order 2", "order 4", "order 8, a"):
+        first = bytes.fromhex(SMALL_ORDER[name])
+        yield Case(f"R of {name}", "BAD_SIGNATURE", _by_hand(nonce=0, first=first))
+
+
+def _by_hand(*, nonce: int, first: bytes | None = None, add_order: bool = False) -> bytes:
+    message = pae(LICENSE_TYPE, base64.b64decode(OUTER["payload"]))
+    seed = b"vendor license".ljust(32, b".")
+    signed = sign(seed, message, nonce=nonce, first=first, add_order=add_order)
+    return _signature(sig=base64.b64encode(signed).decode())
 
 
 def _hybrid() -> bytes:
@@ -155,12 +183,48 @@ def types() -> Iterator[Case]:
     yield Case("number with a fraction", "MALFORMED", _payload(text.replace('"sessions":1', '"sessions":1.0')))
     yield Case("NaN", "MALFORMED", _payload(text.replace('"sessions":1', '"sessions":NaN')))
     yield Case("half a surrogate pair", "MALFORMED", _payload(text.replace("Example Org", r"\ud800 Org")))
+    yield Case("number 2^53", "UNSUPPORTED_FORMAT", _payload(text.replace('"format":1', f'"format":{2**53}')))
+    yield Case("number 2^53 + 1", "MALFORMED", _payload(text.replace('"format":1', f'"format":{2**53 + 1}')))
+    yield Case("number -2^53", "UNSUPPORTED_FORMAT", _payload(text.replace('"format":1', f'"format":{-(2**53)}')))
+    yield Case("number of 4,301 digits", "MALFORMED", _payload(text.replace('"format":1', '"format":' + "1" * 4301)))
+    yield Case("number -0", "UNSUPPORTED_FORMAT", _payload(text.replace('"format":1', '"format":-0')))
     yield Case("terminal escape in a name", "MALFORMED", VENDOR.license(organization__name="\x1b[31mred"))
     yield Case("time with an offset", "MALFORMED", VENDOR.license(issued_at="2023-06-01T00:00:00+00:00"))
     yield Case("week date", "MALFORMED", VENDOR.license(issued_at="2023-W22-4T00:00:00Z"))
     yield Case("leap second", "MALFORMED", VENDOR.license(issued_at="2023-06-30T23:59:60Z"))
     yield Case("29 February of a common year", "MALFORMED", VENDOR.license(issued_at="2023-02-29T00:00:00Z"))
     yield Case("UUID in upper case", "MALFORMED", VENDOR.license(license_id="0189A000-0000-7000-8000-000000000001"))
+
+
+def texts() -> Iterator[Case]:
+    """Section 6: which characters a text may hold, whatever version of Unicode an interpreter knows."""
+    allowed = {
+        "U+0378, which Unicode has not assigned": "\u0378",
+        "U+1E4D0, which Unicode 15 assigned": "\U0001e4d0",
+        "U+2FFC, which Unicode 15.1 assigned": "\u2ffc",
+        "U+1C89, which Unicode 16 assigned": "\u1c89",
+        "U+A7CE, which Unicode 17 assigned": "\ua7ce",
+        "U+3FFFD, the last of a plane that is not assigned": "\U0003fffd",
+        "U+E0100, a variation selector": "\u845b\U000e0100",
+        "U+FE0F, a variation selector": "\u2603\ufe0f",
+        "U+0301, a combining mark": "e\u0301",
+        "U+FFFD, the replacement character": "\ufffd",
+        "U+00A1": "\u00a1",
+    }
+    for what, name in allowed.items():
+        yield Case(f"a name with {what}", "OK", VENDOR.license(organization__name=f"Example {name}"))
+    refused = (
+        *("0000", "001F", "007F", "009F", "00A0", "00AD", "061C", "1680", "180E", "2003", "200B", "200F", "2028"),
+        *("202E", "202F", "2065", "2066", "206F", "3000", "E000", "FDD0", "FDEF", "FEFF", "FFF0", "FFFB", "FFFE"),
+        *("FFFF", "110BD", "13430", "13439", "1BCA0", "1D173", "1FFFE", "8FFFF", "E0001", "E007F", "E0FFF", "EFFFE"),
+        *("F0000", "10FFFF"),
+    )
+    for code in refused:
+        name = f"Example {chr(int(code, 16))} Ltd"
+        yield Case(f"a name with U+{code}", "MALFORMED", VENDOR.license(organization__name=name))
+    yield Case("a name of 320 characters", "OK", VENDOR.license(organization__name="\U0001f511" * 320))
+    yield Case("a name of 321 characters", "MALFORMED", VENDOR.license(organization__name="a" * 321))
+    yield Case("a name of no characters", "MALFORMED", VENDOR.license(organization__name=""))
 
 
 def rules() -> Iterator[Case]:
@@ -211,8 +275,15 @@ def _ended() -> bytes:
 
 def all_cases() -> list[Case]:
     """Return every vector."""
-    return [*shapes(), *signatures(), *types(), *rules()]
+    return [*shapes(), *signatures(), *equations(), *types(), *texts(), *rules()]
 
 
 MONTHS = Vendor(policy=default_policy()._replace(eligible_terms=("annual", "monthly"), max_years=2))
-TRUST = {"classic": BUNDLE, "hybrid": HYBRID.bundle_bytes(), "months": MONTHS.bundle_bytes()}
+TRUST = {
+    "classic": BUNDLE,
+    "hybrid": HYBRID.bundle_bytes(),
+    "months": MONTHS.bundle_bytes(),
+    "mixed order": VENDOR.bundle_bytes(
+        keys=[VENDOR.trusted(VENDOR.key), VENDOR.trusted(VENDOR.key)._replace(key=MIXED_KEY)]
+    ),
+}

@@ -8,18 +8,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import NamedTuple
 
-from keyseat_shared.instants import format_instant, now_utc
+from keyseat_shared.boundary import guarded
+from keyseat_shared.instants import now_utc, shifted
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier import refusals, resolver
 from keyseat_verifier.clock import INTERVAL, ClockGuard
-from keyseat_verifier.entitlement import WARN_DAYS, Entitlement, NotEntitled, PassedOver
+from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon
 from keyseat_verifier.paths import LEASES, SERVER, SESSIONS, home_folder, shown
 from keyseat_verifier.session import Session
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
 from keyseat_verifier.status import OnlineStatus, Status, file_verdict
 from keyseat_verifier.store import Found, Stamp, Store, is_settled, stamp, unchanged
-from keyseat_verifier.this_machine import ThisMachine
-from keyseat_verifier.this_machine import account as _user
+from keyseat_verifier.this_machine import ThisMachine, account
 from keyseat_verifier.trust_source import TrustSource
 from keyseat_verifier.verified import VerifiedLicense
 from keyseat_verifier.verifier import Machine
@@ -107,10 +107,12 @@ class LicenseClient:
         return self._store.folder
 
     @property
+    @guarded()
     def trust(self) -> TrustBundle:
         """The bundle in use: the pinned one, or a newer one from the home folder."""
         return self._trust.verifier().trust
 
+    @guarded(as_not_entitled)
     def check(self, now: datetime | None = None) -> Entitlement:
         """Return what entitles the program to run at ``now`` (an aware instant; by default the present one).
 
@@ -127,7 +129,7 @@ class LicenseClient:
         if (
             cached is not None
             and cached.since <= now < cached.until
-            and cached.user == _user()
+            and cached.user == account()
             and unchanged(cached.stamps)
         ):
             return cached.entitlement
@@ -143,9 +145,10 @@ class LicenseClient:
             entitlement, until, more = self._online(looked, now)
             stamps = (*looked.found.stamps, *more, trust_stamp)
         if is_settled(stamps, looked_at):
-            self._cached = _Cached(entitlement, _user(), now, min(until, now + INTERVAL), stamps)
+            self._cached = _Cached(entitlement, account(), now, min(until, shifted(now, INTERVAL)), stamps)
         return entitlement
 
+    @guarded()
     def status(self, now: datetime | None = None) -> Status:
         """Return everything about the product on this machine at ``now``: verdicts, coverage, leases, sessions.
 
@@ -189,6 +192,7 @@ class LicenseClient:
             online,
         )
 
+    @guarded(as_not_entitled)
     def activate(self, now: datetime | None = None, *, release_previous: bool = False) -> Entitlement:
         """Activate online: get a lease that stays on this machine until ``release``. A licence file goes first.
 
@@ -212,6 +216,7 @@ class LicenseClient:
             raise self._asked_refusal(looked, error) from None
         return self._by_lease(found, looked)
 
+    @guarded()
     def release(self, now: datetime | None = None, *, previous: bool = False) -> "Released":
         """Give back the online sessions kept on this machine, except those that a running program holds.
 
@@ -260,6 +265,7 @@ class LicenseClient:
         finally:
             session.release()
 
+    @guarded()
     def _open_session(
         self, now: datetime, *, release_previous: bool, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"
     ) -> Session:
@@ -324,12 +330,7 @@ class LicenseClient:
         warnings = [*self._trust.load()[1]]
         if self._guard is not None and self._guard.warning:
             warnings.append(self._guard.warning)
-        days = chosen.days_left(now)
-        if days <= WARN_DAYS:
-            warnings.append(
-                f"The offline licence ends at {format_instant(chosen.expires_at)}"
-                f" ({days} day{'s' if days != 1 else ''} left). Arrange online activation before that."
-            )
+        warnings += ending_soon(chosen.expires_at, chosen.days_left(now))
         return Entitlement(
             "offline",
             chosen.product,

@@ -11,9 +11,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from keyseat_shared import fields, rules
+from keyseat_shared.boundary import guarded
 from keyseat_shared.errors import ClockError, KeyseatError
 from keyseat_shared.files import read_file
-from keyseat_shared.instants import format_instant
+from keyseat_shared.instants import format_instant, shifted
 from keyseat_shared.machine_id import hmac_sha256
 from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
 from keyseat_verifier.paths import STATE, home_folder, second_state_folder, shown, write_private
@@ -61,7 +62,7 @@ class ClockGuard:
             ClockError: ``CLOCK_ROLLED_BACK`` that names the evidence and the files that hold it.
         """
         known = self._known.get(machine_id)
-        if known is not None and known.at <= now < known.at + INTERVAL:
+        if known is not None and known.at <= now < shifted(known.at, INTERVAL):
             self._require(now, known, machine_id)
             return
         recorded = self._read(machine_id)
@@ -70,7 +71,7 @@ class ClockGuard:
             self._require(now, latest, machine_id)
         if latest is None or now > latest.at:
             latest = Mark(now, self._this_boot(), _uptime())
-            if recorded is None or now >= recorded.at + INTERVAL:
+            if recorded is None or now >= shifted(recorded.at, INTERVAL):
                 self._write(machine_id, latest)
         self._known[machine_id] = latest
 
@@ -96,7 +97,7 @@ class ClockGuard:
         try:
             rules.check_not_before_floor(now, mark.at, "the latest time seen by this software on this machine")
             if mark.boot and mark.boot == self._this_boot():
-                floor = mark.at + timedelta(seconds=max(0, _uptime() - mark.uptime))
+                floor = shifted(mark.at, timedelta(seconds=max(0, _uptime() - mark.uptime)))
                 rules.check_not_before_floor(now, floor, "the time that has passed since this machine started")
         except ClockError as error:
             places = [shown(path) for path in self.files(machine_id)]
@@ -144,6 +145,7 @@ def _mac(machine_id: str, content: dict[str, object]) -> str:
     return hmac_sha256(key, dumps_compact(content)).hex()
 
 
+@guarded()
 def _parse(data: bytes, machine_id: str) -> Mark:
     value = loads_object(data)
     require_keys(value, "the state", _KEYS)

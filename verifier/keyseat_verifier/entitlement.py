@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import format_instant
 
 WARN_DAYS = 30
 """From so many days before the end an entitlement carries a warning."""
@@ -43,6 +44,16 @@ class Entitlement(NamedTuple):
     passed_over: tuple[PassedOver, ...] = ()
 
 
+def ending_soon(expires_at: datetime, days: int) -> list[str]:
+    """Return the warning that an offline licence with so many days left carries, or none."""
+    if days > WARN_DAYS:
+        return []
+    left = f"{days} day{'s' if days != 1 else ''} left"
+    return [
+        f"The offline licence ends at {format_instant(expires_at)} ({left}). Arrange online activation before that."
+    ]
+
+
 class NotEntitled(KeyseatError):  # noqa: N818 - the name is in the contract (design, section 7)
     """Nothing entitles the program to run. ``code`` is the most telling reason, ``reasons`` are all of them."""
 
@@ -55,3 +66,12 @@ class NotEntitled(KeyseatError):  # noqa: N818 - the name is in the contract (de
             details={"reasons": [reason._asdict() | {"code": str(reason.code)} for reason in self.reasons]},
             next_step=next_step,
         )
+
+
+def as_not_entitled(error: KeyseatError) -> KeyseatError:
+    """Return a refusal as the class that ``LicenseClient`` documents."""
+    if isinstance(error, NotEntitled):
+        return error
+    refusal = NotEntitled(error.code, error.message, next_step=error.next_step)
+    refusal.details |= error.details
+    return refusal

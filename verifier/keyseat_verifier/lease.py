@@ -10,9 +10,16 @@ from collections.abc import Callable
 from datetime import datetime
 
 from keyseat_shared import rules
+from keyseat_shared.boundary import guarded
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LEASE_TYPE
-from keyseat_shared.errors import MalformedError, RuleError, UntrustedError, VerificationError
+from keyseat_shared.errors import (
+    MalformedError,
+    RuleError,
+    UntrustedError,
+    VerificationError,
+    as_verification_error,
+)
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LeasePayload
 from keyseat_shared.policy import NAMED
@@ -44,6 +51,7 @@ class LeaseRun(Run):
     session_id: str | None
 
 
+@guarded(as_verification_error)
 def verify_lease(
     verifier: Verifier,
     data: bytes,

@@ -148,7 +148,8 @@ def in_use(folder: str, licenses: tuple[Slots, ...]) -> tuple[Holder, ...]:
             names = os.listdir(os.path.join(folder, license_id))
         except FileNotFoundError:
             continue
-        numbers = sorted([int(name[:-5]) for name in names if name.endswith(".lock") and name[:-5].isdecimal()])
+        stems = [name[:-5] for name in names if name.endswith(".lock")]
+        numbers = sorted([int(stem) for stem in stems if stem.isascii() and stem.isdecimal()])
         for number in numbers:
             if number > sessions:
                 continue

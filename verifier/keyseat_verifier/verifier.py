@@ -15,23 +15,26 @@ from datetime import datetime
 from typing import Protocol, TypeAlias
 
 from keyseat_shared import rules
+from keyseat_shared.boundary import guarded
 from keyseat_shared.codes import NEXT_STEPS, ReasonCode
 from keyseat_shared.envelope import LICENSE_TYPE, TEST_LICENSE_TYPE, TYPE_NAMES, Envelope, pae
 from keyseat_shared.errors import (
-    CouldNotVerifyError,
     InvalidLicenseError,
     KeyseatError,
     MalformedError,
+    MisuseError,
     RuleError,
     TrustError,
     UntrustedError,
     VerificationError,
+    as_verification_error,
 )
-from keyseat_shared.instants import CLOCK_TOLERANCE, now_utc
+from keyseat_shared.instants import CLOCK_TOLERANCE, now_utc, shifted
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.payloads import LeasePayload, LicensePayload, MachineTestPayload
 from keyseat_shared.policy import NAMED
 from keyseat_shared.trust import LICENSE, TrustBundle, TrustedKey
+from keyseat_verifier.given import as_bytes, as_machine
 from keyseat_verifier.verified import (
     Report,
     VerifiedLicense,
@@ -112,6 +115,7 @@ class Verifier:
         self._keys = {trusted.key.keyid: trusted for trusted in trust.keys}
         self._known_machine: tuple[object, str, MachineID] = (object(), "", MachineID({}))
 
+    @guarded(as_verification_error)
     def verify(self, data: Data, *, machine: Machine, now: datetime | None = None) -> VerifiedLicense:
         """Return the licence in ``data`` if it is valid for this machine and user at ``now``.
 
@@ -128,6 +132,7 @@ class Verifier:
         _go(STEPS, run)
         return verified_license(run.license, tuple(run.signers))
 
+    @guarded(as_verification_error)
     def verify_test(self, data: Data, *, machine: Machine, now: datetime | None = None) -> VerifiedTestLicense:
         """Return the test licence in ``data`` if it is for this machine and user, as ``verify`` does for licences.
 
@@ -139,6 +144,7 @@ class Verifier:
         _go(TEST_STEPS, run)
         return verified_test_license(run.test, tuple(run.signers))
 
+    @guarded(as_verification_error)
     def explain(self, data: Data, *, machine: Machine, now: datetime | None = None) -> Report:
         """Run the steps of ``verify`` and return what each said, whatever the verdict."""
         from keyseat_verifier.report import report  # noqa: PLC0415 - late: `verify` never pays for words
@@ -146,6 +152,7 @@ class Verifier:
         run = self._start(data, machine, now)
         return report(STEPS, run, lambda: verified_license(run.license, tuple(run.signers)))
 
+    @guarded(as_verification_error)
     def explain_test(self, data: Data, *, machine: Machine, now: datetime | None = None) -> Report:
         """Run the steps of ``verify_test`` and return what each said, whatever the verdict."""
         from keyseat_verifier.report import report  # noqa: PLC0415 - likewise
@@ -155,14 +162,15 @@ class Verifier:
 
     def _start(self, data: Data, machine: Machine, now: datetime | None) -> Run:
         if type(data) is not bytes:
-            data = _as_bytes(data)
+            data = as_bytes(data)
         if now is None:
             now = now_utc()
         elif now.tzinfo is None:
             msg = "now must be an aware datetime: datetime.now(UTC)"
-            raise TypeError(msg)
+            raise MisuseError(msg)
         return Run(self, data, machine, now)
 
+    @guarded(as_verification_error)
     def known_machine(self, machine: Machine) -> tuple[str, MachineID]:
         """Return the canonical text of a machine given in any form, and its value.
 
@@ -175,15 +183,7 @@ class Verifier:
         known = self._known_machine
         if known[0] is machine:
             return known[1], known[2]
-        if isinstance(machine, str):
-            value = _typed_machine(machine)
-        elif isinstance(machine, MachineID):
-            value = machine
-        elif isinstance(found := getattr(machine, "machine_id", None), MachineID):
-            value = found
-        else:
-            msg = f"machine must be a machine ID, its text or a probe, not {type(machine).__name__}"
-            raise TypeError(msg)
+        value = as_machine(machine)
         text = str(value) if value.is_printable else ""
         self._known_machine = (machine, text, value)
         return text, value
@@ -191,13 +191,6 @@ class Verifier:
     def key(self, keyid: str) -> TrustedKey | None:
         """Return the bundle's key with this id, or ``None``."""
         return self._keys.get(keyid)
-
-
-def _as_bytes(data: object) -> bytes:
-    if isinstance(data, (bytes, bytearray, memoryview)):
-        return bytes(data)
-    msg = f"data must be the bytes of a licence file, not {type(data).__name__}"
-    raise TypeError(msg)
 
 
 def _go(steps: tuple[tuple[str, Step], ...], run: Run) -> None:
@@ -208,16 +201,6 @@ def _go(steps: tuple[tuple[str, Step], ...], run: Run) -> None:
     except VerificationError as error:
         error.step = name
         raise
-
-
-def _typed_machine(text: str) -> MachineID:
-    try:
-        return MachineID.parse(text)
-    except KeyseatError as error:
-        # The caller's machine ID is at fault, not the licence: neither yes nor no.
-        raise CouldNotVerifyError(
-            ReasonCode.INVALID_INPUT, error.message, details=error.details, next_step=error.next_step
-        ) from None
 
 
 def open_envelope(run: Run) -> None:
@@ -256,8 +239,8 @@ def check_signatures(run: Run) -> None:
 def _holds(trusted: TrustedKey, sig: bytes, message: bytes) -> bool:
     try:
         return trusted.key.verifies(sig, message)
-    except TrustError as error:  # the key itself cannot be used (mixed order): neither yes nor no
-        raise CouldNotVerifyError(error.code, error.message, next_step=error.next_step) from None
+    except TrustError as error:  # the key itself cannot be used (mixed order, no such algorithm): neither yes nor no
+        raise as_verification_error(error) from None
 
 
 def _require_algorithms(run: Run, signers: list[TrustedKey]) -> None:
@@ -368,7 +351,7 @@ def _expiry(run: Run) -> None:
 
 
 def _test_expiry(run: Run) -> None:
-    rules.check_current(run.test.issued_at - CLOCK_TOLERANCE, run.test.expires_at, run.now)
+    rules.check_current(shifted(run.test.issued_at, -CLOCK_TOLERANCE), run.test.expires_at, run.now)
 
 
 def _machine(run: Run) -> None:

@@ -35,6 +35,8 @@ def main(argv: "list[str] | None" = None) -> int:
         _let_go_of_stdout()
         sys.stderr.write(f"the result cannot be written: {(error.strerror or 'unknown reason').lower()}\n")
         return 3
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user, whatever happens
+        return _unforeseen(error)
     return code
 
 
@@ -75,6 +77,16 @@ def _run(word: str, argv: "list[str]") -> int:
 
         return failed(error)
     return code
+
+
+def _unforeseen(error: Exception) -> int:
+    from keyseat_shared.boundary import documented
+    from keyseat_verifier.cli._common import failed
+
+    found = documented(error)
+    if found is None:
+        raise error
+    return failed(found)
 
 
 def _no_command(word: str, *, as_json: bool) -> int:

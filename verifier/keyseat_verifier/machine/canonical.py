@@ -75,6 +75,14 @@ _SHARED_MAC_STARTS = (
     "000000",
 )
 
+# White space as Unicode has it (PropList.txt) and the four separators of ASCII: a table of our own, because canonical
+# values are frozen and the interpreter's tables are not.
+_BLANKS = (
+    " \t\n\v\f\r\x1c\x1d\x1e\x1f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000"
+)
+_TO_SPACES = dict.fromkeys(map(ord, _BLANKS), " ")
+
 _HEX = frozenset("0123456789abcdef")
 _MIN_SERIAL = 6
 _MIN_DISTINCT = 4
@@ -90,7 +98,7 @@ _UUID_DASHES = 4
 
 def text(raw: bytes) -> str:
     """Decode what a file, table or tool gave: UTF-8 with anything odd replaced, cut at NUL, blanks trimmed."""
-    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+    return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip(_BLANKS)
 
 
 def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each reason
@@ -99,7 +107,7 @@ def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each 
     Refused: placeholders, drive names, fewer than 6 letters and digits, no digit at all (serials are numbered, names
     are not), fewer than 4 different characters, anything but printable ASCII.
     """
-    value = " ".join(raw.split())
+    value = " ".join([word for word in raw.translate(_TO_SPACES).split(" ") if word])
     if not value:
         return "", "empty"
     if not value.isascii() or not value.isprintable():
@@ -137,7 +145,7 @@ def drive_name(raw: str) -> "tuple[str, str]":
     ``uuid.`` and Windows' ``0025_388B_11B7_C3A4.``: a number that begins with the maker's digits (NVMe 2.0, 4.5;
     SPC-5, 7.7.6), and was never set if all others are equal.
     """
-    name = raw.strip()
+    name = raw.strip(_BLANKS)
     kind, _dot, rest = ("eui", "", name[:-1]) if name.endswith(".") and "_" in name else name.partition(".")
     kind = kind.lower()
     reason = ""
@@ -158,7 +166,7 @@ def card_identity(raw: str) -> "tuple[str, str]":
     It stands at hexadecimal digit 18 of an SD card's identity (SD Physical Layer, 5.2), at 20 of an eMMC's (JESD84,
     7.2); what is left without it names a lot of cards.
     """
-    digits = raw.strip().lower()
+    digits = raw.strip(_BLANKS).lower()
     if digits[18:26] in _UNSET_CARDS or digits[20:28] in _UNSET_CARDS:
         return "", "a number that was never set"
     return serial(raw)
@@ -199,7 +207,7 @@ def firmware_uuid(raw: str) -> "tuple[str, str]":
     about it (DMTF DSP0134, 7.2.1). Taking the smaller of both readings makes the tag independent of the reader, and
     of a firmware update that raises the SMBIOS version.
     """
-    digits = "".join([char for char in raw.strip().lower() if char not in "-{}"])
+    digits = "".join([char for char in raw.strip(_BLANKS).lower() if char not in "-{}"])
     if len(digits) != 32 or not _HEX.issuperset(digits):  # noqa: PLR2004 - 128 bits
         return "", "not a UUID" if digits else "empty"
     pairs = [digits[place : place + 2] for place in range(0, 32, 2)]
@@ -217,7 +225,7 @@ def mac(raw: str) -> "tuple[str, str]":
     Locally administered addresses (IEEE 802, bit 1 of the first octet) are refused whatever the kernel calls them:
     hypervisors, containers, VPNs and privacy features make them up.
     """
-    digits = "".join([char for char in raw.strip().lower() if char not in ":-."])
+    digits = "".join([char for char in raw.strip(_BLANKS).lower() if char not in ":-."])
     if len(digits) != 12 or not _HEX.issuperset(digits):  # noqa: PLR2004 - 48 bits
         return "", "not a MAC address"
     first = int(digits[:2], 16)
@@ -232,7 +240,7 @@ def mac(raw: str) -> "tuple[str, str]":
 
 def os_id(raw: str) -> "tuple[str, str]":
     """Canonicalise a machine-id(5) or Windows MachineGuid: 32 lower-case hexadecimal digits."""
-    digits = "".join([char for char in raw.strip().lower() if char not in "-{}"])
+    digits = "".join([char for char in raw.strip(_BLANKS).lower() if char not in "-{}"])
     if not digits:
         return "", "empty"
     if digits == "uninitialized":
@@ -246,14 +254,22 @@ def os_id(raw: str) -> "tuple[str, str]":
 
 def account_id(raw: str) -> "tuple[str, str]":
     """Canonicalise a stable account id: a POSIX uid in decimal, a Windows SID, or a macOS account UUID, upper case."""
-    value = raw.strip().upper()
-    return (value, "") if value.isascii() and value else ("", "empty")
+    value = raw.strip(_BLANKS)
+    # ASCII first: `upper` turns some foreign letters into ours (the long s into S).
+    return (value.upper(), "") if value.isascii() and value else ("", "empty")
 
 
 def account_name(raw: str, *, fold_case: bool) -> "tuple[str, str]":
     """Canonicalise an account name; Windows names ignore case and lose the domain, which a renamed computer changes."""
-    value = raw.strip()
+    value = raw.strip(_BLANKS)
     if fold_case:
-        value = value.rpartition("\\")[2].casefold()
+        value = value.rpartition("\\")[2]
+        value = value.lower() if value.isascii() else _casefold(value)
     # Windows does not promise whole UTF-16; half a pair can be written this way only.
     return (value.encode("utf-8", "backslashreplace").decode(), "") if value else ("", "empty")
+
+
+def _casefold(name: str) -> str:
+    from keyseat_verifier.machine.casefold import casefold  # noqa: PLC0415 - late: only names beyond ASCII, on Windows
+
+    return casefold(name)

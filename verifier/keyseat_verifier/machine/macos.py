@@ -70,7 +70,6 @@ def _adapters(source: Source, findings: Findings) -> None:
 def _entries(source: Source, command: "tuple[str, ...]") -> "list[dict[str, object]]":
     """Return the registry entries ioreg printed as a property list; nothing printed means none."""
     import plistlib  # noqa: PLC0415 - late: macOS only
-    from xml.parsers.expat import ExpatError  # noqa: PLC0415 - likewise
 
     output = source.run(command)
     if not output.strip():
@@ -78,6 +77,6 @@ def _entries(source: Source, command: "tuple[str, ...]") -> "list[dict[str, obje
     try:
         # XML is what `-a` prints; the binary form nests without end. Entities are refused by the parser itself.
         entries = plistlib.loads(output, fmt=plistlib.FMT_XML)
-    except (ValueError, ExpatError, KeyError, AttributeError, IndexError, TypeError, OverflowError):
+    except Exception:  # noqa: BLE001 - plistlib documents no errors; an unknown encoding is a LookupError, a date an Overflow
         raise OSError("ioreg printed no property list") from None
     return [one for one in entries if isinstance(one, dict)] if isinstance(entries, list) else []

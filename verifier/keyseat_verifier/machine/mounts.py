@@ -26,7 +26,7 @@ def read_mounts(source: Source) -> "list[Mount]":
     except OSError:
         return []
     mounts = []
-    for line in table.splitlines():
+    for line in table.split("\n"):  # `splitlines` knows other ends of lines, which may stand in a path
         left, dash, right = line.partition(" - ")
         first, second = left.split(" "), right.split(" ")
         if dash and len(first) >= 6 and len(second) >= 2:  # noqa: PLR2004 - fields of the format

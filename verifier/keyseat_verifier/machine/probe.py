@@ -2,6 +2,7 @@
 
 import os
 
+from keyseat_shared.boundary import guarded
 from keyseat_shared.machine_id import MachineID
 from keyseat_verifier.machine import canonical
 from keyseat_verifier.machine.findings import Findings, Note
@@ -71,6 +72,7 @@ class MachineProbe:
         raise no_evidence(self)
 
 
+@guarded()
 def probe_machine(
     *,
     instance: "str | os.PathLike[str] | None" = None,

@@ -107,7 +107,7 @@ class PosixSource(Source):
         """Ask the driver for the permanent address (ethtool(8), ``ETHTOOL_GPERMADDR``); needs no privileges."""
         import array  # noqa: PLC0415 - late: only Linux with a physical adapter needs these
         import fcntl  # noqa: PLC0415 - likewise
-        from _socket import AF_INET, SOCK_DGRAM, socket  # noqa: PLC0415 - `socket` itself costs ten times as much
+        from socket import AF_INET, SOCK_DGRAM, socket  # noqa: PLC0415 - likewise; dear, and rarely needed
 
         # struct ethtool_perm_addr { __u32 cmd; __u32 size; __u8 data[]; } with room for 32 bytes of address
         request = array.array("B", (0x20).to_bytes(4, sys.byteorder) + (32).to_bytes(4, sys.byteorder) + bytes(32))

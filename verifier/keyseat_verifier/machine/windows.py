@@ -61,7 +61,7 @@ def _adapters(source: Source, findings: Findings) -> None:
         findings.failed("nic", "network adapters", error)
         return
     for name in names:
-        if not name.isdigit():
+        if not (name.isascii() and name.isdigit()):
             continue
         where = f"adapter {name}"
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from keyseat_issuer.ledger.models.organizations import MAX_NAME
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.fields import is_plain
 
 _MAX_SHOWN = 60
 _MOST_MEANT = 3
@@ -20,7 +21,7 @@ def clean_name(text: str, what: str) -> str:
         KeyseatError: ``INVALID_INPUT``.
     """
     name = " ".join(text.split())
-    if not 0 < len(name) <= MAX_NAME or not name.isprintable():
+    if not 0 < len(name) <= MAX_NAME or not is_plain(name):
         raise KeyseatError(
             ReasonCode.INVALID_INPUT, f"the name of {what} must have 1 to {MAX_NAME} printable characters"
         )
