@@ -161,7 +161,7 @@ class TestCheck:
 
         with monkeypatch.context() as patch:
             patch.setattr(Transport, "request", lose)
-            with pytest.raises(TimeoutError):
+            with pytest.raises(NotEntitled, match="UNFORESEEN"):
                 client.check()
         found = client.check()
 
