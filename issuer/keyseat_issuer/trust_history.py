@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,27 +86,56 @@ def reconciled(home: Path) -> TrustBundle:
     Rows older than ``trust.json`` are not looked at: a key can be revoked although somebody spoilt one of them.
     """
     trust = load_trust(home)
-    rows = history()
-    if not rows:
-        # A ledger that was made by `migrate` under an existing home: it learns of the bundle with its next change.
-        return trust
-    own = bundle_digest(trust.data)
-    places = [place for place, row in enumerate(rows) if row.entry is not None and row.entry.digest == own]
-    if not places:
-        raise _not_on_record(trust, rows)
     newest = trust
-    for row in rows[places[-1] + 1 :]:
-        if row.entry is None:
-            raise damaged(row.seq)
-        try:
-            newest = newest.update(row.entry.bundle.encode())
-        except TrustError:
-            raise damaged(row.seq) from None
+    for newest in successors(trust):
         # Each of them: clients step through them, and a change that lost a race may have left another file here.
         write_history(home, newest.data, newest.version)
     if newest is not trust:
         write_private(home / TRUST_FILE, newest.data)
     return newest
+
+
+def successors(trust: TrustBundle) -> Iterator[TrustBundle]:
+    """Yield the versions that the ledger has on record after ``trust``, each adopted by the update rule.
+
+    A ledger that was made by `migrate` under an existing home has none: it learns of the bundle with its next change.
+
+    Raises:
+        TrustError: ``TRUST_INVALID`` where ``trust`` is not on record, ``AUDIT_BROKEN`` where a newer one is damaged.
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+    """
+    rows = history()
+    own = bundle_digest(trust.data)
+    places = [place for place, row in enumerate(rows) if row.entry is not None and row.entry.digest == own]
+    if rows and not places:
+        raise _not_on_record(trust, rows)
+    for row in rows[places[-1] + 1 :] if places else []:
+        if row.entry is None:
+            raise damaged(row.seq)
+        try:
+            trust = trust.update(row.entry.bundle.encode())
+        except TrustError:
+            raise damaged(row.seq) from None
+        yield trust
+
+
+def newest_row() -> int:
+    """Return the number of the newest row that carries a bundle, or 0: it changes when the bundle on record does.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+    """
+    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - Django is set up by now
+
+    with ledger_errors():
+        rows = AuditEvent.objects.filter(action__in=BUNDLE_ACTIONS).order_by("-seq")
+        return rows.values_list("seq", flat=True).first() or 0
+
+
+def recorded_version(number: int) -> bytes | None:
+    """Return the bundle of a version as the ledger has it on record, or ``None``."""
+    found = [row.entry.bundle.encode() for row in history() if row.entry is not None and row.entry.version == number]
+    return found[-1] if found else None
 
 
 def require_newest(trust: TrustBundle) -> None:

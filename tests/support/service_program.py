@@ -40,22 +40,29 @@ class VendorTrust:
         """Sign with the lease key."""
         return Envelope(payload_type, payload, (self.vendor.lease_key.sign(payload_type, payload),)).to_bytes()
 
-    def bundle(self, _now: datetime) -> tuple[bytes, str]:
+    def look(self, _now: datetime) -> None:
+        """Look for nothing: what the vendor has is in force."""
+
+    def lacks(self, _now: datetime) -> tuple[str, ...]:
+        """Return that nothing is missing."""
+        return ()
+
+    def bundle(self) -> tuple[bytes, str]:
         """Return the bundle and an ETag."""
         return self.vendor.bundle_bytes(), '"bundle"'
 
-    def version(self, number: int, _now: datetime) -> tuple[bytes, str]:
+    def version(self, number: int) -> tuple[bytes, str]:
         """Return one version of the bundle and an ETag."""
         history = {**self.vendor.history, self.vendor.version: self.vendor.bundle_bytes()}
         if number not in history:
             raise KeyseatError(ReasonCode.NOT_FOUND, f"there is no version {number} of the trust bundle")
         return history[number], f'"bundle {number}"'
 
-    def trust(self, _now: datetime) -> TrustBundle:
+    def trust(self) -> TrustBundle:
         """Return the bundle, parsed."""
         return self.vendor.bundle
 
-    def policy(self, _now: datetime) -> Policy:
+    def policy(self) -> Policy:
         """Return the policy."""
         return self.vendor.policy
 

@@ -259,12 +259,12 @@ async def get_file(service: ServiceDep, access: AccessDep, license_id: UUID) -> 
 
 
 def _reading_terms(service: Service, access: Access, now: datetime) -> Terms:
-    return Terms(service.trust.trust(now), access.actor, now)
+    return Terms(service.trust.trust(), access.actor, now)
 
 
 def _signing_terms(service: Service, access: Access, now: datetime) -> Terms:
     # First: after the sunset nobody issues any more, with or without keys.
-    rules.check_sunset(now, service.trust.policy(now))
+    rules.check_sunset(now, service.trust.policy())
     if service.licensing is None:
         raise unavailable()
     return service.licensing.terms(access.actor, now)

@@ -109,7 +109,7 @@ async def list_organizations(service: ServiceDep, caller: CallerDep) -> Organiza
 async def get_organization(service: ServiceDep, access: AccessDep) -> OrganizationAnswer:
     """Return an organisation, the products there are, and whether offline licences are still generated."""
     now = service.clock()
-    policy = service.trust.policy(now)
+    policy = service.trust.policy()
     return OrganizationAnswer(
         **_item(access.organization, access.role).model_dump(),
         products=[

@@ -154,7 +154,7 @@ async def list_seats(service: ServiceDep, access: AccessDep, page: PageDep, prod
 async def assign(service: ServiceDep, access: AccessDep, product: Product, body: EmailsBody) -> Lines:
     """Assign a seat to each member, or to none where one cannot get it: `details.lines` of the refusal tells which."""
     now = service.clock()
-    policy = service.trust.policy(now)
+    policy = service.trust.policy()
     lines = await act(
         service,
         seats.assign,

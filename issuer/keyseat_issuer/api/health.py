@@ -29,6 +29,12 @@ class Health(BaseModel):
     status: str
 
 
+class Readiness(Health):
+    """The answer of ``/readyz``: ``lacks`` names what this host should have, and does its work without."""
+
+    lacks: list[str]
+
+
 @router.get("/healthz", operation_id="healthz", summary="The process runs")
 async def healthz() -> Health:
     """Answer as long as the event loop turns. Needs no token."""
@@ -36,8 +42,8 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", operation_id="readyz", summary="The service can do its work", responses=problems(503))
-async def readyz(request: Request, service: ServiceDep) -> Health:
-    """Answer 200 where the ledger is reachable and migrated and a lease key is open. Needs no token."""
+async def readyz(request: Request, service: ServiceDep) -> Readiness:
+    """Answer 200 where the ledger can be used, the clock is right and a lease key is open. Needs no token."""
     door: Door | None = request.scope.get("state", {}).get(DOOR)
     if door is not None and door.draining:
         raise ApiError(
@@ -50,7 +56,7 @@ async def readyz(request: Request, service: ServiceDep) -> Health:
     await service.threads.run(require_ready)
     await service.threads.run(require_right, service.clock())
     await service.threads.run(service.trust.authority, service.clock())
-    return Health(status="ready")
+    return Readiness(status="ready", lacks=[f"lease key {keyid}" for keyid in service.trust.lacks(service.clock())])
 
 
 @router.get(

@@ -28,7 +28,8 @@ async def get_trust(
 ) -> Response:
     """Return the bundle's bytes with an `ETag`. Needs no token."""
     service.throttle.count_open_call(client_of(request))
-    return _answer(*service.trust.bundle(service.clock()), "no-cache", if_none_match)
+    await service.threads.run(service.trust.look, service.clock())
+    return _answer(*service.trust.bundle(), "no-cache", if_none_match)
 
 
 @router.get(
@@ -50,7 +51,9 @@ async def get_version(
 ) -> Response:
     """Return the bytes of this version, which never change; `404` where there is none. Needs no token."""
     service.throttle.count_open_call(client_of(request))
-    return _answer(*service.trust.version(version, service.clock()), "public, max-age=86400", if_none_match)
+    await service.threads.run(service.trust.look, service.clock())
+    found = await service.threads.run(service.trust.version, version)
+    return _answer(*found, "public, max-age=86400", if_none_match)
 
 
 def _answer(data: bytes, etag: str, caching: str, if_none_match: str | None) -> Response:

@@ -154,7 +154,7 @@ def _preview(place: Place, form: OfflineForm, fault: str = "", status: int = HTT
     visit = place.visit
     service = vendor.in_use()
     try:
-        terms = Terms(service.trust.trust(visit.now), visit.actor, visit.now)
+        terms = Terms(service.trust.trust(), visit.actor, visit.now)
         found = confirmations.preview(visit.organization, form.asked(visit.organization, place.product), terms)
     except KeyseatError as error:
         return _refused(place, form, error)

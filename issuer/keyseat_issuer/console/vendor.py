@@ -16,10 +16,10 @@ from keyseat_shared.trust import TrustBundle
 class Trust(Protocol):
     """Gives the trust bundle in force."""
 
-    def trust(self, now: datetime) -> TrustBundle:
+    def trust(self) -> TrustBundle:
         """Return the present bundle."""
 
-    def policy(self, now: datetime) -> Policy:
+    def policy(self) -> Policy:
         """Return the policy in force."""
 
 

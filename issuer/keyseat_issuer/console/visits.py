@@ -88,7 +88,7 @@ class Visit(NamedTuple):
     @property
     def policy(self) -> Policy:
         """The vendor's policy in force."""
-        return vendor.in_use().trust.policy(self.now)
+        return vendor.in_use().trust.policy()
 
 
 View = Callable[Concatenate[HttpRequest, Visit, P], HttpResponseBase]
