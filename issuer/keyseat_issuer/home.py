@@ -66,6 +66,25 @@ def _newest_kept(home: Path, *, allow_example_keys: bool) -> Path | None:
     return None
 
 
+def exposed_files(home: Path) -> tuple[Path, ...]:
+    """Return the files in the home that others may read: keys, the server's secret, the ledger, copies of any of them.
+
+    Trust bundles are public. Where the home itself is closed to others, so is all that is in it.
+    """
+    if os.name != "posix" or not home.is_dir() or not home.stat().st_mode & 0o077:
+        return ()
+    public = {TRUST_FILE, LOCK_FILE}
+    found = [
+        path
+        for path in sorted(home.rglob("*"))
+        if path.is_file()
+        and path.name not in public
+        and path.parent.name != HISTORY_FOLDER
+        and path.stat().st_mode & 0o077
+    ]
+    return tuple(found)
+
+
 def make_private_folder(path: Path) -> None:
     """Make ``path`` (and its parents) as a folder that only its owner may enter, or tighten one that exists."""
     path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -119,6 +119,19 @@ def successors(trust: TrustBundle) -> Iterator[TrustBundle]:
         yield trust
 
 
+def in_force(home: Path) -> TrustBundle:
+    """Return the newest bundle on record, and write nothing: for servers, whose home may be read-only.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+        TrustError: as ``successors``, and as ``load_trust``.
+    """
+    trust = load_trust(home)
+    for trust in successors(trust):  # noqa: B007, B020 - each follows the one before; the last one counts
+        pass
+    return trust
+
+
 def newest_row() -> int:
     """Return the number of the newest row that carries a bundle, or 0: it changes when the bundle on record does.
 

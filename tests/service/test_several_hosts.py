@@ -10,6 +10,7 @@ from django.db import connection
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer import trust_history
 from keyseat_issuer.api import trust_source
 from keyseat_issuer.api.trust_source import TrustSource
 from keyseat_issuer.trust_admin import TrustAdmin
@@ -148,3 +149,17 @@ def test_a_ledger_that_is_down_is_no_reason_to_forget_the_bundle(
     monkeypatch.setattr(trust_source, "newest_row", down)
 
     assert (hosts.first,) == signing(source)
+
+
+def test_a_read_only_home_serves(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) -> None:
+    hosts.add_lease_key()
+    asked: list[str] = []
+
+    def refuse(path: Path, *_given: object, **_options: object) -> None:
+        asked.append(str(path))
+
+    for name in ("write_private", "write_history", "exclusive"):
+        monkeypatch.setattr(f"keyseat_issuer.trust_history.{name}", refuse)
+
+    assert 2 == trust_history.in_force(hosts.other).version
+    assert [] == asked

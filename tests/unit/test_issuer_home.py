@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyseat_issuer.home import exclusive, issuer_home, load_trust, make_private_folder, write_private
+from keyseat_issuer.home import exclusive, exposed_files, issuer_home, load_trust, make_private_folder, write_private
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from vendor import Vendor
@@ -80,3 +80,25 @@ def test_one_process_at_a_time_changes_a_home(tmp_path: Path) -> None:
 def test_a_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     with pytest.raises(KeyseatError, match="cannot write in"), exclusive(tmp_path / "missing"):
         pass
+
+
+class TestExposedFiles:
+    @pytest.fixture
+    def home(self, tmp_path: Path) -> Path:
+        for name in ("keys/lease-1.pem", "trust/1.json", "trust.json", "ledger.sqlite3", "ledger-backup.sql"):
+            path = tmp_path / name
+            path.parent.mkdir(exist_ok=True)
+            path.touch(0o600)
+            path.chmod(0o644)
+        tmp_path.chmod(0o755)
+        return tmp_path
+
+    def test_keys_ledger_and_backups_that_others_may_read_are_named_and_bundles_are_not(self, home: Path) -> None:
+        found = {path.name for path in exposed_files(home)}
+
+        assert {"lease-1.pem", "ledger.sqlite3", "ledger-backup.sql"} == found
+
+    def test_a_closed_home_exposes_nothing(self, home: Path) -> None:
+        home.chmod(0o700)
+
+        assert () == exposed_files(home)

@@ -8,7 +8,7 @@ from typing import Protocol
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.ledger.services.offline_values import Terms
 from keyseat_issuer.signing import EnvelopeSigner, open_license_signer
-from keyseat_issuer.trust_history import current_trust
+from keyseat_issuer.trust_history import in_force
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, UntrustedError
 from keyseat_shared.trust import ACTIVE, LICENSE, TrustBundle
@@ -44,10 +44,7 @@ class LicenseKeys:
             KeyseatError: ``KEY_UNAVAILABLE``, ``LEDGER_UNAVAILABLE``.
             TrustError: where the bundle is not the one on record.
         """
-        if self._allow_example_keys:
-            trust = load_trust(self._home, allow_example_keys=True)
-        else:
-            trust = current_trust(self._home)
+        trust = load_trust(self._home, allow_example_keys=True) if self._allow_example_keys else in_force(self._home)
         with self._lock:
             if not _may_sign(self._signer, trust, now):
                 self._signer = self._open(trust, now)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from keyseat_issuer.api.calls import App
 from keyseat_issuer.home import issuer_home, load_trust
-from keyseat_issuer.trust_history import current_trust
+from keyseat_issuer.trust_history import in_force
 from keyseat_issuer.web import start
 from keyseat_issuer.web.public_url import trusted_proxies
 from keyseat_issuer.web.secret import ensure_secret
@@ -39,7 +39,7 @@ def prepare(
     ensure_secret()
     start.require_ready()
     if not allow_example_keys:
-        current_trust(home)  # finishes a change that a crash cut short, and refuses a bundle that is not on record
+        in_force(home)  # refuses a bundle that is not on record
     from django.db import connections  # noqa: PLC0415 - Django is set up now
 
     from keyseat_issuer.ledger.services.clock_correction import require_right  # noqa: PLC0415 - likewise

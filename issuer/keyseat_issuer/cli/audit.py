@@ -89,8 +89,11 @@ def verify(output: Output, anchor: str | None, trust_file: str | None) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
+    from keyseat_issuer.cli.passphrase import warn_of_exposed_files
+    from keyseat_issuer.home import issuer_home
     from keyseat_issuer.ledger.services import audit_check
 
+    warn_of_exposed_files(output, issuer_home())
     trust, unknown = _trust(trust_file)
     report = audit_check.verify(anchor, trust=trust)
     if not report.ok:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from keyseat_issuer.cli.output import Output
+from keyseat_issuer.home import exposed_files
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -38,6 +39,12 @@ def warn_of_exposed_keys(output: Output, home: Path, root_folder: Path | None = 
 
     for path in KeyStore(home, root_folder).exposed():
         output.warn(f"others can read the key file {str(path)!r}; run `chmod 600` on it")
+
+
+def warn_of_exposed_files(output: Output, home: Path) -> None:
+    """Warn of everything in the home that others may read and should not: keys, ledger, secret, backups of them."""
+    for path in exposed_files(home):
+        output.warn(f"others can read {str(path)!r}; run `chmod 600` on it, or `chmod 700` on the folder")
 
 
 def passphrase_asker(output: Output, passphrase_file: str | None, *, new: bool = False) -> Callable[[], str]:

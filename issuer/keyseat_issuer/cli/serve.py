@@ -3,7 +3,8 @@
 import click
 
 from keyseat_issuer.cli.output import Output, pass_output
-from keyseat_issuer.cli.passphrase import passphrase_option, read_passphrase
+from keyseat_issuer.cli.passphrase import passphrase_option, read_passphrase, warn_of_exposed_files
+from keyseat_issuer.home import issuer_home
 
 
 @click.command()
@@ -56,6 +57,7 @@ def serve(
     from keyseat_issuer.api.start import prepare
 
     limits = limits_from_environment()
+    warn_of_exposed_files(output, issuer_home())
     make_app = prepare(
         lambda: read_passphrase(output, passphrase_file),
         allow_example_keys=allow_example_keys,
