@@ -1,4 +1,4 @@
-"""Fixtures of all tests: a fresh ledger on each database.
+"""Fixtures of all tests: a home of its own for the account that runs them, and a fresh ledger on each database.
 
 ``ledger`` runs a test twice, on SQLite and on PostgreSQL. The PostgreSQL server is started by the test session
 itself where its programs are installed, or taken from ``KEYSEAT_TEST_DATABASE_URL`` (one that may create
@@ -9,7 +9,9 @@ client; its own ``db`` fixtures are not used: they roll back, and what commits i
 """
 
 import contextlib
+import itertools
 import os
+import pwd
 import shutil
 import signal
 from collections.abc import Iterator
@@ -26,6 +28,30 @@ databases.set_up_django()
 # A shell starts what runs in its background with Ctrl-C ignored; programs that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+ACCOUNT_HOMES = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def own_account_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home for the account, as the account database names it: no environment variable of the product moves it.
+
+    Sessions are counted there, and the time and newest trust bundle remembered: one test must not see another's.
+    Programs that a test starts get it through ``sitecustomize.py``.
+    """
+    home = tmp_path_factory.getbasetemp() / "account-homes" / str(next(ACCOUNT_HOMES))
+    home.mkdir(parents=True, mode=0o700)
+    from_database = pwd.getpwuid
+
+    def getpwuid(uid: int, /) -> pwd.struct_passwd:
+        entry = from_database(uid)
+        return pwd.struct_passwd((*entry[:5], str(home), *entry[6:])) if uid == os.getuid() else entry
+
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)
+    monkeypatch.setenv("KEYSEAT_TEST_ACCOUNT_HOME", str(home))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support" / "account_home"))
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 from freezegun import freeze_time
 
 from keyseat_shared.errors import KeyseatError, TrustError
+from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.trust import COMPROMISED
 from keyseat_verifier import LicenseClient, NotEntitled
@@ -176,13 +177,21 @@ class TestRefusal:
         error = refusal(LicenseClient("KSE", VENDOR.bundle, home=tmp_path, machine=MACHINE))
         assert str(error.code) == "UNREADABLE"
 
-    def test_a_clock_set_back_after_a_check_is_refused(self, house: House) -> None:
-        house.put("a.lic", VENDOR.license())
+    def test_a_clock_set_back_behind_what_is_known_is_refused(self, house: House) -> None:
+        house.put("a.lic", VENDOR.license(issued_at=format_instant(NOW)))
+        house.put("b.lic", VENDOR.license(2))
         client = house.client()
         client.check(NOW)
         assert str(refusal(client, NOW - HOUR).code) == "CLOCK_ROLLED_BACK"
         assert str(refusal(house.client(), NOW - HOUR).code) == "CLOCK_ROLLED_BACK"
         assert house.client().check(NOW + HOUR)
+
+    def test_one_check_under_a_clock_that_is_ahead_locks_nobody_out(self, house: House) -> None:
+        house.put("a.lic", VENDOR.license())
+        client = house.client()
+        client.check(NOW + 14 * HOUR)
+        assert client.check(NOW)
+        assert house.client().check(NOW)
 
     def test_a_client_that_does_not_remember_time_leaves_no_trace(self, house: House) -> None:
         house.put("a.lic", VENDOR.license())
@@ -397,16 +406,16 @@ class TestThisMachine:
         assert client.status(NOW).machine_id is None
 
     def test_a_repaired_machine_keeps_its_licence_and_its_clock_mark(self, house: House) -> None:
-        house.put("a.lic", VENDOR.license())
+        house.put("a.lic", VENDOR.license(issued_at=format_instant(NOW)))
         house.client().check(NOW)
+        house.put("a.lic", VENDOR.license(2))
         repaired = house.client(on=machine(disk=["NEW-DISK-1"]))
         assert repaired.check(NOW).product == "KSE"
         assert str(refusal(repaired, NOW - HOUR).code) == "CLOCK_ROLLED_BACK"
 
 
-def test_errors_are_keyseat_errors_and_name_no_home(house: House) -> None:
+def test_errors_are_keyseat_errors_and_name_no_home(house: House, own_account_home: Path) -> None:
     house.put("a.lic", b"junk")
     assert isinstance(refusal(house.client()), KeyseatError)
-    account = Path("~").expanduser()
-    client = LicenseClient("KSE", VENDOR.bundle, home=account / "never-made", machine=MACHINE)
+    client = LicenseClient("KSE", VENDOR.bundle, home=own_account_home / "never-made", machine=MACHINE)
     assert client.status(NOW).folder == "~/never-made/license"

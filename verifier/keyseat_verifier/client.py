@@ -12,7 +12,7 @@ from keyseat_shared.boundary import guarded
 from keyseat_shared.instants import now_utc, shifted
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier import refusals, resolver
-from keyseat_verifier.clock import INTERVAL, ClockGuard
+from keyseat_verifier.clock import INTERVAL, ClockGuard, keep_progress_at_exit
 from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon
 from keyseat_verifier.paths import LEASES, SERVER, SESSIONS, home_folder, shown
 from keyseat_verifier.session import Session
@@ -42,12 +42,16 @@ class _Looked(NamedTuple):
 
 
 class _Cached(NamedTuple):
-    """An answer of ``check``, for whom, from when to when, and the stamps of the files it rests on."""
+    """An answer of ``check``, for whom, from when to when, and the stamps of the files it rests on.
+
+    ``steady_until`` is the end by the steady clock: a wall clock that stands still keeps no answer alive.
+    """
 
     entitlement: Entitlement
     user: int
     since: datetime
     until: datetime
+    steady_until: float
     stamps: tuple[Stamp, ...]
 
 
@@ -93,6 +97,8 @@ class LicenseClient:
         self._this = ThisMachine(machine, self.home)
         self._store = Store(self.home)
         self._guard = ClockGuard(self.home) if remember_time else None
+        if self._guard is not None:
+            keep_progress_at_exit(self._guard)
         self._cached: _Cached | None = None
         self._trust = TrustSource(trust, self.home, product, clock=self._guard, allow_example_keys=allow_example_keys)
         environ = os.environ if environ is None else environ
@@ -129,6 +135,7 @@ class LicenseClient:
         if (
             cached is not None
             and cached.since <= now < cached.until
+            and time.monotonic() < cached.steady_until
             and cached.user == account()
             and unchanged(cached.stamps)
         ):
@@ -145,7 +152,9 @@ class LicenseClient:
             entitlement, until, more = self._online(looked, now)
             stamps = (*looked.found.stamps, *more, trust_stamp)
         if is_settled(stamps, looked_at):
-            self._cached = _Cached(entitlement, account(), now, min(until, shifted(now, INTERVAL)), stamps)
+            steady_until = time.monotonic() + INTERVAL.total_seconds()
+            until = min(until, shifted(now, INTERVAL))
+            self._cached = _Cached(entitlement, account(), now, until, steady_until, stamps)
         return entitlement
 
     @guarded()
@@ -264,6 +273,8 @@ class LicenseClient:
             yield session
         finally:
             session.release()
+            if self._guard is not None:
+                self._guard.keep_progress()
 
     @guarded()
     def _open_session(

@@ -155,8 +155,15 @@ def _clock(run: LeaseRun) -> None:
     rules.check_not_before_floor(run.now, run.verifier.trust.issued_at, "the trust bundle")
     rules.check_not_before_floor(run.now, run.lease.issued_at, "the lease")
     if run.verifier.clock is not None:
-        # The server's time counts as seen: from now on the clock may not be set back before the last lease.
-        run.verifier.clock.check(max(run.now, run.lease.issued_at), run.lease.machine_id)
+        # The server's time is signed: from now on the clock may not be set back before the last lease. A lease that
+        # repeats our nonce was issued just now, so that it also ends what the clock said while it was ahead.
+        run.verifier.clock.check(
+            run.now,
+            run.lease.machine_id,
+            signed=max(run.verifier.trust.issued_at, run.lease.issued_at),
+            expires_at=run.lease.expires_at,
+            fresh=None if run.nonce is None else run.lease.issued_at,
+        )
 
 
 STEPS: tuple[tuple[str, Callable[[LeaseRun], None]], ...] = (

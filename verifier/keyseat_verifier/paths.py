@@ -5,6 +5,7 @@
 
 import os
 
+from keyseat_verifier.account_place import account_place
 from keyseat_verifier.machine.places import keyseat_home
 
 PRIVATE_FOLDER = 0o700
@@ -26,11 +27,16 @@ def home_folder(home: str | os.PathLike[str] | None = None) -> str:
 
 
 def second_state_folder(home: str) -> str:
-    """Return the folder of the second copy of the clock state.
+    """Return the folder of the second copy of what is remembered; made if need be.
 
-    A home that somebody chose holds both copies (a container's volume, a test); the usual home has its second copy
-    where the platform keeps the state of programs, so that deleting one folder does not delete both.
+    It is the account's own place, which no environment moves: naming another home does not lose what is known. Where
+    there is none, both copies are in the home.
     """
+    return account_place() or os.path.join(home, SESSIONS)
+
+
+def former_state_folder(home: str) -> str:
+    """Return the folder of the second copy as clients before format 2 of the clock state chose it."""
     if home != keyseat_home({}):
         return os.path.join(home, SESSIONS)
     parent = os.path.dirname(home)

@@ -51,8 +51,20 @@ if TYPE_CHECKING:
 class Clock(Protocol):
     """What the verifier asks of a clock guard (``keyseat_verifier.clock.ClockGuard`` is one)."""
 
-    def check(self, now: datetime, machine_id: str) -> None:
-        """Raise ``ClockError`` where ``now`` lies before an instant already seen on this machine; else remember it."""
+    def check(
+        self,
+        now: datetime,
+        machine_id: str,
+        *,
+        signed: datetime,
+        expires_at: datetime | None = None,
+        fresh: datetime | None = None,
+    ) -> None:
+        """Raise ``ClockError`` where ``now`` lies before what is known of the time on this machine; else remember it.
+
+        Raise ``RuleError`` (``EXPIRED``) where the known time has reached ``expires_at``. ``signed`` is the latest
+        signed instant at hand, ``fresh`` one that a server has signed just now.
+        """
 
     def saw(self, at: datetime, machine_id: str) -> None:
         """Remember that the clock has reached ``at``."""
@@ -382,7 +394,8 @@ def _clock(run: Run) -> None:
     rules.check_not_before_floor(run.now, run.verifier.trust.issued_at, "the trust bundle")
     rules.check_not_before_floor(run.now, run.facts.issued_at, "the licence file")
     if run.verifier.clock is not None:
-        run.verifier.clock.check(run.now, run.facts.machine_id)
+        signed = max(run.verifier.trust.issued_at, run.facts.issued_at)
+        run.verifier.clock.check(run.now, run.facts.machine_id, signed=signed, expires_at=run.facts.expires_at)
 
 
 STEPS: tuple[tuple[str, Step], ...] = (
