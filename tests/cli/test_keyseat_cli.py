@@ -208,9 +208,10 @@ class TestClock:
         return main(["verify", "a.lic", "--trust", "trust.json", "--machine-id", MID])
 
     def test_set_back_after_a_check_is_noticed(self, capsys: pytest.CaptureFixture[str]) -> None:
-        put("a.lic", VENDOR.license())
+        put("a.lic", VENDOR.license(issued_at="2023-12-01T12:00:00Z"))
         with freeze_time(NOW):
             assert self.check() == 0
+        put("a.lic", VENDOR.license())
         with freeze_time("2023-11-30T12:00:00Z"):
             assert self.check() == 1
         assert "CLOCK_ROLLED_BACK" in capsys.readouterr().out

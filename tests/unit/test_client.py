@@ -15,7 +15,7 @@ from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.trust import COMPROMISED
 from keyseat_verifier import LicenseClient, NotEntitled
-from keyseat_verifier import client as client_module
+from keyseat_verifier import answer as answer_module
 from keyseat_verifier.resolver import Gap
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 
@@ -251,7 +251,16 @@ class TestRepeatedChecks:
     def test_are_for_one_account(self, settled: House, monkeypatch: pytest.MonkeyPatch) -> None:
         client = settled.client()
         first = client.check(NOW)
-        monkeypatch.setattr(client_module, "account", lambda: 4711)
+        monkeypatch.setattr(answer_module, "account", lambda: 4711)
+        assert client.check(NOW) is not first
+
+    def test_do_not_stand_under_a_clock_that_stands_still(
+        self, settled: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client = settled.client()
+        first = client.check(NOW)
+        later = time.monotonic() + 60
+        monkeypatch.setattr(answer_module.time, "monotonic", lambda: later)
         assert client.check(NOW) is not first
 
     def test_young_files_are_not_trusted_to_show_changes(self, house: House) -> None:

@@ -9,17 +9,18 @@ from datetime import datetime
 from typing import NamedTuple
 
 from keyseat_shared.boundary import guarded
-from keyseat_shared.instants import now_utc, shifted
+from keyseat_shared.instants import now_utc
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier import refusals, resolver
-from keyseat_verifier.clock import INTERVAL, ClockGuard, keep_progress_at_exit
+from keyseat_verifier.answer import Answer, answer
+from keyseat_verifier.clock import ClockGuard, keep_progress_at_exit
 from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon
 from keyseat_verifier.paths import LEASES, SERVER, SESSIONS, home_folder, shown
 from keyseat_verifier.session import Session
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
 from keyseat_verifier.status import OnlineStatus, Status, file_verdict
-from keyseat_verifier.store import Found, Stamp, Store, is_settled, stamp, unchanged
-from keyseat_verifier.this_machine import ThisMachine, account
+from keyseat_verifier.store import Found, Stamp, Store, is_settled, stamp
+from keyseat_verifier.this_machine import ThisMachine
 from keyseat_verifier.trust_source import TrustSource
 from keyseat_verifier.verified import VerifiedLicense
 from keyseat_verifier.verifier import Machine
@@ -39,20 +40,6 @@ class _Looked(NamedTuple):
     found: Found
     verdicts: tuple[resolver.Verdict, ...]
     valid: tuple[VerifiedLicense, ...]
-
-
-class _Cached(NamedTuple):
-    """An answer of ``check``, for whom, from when to when, and the stamps of the files it rests on.
-
-    ``steady_until`` is the end by the steady clock: a wall clock that stands still keeps no answer alive.
-    """
-
-    entitlement: Entitlement
-    user: int
-    since: datetime
-    until: datetime
-    steady_until: float
-    stamps: tuple[Stamp, ...]
 
 
 class LicenseClient:
@@ -99,7 +86,7 @@ class LicenseClient:
         self._guard = ClockGuard(self.home) if remember_time else None
         if self._guard is not None:
             keep_progress_at_exit(self._guard)
-        self._cached: _Cached | None = None
+        self._cached: Answer | None = None
         self._trust = TrustSource(trust, self.home, product, clock=self._guard, allow_example_keys=allow_example_keys)
         environ = os.environ if environ is None else environ
         self._environ = environ if server is None else ChainMap({"KEYSEAT_SERVER": server}, environ)  # type: ignore[arg-type] # never written
@@ -132,13 +119,7 @@ class LicenseClient:
         """
         now = self._clock() if now is None else now
         cached = self._cached
-        if (
-            cached is not None
-            and cached.since <= now < cached.until
-            and time.monotonic() < cached.steady_until
-            and cached.user == account()
-            and unchanged(cached.stamps)
-        ):
+        if cached is not None and cached.stands(now):
             return cached.entitlement
         self._cached = None
         looked_at = time.time_ns()
@@ -152,9 +133,7 @@ class LicenseClient:
             entitlement, until, more = self._online(looked, now)
             stamps = (*looked.found.stamps, *more, trust_stamp)
         if is_settled(stamps, looked_at):
-            steady_until = time.monotonic() + INTERVAL.total_seconds()
-            until = min(until, shifted(now, INTERVAL))
-            self._cached = _Cached(entitlement, account(), now, until, steady_until, stamps)
+            self._cached = answer(entitlement, now, until, stamps)
         return entitlement
 
     @guarded()
