@@ -1,15 +1,22 @@
 """Tokens of signed-in clients: who they stand for, how long, and what ends them."""
 
 import contextlib
+import signal
 import sqlite3
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from allauth.account.signals import password_changed
 
+import token_tasks
 from databases import Ledger
-from keyseat_issuer.web import device, limits, tokens
+from keyseat_issuer.web import device, limits, start, tokens
 from keyseat_issuer.web.models import ClientSignIn, DeviceAuthorization, User, UserToken
+from keyseat_shared.instants import format_instant
+from races import race
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -20,15 +27,15 @@ def ada(ledger: Ledger) -> User:
     return User.objects.create_user("ada@example.com", None)
 
 
-def signed_in(user: User, now: datetime = NOW) -> tokens.TokenPair:
-    return tokens.sign_in(user, client_id="keyseat", scopes="sessions admin", device_name="build-7", now=now)
+def signed_in(user: User, now: datetime = NOW, scopes: str = "sessions admin") -> tokens.TokenPair:
+    return tokens.sign_in(user, client_id="keyseat", scopes=scopes, device_name="build-7", now=now)
 
 
 class TestAnAccessToken:
     def test_names_its_user_and_scopes_for_an_hour(self, ada: User) -> None:
         token = signed_in(ada).access_token
 
-        expected = tokens.UserIdentity("ada@example.com", str(ada.pk), frozenset({"sessions", "admin"}))
+        expected = tokens.UserIdentity("ada@example.com", str(ada.pk), frozenset({"sessions", "admin"}), None)
         assert expected == tokens.authenticate(token, NOW + timedelta(hours=1) - SECOND)
         assert tokens.authenticate(token, NOW + timedelta(hours=1)) is None
 
@@ -67,7 +74,7 @@ class TestAnAccessToken:
 class TestARefreshToken:
     def test_gives_a_new_pair_and_slides_on(self, ada: User) -> None:
         later = NOW + timedelta(days=59)
-        pair = tokens.refresh(signed_in(ada).refresh_token, "keyseat", later)
+        pair = tokens.refresh(signed_in(ada, scopes="sessions").refresh_token, "keyseat", later)
 
         assert pair is not None
         assert tokens.authenticate(pair.access_token, later) is not None
@@ -75,17 +82,92 @@ class TestARefreshToken:
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_ends_after_sixty_days_without_use(self, ada: User) -> None:
-        assert tokens.refresh(signed_in(ada).refresh_token, "keyseat", NOW + timedelta(days=60)) is None
+        late = NOW + timedelta(days=60)
+        assert tokens.refresh(signed_in(ada, scopes="sessions").refresh_token, "keyseat", late) is None
 
-    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
-    def test_works_again_within_a_minute_because_an_answer_may_be_lost(self, ada: User) -> None:
+    def test_gives_the_same_pair_again_within_a_minute_because_an_answer_may_be_lost(self, ada: User) -> None:
         first = signed_in(ada).refresh_token
         lost = tokens.refresh(first, "keyseat", NOW)
         again = tokens.refresh(first, "keyseat", NOW + 60 * SECOND)
 
         assert lost is not None
+        assert lost._replace(expires_in=3540) == again
+        assert tokens.authenticate(lost.access_token, NOW + 60 * SECOND) is not None
+
+    def test_used_again_after_the_next_one_was_used_ends_everything_even_within_the_minute(self, ada: User) -> None:
+        first = signed_in(ada).refresh_token
+        second = tokens.refresh(first, "keyseat", NOW)
+        assert second is not None
+        third = tokens.refresh(second.refresh_token, "keyseat", NOW + SECOND)
+        assert third is not None
+
+        assert tokens.refresh(first, "keyseat", NOW + 2 * SECOND) is None
+        assert tokens.authenticate(third.access_token, NOW + 2 * SECOND) is None
+        assert tokens.refresh(third.refresh_token, "keyseat", NOW + 2 * SECOND) is None
+
+    def test_shared_by_thief_and_owner_within_the_minute_is_one_chain_that_ends_when_they_part(self, ada: User) -> None:
+        stolen = signed_in(ada).refresh_token
+        owner, thief = (tokens.refresh(stolen, "keyseat", NOW + after * SECOND) for after in (0, 30))
+        assert owner is not None
+        assert thief is not None
+        hour = NOW + timedelta(hours=1)
+        going_on = tokens.refresh(owner.refresh_token, "keyseat", hour)
+        assert going_on is not None
+
+        assert tokens.refresh(thief.refresh_token, "keyseat", hour + timedelta(minutes=5)) is None
+        assert tokens.refresh(going_on.refresh_token, "keyseat", hour + timedelta(minutes=5)) is None
+
+    @pytest.mark.parametrize(("scopes", "longest"), [("sessions", tokens.LONGEST), ("admin", tokens.LONGEST_ADMIN)])
+    def test_carries_a_sign_in_no_further_than_its_longest_age(
+        self, ada: User, scopes: str, longest: timedelta
+    ) -> None:
+        pair: tokens.TokenPair | None = signed_in(ada, scopes=scopes)
+        now, end = NOW, NOW + longest
+        while (following := now + timedelta(days=10)) < end:
+            now = following
+            assert pair is not None
+            pair = tokens.refresh(pair.refresh_token, "keyseat", now)
+        assert pair is not None
+        last = tokens.refresh(pair.refresh_token, "keyseat", end - 10 * SECOND)
+
+        assert last is not None
+        assert 10 == last.expires_in
+        assert tokens.refresh(last.refresh_token, "keyseat", end) is None
+        assert tokens.authenticate(last.access_token, end) is None
+
+    def test_of_a_sign_in_that_is_too_old_already_when_the_server_learns_of_the_rule_ends_it(self, ada: User) -> None:
+        pair = signed_in(ada)
+        ClientSignIn.objects.update(created_at=NOW - timedelta(days=300))
+
+        assert tokens.refresh(pair.refresh_token, "keyseat", NOW) is None
+        assert tokens.authenticate(pair.access_token, NOW) is None
+
+    def test_sent_by_many_at_once_gives_all_of_them_the_same_pair(self, ada: User, ledger: Ledger) -> None:
+        first = signed_in(ada).refresh_token
+        lines = race(ledger, "token_tasks:refresh", 6, settings=start.SETTINGS, token=first, now=format_instant(NOW))
+
+        assert 6 == len(lines)
+        assert 1 == len({str(line["result"]) for line in lines})
+        assert 4 == UserToken.objects.count()  # two pairs
+
+    @pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+    def test_whose_server_is_killed_before_it_answers_works_again(self, ada: User, ledger: Ledger, moment: str) -> None:
+        first = signed_in(ada).refresh_token
+        script = (
+            "from keyseat_issuer.web import start; start.setup(); import token_tasks; "
+            f"token_tasks.die({first!r}, {format_instant(NOW)!r}, {moment!r})"
+        )
+        environ = ledger.env | {"PYTHONPATH": str(Path(token_tasks.__file__).parent)}
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environ, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert -signal.SIGKILL == done.returncode, done.stderr
+
+        again = tokens.refresh(first, "keyseat", NOW + 30 * SECOND)
         assert again is not None
-        assert tokens.authenticate(again.access_token, NOW + 60 * SECOND) is not None
+        assert tokens.authenticate(again.access_token, NOW + 30 * SECOND) is not None
+        assert tokens.refresh(again.refresh_token, "keyseat", NOW + timedelta(minutes=50)) is not None
+        assert 6 == UserToken.objects.count()  # three pairs: nothing was lost, and nothing doubled
 
     def test_used_again_after_a_minute_ends_the_sign_in_of_thief_and_owner(self, ada: User) -> None:
         stolen = signed_in(ada).refresh_token

@@ -19,15 +19,16 @@ _TIMEOUT = 180
 """Seconds after which a race counts as hung."""
 
 
-def race(ledger: Ledger, task: str, processes: int, **arguments: object) -> list[dict[str, Any]]:
+def race(ledger: Ledger, task: str, processes: int, *, settings: str = "", **arguments: object) -> list[dict[str, Any]]:
     """Run ``task`` (``module:function`` of tests/support) in so many processes at once and return their results.
 
     Each is called with its number and the arguments, and returns something JSON can hold. The result of a
-    contender is ``{"result": …}``, or ``{"code": …, "message": …}`` where it was refused.
+    contender is ``{"result": …}``, or ``{"code": …, "message": …}`` where it was refused. ``settings`` names other
+    settings of Django than those of the ledger alone.
     """
     done = subprocess.run(
         [sys.executable, __file__, task, str(processes), json.dumps(arguments)],
-        env=ledger.env,
+        env=ledger.env | ({"DJANGO_SETTINGS_MODULE": settings} if settings else {}),
         capture_output=True,
         text=True,
         timeout=_TIMEOUT,

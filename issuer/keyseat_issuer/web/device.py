@@ -86,8 +86,17 @@ def find(user_code: str, now: datetime) -> DeviceAuthorization | None:
     ).first()
 
 
-def decide(request: DeviceAuthorization, user: User, *, approve: bool, now: datetime) -> bool:
+def decide(
+    request: DeviceAuthorization,
+    user: User,
+    *,
+    approve: bool,
+    now: datetime,
+    authenticated_at: datetime | None = None,
+) -> bool:
     """Record the user's answer; False where somebody answered before, or time ran out.
+
+    ``authenticated_at``: when the user last gave a password or second factor; the client's tokens carry it.
 
     Raises:
         KeyseatError: ``CLOCK_ROLLED_BACK``, ``LEDGER_UNAVAILABLE``.
@@ -99,8 +108,8 @@ def decide(request: DeviceAuthorization, user: User, *, approve: bool, now: date
         if row.decision != Decision.PENDING or row.expires_at <= now:
             return False
         row.decision = Decision.APPROVED if approve else Decision.DENIED
-        row.user = user
-        row.save(update_fields=("decision", "user"))
+        row.user, row.authenticated_at = user, authenticated_at
+        row.save(update_fields=("decision", "user", "authenticated_at"))
         details = {"client": row.client_id, "device": row.device_name, "scopes": row.scopes}
         audit.append(actor=actor, action=action, organization=None, subject=user.email, details=details, now=at)
     return True
@@ -129,7 +138,12 @@ def _polled(asked: QuerySet[DeviceAuthorization], now: datetime) -> Poll:
         row.redeemed_at = now
         row.save(update_fields=("redeemed_at",))
         pair = tokens.sign_in(
-            row.user, client_id=row.client_id, scopes=row.scopes, device_name=row.device_name, now=now
+            row.user,
+            client_id=row.client_id,
+            scopes=row.scopes,
+            device_name=row.device_name,
+            now=now,
+            authenticated_at=row.authenticated_at,
         )
     return Poll(None, pair)
 

@@ -6,7 +6,6 @@ from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -54,10 +53,10 @@ def end_client(request: HttpRequest, sign_in: UUID) -> HttpResponse:
     return redirect("home")
 
 
-def _clients(user: User, now: datetime) -> QuerySet[ClientSignIn]:
-    """Return the clients that are signed in: not those that ended, nor those whose tokens ran out unused."""
+def _clients(user: User, now: datetime) -> list[ClientSignIn]:
+    """Return the clients that are signed in: not those that ended, nor those whose tokens ran out."""
     live = user.client_sign_ins.filter(ended_at__isnull=True, refreshed_at__gt=now - tokens.REFRESH_TTL)
-    return live.order_by("-refreshed_at")
+    return [record for record in live.order_by("-refreshed_at") if tokens.ends_at(record) > now]
 
 
 def _places(email: str, now: datetime) -> list[Place]:

@@ -44,6 +44,7 @@ class DeviceAuthorization(models.Model):
     decision = models.CharField(max_length=8, choices=Decision.choices, default=Decision.PENDING)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, related_name="+")
     redeemed_at = models.DateTimeField(null=True)
+    authenticated_at = models.DateTimeField(null=True)
 
     class Meta:
         """Constraints."""
@@ -75,6 +76,7 @@ class ClientSignIn(models.Model):
     created_at = models.DateTimeField()
     refreshed_at = models.DateTimeField()
     ended_at = models.DateTimeField(null=True)
+    authenticated_at = models.DateTimeField(null=True)
 
     class Meta:
         """Indexes."""
@@ -93,6 +95,7 @@ class UserToken(models.Model):
     kind = models.CharField(max_length=8, choices=TokenKind.choices)
     expires_at = models.DateTimeField(db_index=True)
     used_at = models.DateTimeField(null=True)
+    next_pair = models.CharField(max_length=2 * _DIGEST, default="", db_default="")
 
     class Meta:
         """Constraints."""
