@@ -146,6 +146,20 @@ def _load() -> Iterator[Any]:
 @contextlib.contextmanager
 def _servers(home: Path, bare_url: str, url: str) -> Iterator[tuple[int, int, str]]:
     """Run the bare server and `keyseat-issuer serve`; yield both ports and an API key."""
+    with serving(home, url) as (port, key), socket.create_server(("127.0.0.1", 0)) as sock:
+        bare = subprocess.Popen(
+            [sys.executable, _HERE / "bare_server.py", str(sock.fileno()), bare_url], pass_fds=[sock.fileno()]
+        )
+        try:
+            yield sock.getsockname()[1], port, key
+        finally:
+            bare.kill()
+            bare.wait()
+
+
+@contextlib.contextmanager
+def serving(home: Path, url: str) -> Iterator[tuple[int, str]]:
+    """Make an issuer on a database and run `keyseat-issuer serve`; yield its port and an API key."""
     os.environ["KEYSEAT_ISSUER_HOME"] = str(home)
     key = _issuer(home, url)
     secret = home / "passphrase"
@@ -159,24 +173,19 @@ def _servers(home: Path, bare_url: str, url: str) -> Iterator[tuple[int, int, st
         "KEYSEAT_RATE_LIMIT": "100000000/minute",
     }
     ours.pop("DJANGO_SETTINGS_MODULE", None)
-    with socket.create_server(("127.0.0.1", 0)) as sock, contextlib.ExitStack() as stack:
-        bare = subprocess.Popen(
-            [sys.executable, _HERE / "bare_server.py", str(sock.fileno()), bare_url], pass_fds=[sock.fileno()]
-        )
-        stack.callback(bare.wait)
-        stack.callback(bare.kill)
-        port = _free_port()
-        program = "from keyseat_issuer.cli import main; main()"
-        options = ["--bind", f"127.0.0.1:{port}", "--log-level", "warning", "--drain", "0"]
-        server = subprocess.Popen(
-            [sys.executable, "-c", program, "serve", *options],
-            env=ours,
-            stderr=subprocess.DEVNULL,
-        )
-        stack.callback(server.wait)
-        stack.callback(server.terminate)
+    port = _free_port()
+    program = "from keyseat_issuer.cli import main; main()"
+    options = ["--bind", f"127.0.0.1:{port}", "--log-level", "warning"]
+    server = subprocess.Popen([sys.executable, "-c", program, "serve", *options], env=ours, stderr=subprocess.DEVNULL)
+    try:
         _wait(port, server)
-        yield sock.getsockname()[1], port, key
+        yield port, key
+    finally:
+        # Twice: the first one drains.
+        for _ in range(2):
+            server.terminate()
+            time.sleep(0.2)
+        server.wait()
 
 
 def _issuer(home: Path, url: str) -> str:

@@ -79,3 +79,17 @@ def test_one_row_can_be_asked_for_and_is_printed_as_a_table() -> None:
     assert "verify in process" in printed
     assert "PyJWT decode" in printed
     assert "machine-id" not in printed
+
+
+def test_the_campaign_of_slow_requests_hangs_on_and_is_answered_beside() -> None:
+    command = [sys.executable, SCRIPT.with_name("slow_requests.py"), "--quick", "--json"]
+    env = {key: value for key, value in os.environ.items() if not key.startswith("COV")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=env)
+    assert done.returncode == 0, done.stderr
+
+    found = json.loads(done.stdout)
+
+    assert {"readers": 5, "heads": 5, "bodies": 5} == found["hanging"]
+    for what in ("page", "seat"):
+        assert found["disturbed"][what]["asked"] > 0
+        assert found["disturbed"][what]["unanswered"] == 0

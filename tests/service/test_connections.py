@@ -203,6 +203,13 @@ class TestReaders:
             assert found > 4 * 1024 * 1024
             assert {} == server.ended
 
+    def test_that_do_not_read_cost_no_memory(self, server: Served) -> None:
+        server.connect(get("/long"), buffer=4096)
+        server.until(lambda: any(each.flow.write_paused for each in connections(server)))
+
+        # What a system may buffer, and not the 64 MiB that there are.
+        assert server.app.sent < 16 * 1024 * 1024
+
     def test_that_hang_up_while_an_answer_waits_free_it(self, server: Served) -> None:
         lazy = server.connect(get("/long"), buffer=4096)
         server.until(lambda: any(each._joined.waiting for each in connections(server)))

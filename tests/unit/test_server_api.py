@@ -84,6 +84,13 @@ class TestTryingAgain:
         assert (first, body) == (second, same)
         assert "Idempotency-Key: key\r\n" in first
 
+    @pytest.mark.parametrize("status", ["408 Request Timeout", "429 Too Many Requests", "503 Service Unavailable"])
+    def test_is_tried_again_where_a_connection_was_too_slow_or_one_too_many(self, tmp_path: Path, status: str) -> None:
+        with calls(tmp_path, problem("MALFORMED", status), said(GIVEN)) as made:
+            made.acquire()
+
+        assert 2 == len(made.script.requests)
+
     def test_ends_after_four_tries(self, tmp_path: Path) -> None:
         with calls(tmp_path, answer(b"", "502 Bad Gateway")) as made:
             error = refusal(made.acquire)

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from keyseat_issuer.api.calls import PROBLEM_TYPE, declared_length
@@ -305,7 +306,7 @@ class Joined:
     client, for a head that it cannot use yet: joined, a sixth more renewals a second.
     """
 
-    __slots__ = ("_closing", "_held", "_lingers", "_loop", "_transport", "written")
+    __slots__ = ("_closing", "_held", "_lingers", "_loop", "_size", "_transport", "written")
 
     def __init__(self, transport: asyncio.Transport, lingers: Any) -> None:  # noqa: ANN401 - a callable
         """Wrap a transport; ``lingers`` is asked at the end whether the connection must stay open a little longer."""
@@ -313,6 +314,7 @@ class Joined:
         self._lingers = lingers
         self._loop = asyncio.get_running_loop()
         self._held: list[bytes] = []
+        self._size = 0
         self._closing = False
         self.written = 0
 
@@ -323,7 +325,7 @@ class Joined:
     @property
     def waiting(self) -> int:
         """The bytes that the system has not taken yet."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._held))
+        return self._transport.get_write_buffer_size() + self._size
 
     @property
     def taken(self) -> int:
@@ -343,7 +345,12 @@ class Joined:
         if not self._held:
             self._loop.call_soon(self._flush)
         self._held.append(data)
+        self._size += len(data)
         self.written += len(data)
+        # An application that never waits for anything else would not let the loop run: the system must be able to say
+        # that it is enough.
+        if self._size >= HIGH_WATER_LIMIT:
+            self._flush()
 
     def is_closing(self) -> bool:
         """Tell whether nothing more can be written."""
@@ -360,12 +367,12 @@ class Joined:
 
     def abort(self) -> None:
         """Close at once."""
-        self._held.clear()
+        self._held, self._size = [], 0
         self._transport.abort()
 
     def _flush(self) -> None:
         if self._held:
-            held, self._held = b"".join(self._held), []
+            held, self._held, self._size = b"".join(self._held), [], 0
             self._transport.write(held)
 
 

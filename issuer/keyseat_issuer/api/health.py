@@ -44,7 +44,7 @@ async def healthz() -> Health:
 @router.get("/readyz", operation_id="readyz", summary="The service can do its work", responses=problems(503))
 async def readyz(request: Request, service: ServiceDep) -> Readiness:
     """Answer 200 where the ledger can be used, the clock is right and a lease key is open. Needs no token."""
-    door: Door | None = request.scope.get("state", {}).get(DOOR)
+    door = _door(request)
     if door is not None and door.draining:
         raise ApiError(
             ReasonCode.NOT_ALLOWED,
@@ -74,9 +74,18 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
             "figures are given to this machine only",
             next_step="Scrape /metrics over loopback, not through a proxy.",
         )
+    door = _door(request)
+    if door is not None:
+        service.metrics.connections(door.open, door.ended)
     seats = await service.threads.run(_seats, service)
     text = service.metrics.exposition(turns=service.desk.turns, waiting=service.desk.waiting, seats=seats)
     return Response(text, media_type=CONTENT_TYPE)
+
+
+def _door(request: Request) -> Door | None:
+    """Return the door of the server; there is none behind another server than ours."""
+    found: Door | None = request.scope.get("state", {}).get(DOOR)
+    return found
 
 
 def _seats(service: ServiceDep) -> list[tuple[str, int, int]]:

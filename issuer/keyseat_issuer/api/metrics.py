@@ -1,6 +1,7 @@
 """Figures for Prometheus: requests and their durations, the session desk, seats. One registry per application."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
@@ -26,6 +27,14 @@ class Metrics:
         self._waiting = Gauge("keyseat_desk_waiting", "Requests waiting for a turn", registry=self._registry)
         self._quota = Gauge("keyseat_seats_quota", "Seats sold", ("product",), registry=self._registry)
         self._used = Gauge("keyseat_seats_used", "Seats taken", ("product",), registry=self._registry)
+        self._open = Gauge("keyseat_connections", "Connections open", registry=self._registry)
+        self._ended = Counter(
+            "keyseat_connections_ended",
+            "Connections that were too slow, too many or no HTTP",
+            ("reason",),
+            registry=self._registry,
+        )
+        self._told: dict[str, int] = {}
         # Looking up a labelled child costs more than counting; the label sets are few.
         self._counters: dict[tuple[str, str, int], Counter] = {}
         self._timers: dict[str, Histogram] = {}
@@ -41,6 +50,13 @@ class Metrics:
         if timer is None:
             timer = self._timers[route] = self._seconds.labels(route)
         timer.observe(seconds)
+
+    def connections(self, now_open: int, ended: Mapping[Any, int]) -> None:
+        """Take how many connections are open, and how many were ended so far by reason."""
+        self._open.set(now_open)
+        for reason, count in ended.items():
+            self._ended.labels(str(reason)).inc(count - self._told.get(str(reason), 0))
+            self._told[str(reason)] = count
 
     def exposition(self, *, turns: int, waiting: int, seats: Iterable[tuple[str, int, int]]) -> bytes:
         """Return the text that Prometheus reads; ``seats`` are (product, quota, used) over active subscriptions."""
