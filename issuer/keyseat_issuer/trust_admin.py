@@ -21,6 +21,7 @@ from keyseat_issuer.trust_history import (
     KEY_RETIRED,
     KEY_REVOKED,
     POLICY_SET,
+    RENEWED,
     ROOT_ROTATED,
     audit_details,
     bundle_digest,
@@ -33,6 +34,7 @@ from keyseat_issuer.trust_history import (
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import MAX_SIGNATURES, TRUST_TYPE
 from keyseat_shared.errors import KeyseatError, TrustError
+from keyseat_shared.instants import format_instant
 from keyseat_shared.keys import ED25519, PublicKey
 from keyseat_shared.policy import Policy
 from keyseat_shared.trust import ACTIVE, COMPROMISED, LEASE, LICENSE, RETIRED, TrustBundle, TrustedKey, bundle_payload
@@ -53,19 +55,23 @@ class Draft(NamedTuple):
     keys: tuple[TrustedKey, ...]
     policy: Policy
     signatures_required: tuple[str, ...]
+    fresh_until: datetime | None = None
 
     @classmethod
     def after(cls, trust: TrustBundle, now: datetime) -> "Draft":
-        """Start the next version from ``trust``, unchanged but for its number and date."""
+        """Start the next version from ``trust``, unchanged but for its number and date, and fresh for as long again."""
+        issued_at = max(now, trust.issued_at)
+        span = None if trust.fresh_until is None else trust.fresh_until - trust.issued_at
         return cls(
             trust.version + 1,
-            max(now, trust.issued_at),
+            issued_at,
             trust.vendor,
             trust.root,
             trust.threshold,
             trust.keys,
             trust.policy,
             trust.signatures_required,
+            None if span is None else issued_at + span,
         )
 
     def sign(self, signers: Sequence[SigningKey]) -> bytes:
@@ -197,6 +203,27 @@ class TrustAdmin:
             _require_keys_for(trust, required)
             draft = Draft.after(trust, now)._replace(policy=policy, signatures_required=required)
             return self._publish(trust, draft, POLICY_SET, policy.digest())
+
+    def renew(self, days: int | None = None, *, never_stale: bool = False) -> TrustBundle:
+        """Sign the same rules and keys anew, fresh for ``days`` (by default for as long as the present version).
+
+        Raises:
+            KeyseatError: ``INVALID_INPUT`` where the present version is never stale, and others of a change.
+        """
+        with self._changing() as (trust, now):
+            draft = Draft.after(trust, now)
+            if never_stale:
+                draft = draft._replace(fresh_until=None)
+            elif days is not None:
+                draft = draft._replace(fresh_until=_days_after(draft.issued_at, days))
+            if trust.fresh_until is None and draft.fresh_until is None:
+                raise KeyseatError(
+                    ReasonCode.INVALID_INPUT,
+                    "the trust bundle never gets stale, so there is nothing to renew",
+                    next_step="Say for how many days each version is to be fresh: --fresh-days N.",
+                )
+            until = "no end" if draft.fresh_until is None else format_instant(draft.fresh_until)
+            return self._publish(trust, draft, RENEWED, f"fresh until {until}")
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[tuple[TrustBundle, datetime]]:
@@ -334,6 +361,13 @@ def find_key(trust: TrustBundle, keyid: str) -> TrustedKey:
         f"the trust bundle has no key {keyid[:40]!r}",
         next_step="`keyseat-issuer keys list` shows the key ids.",
     )
+
+
+def _days_after(issued_at: datetime, days: int) -> datetime:
+    try:
+        return issued_at + timedelta(days=days)
+    except OverflowError:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"{days} days reach beyond the year 9999") from None
 
 
 def _root_key(trust: TrustBundle, keyid: str | None) -> PublicKey:

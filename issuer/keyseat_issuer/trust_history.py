@@ -18,7 +18,8 @@ KEY_RETIRED = "trust.key_retired"
 KEY_REVOKED = "trust.key_revoked"
 ROOT_ROTATED = "trust.root_rotated"
 POLICY_SET = "trust.policy_set"
-BUNDLE_ACTIONS = (CREATED, KEY_ADDED, KEY_RETIRED, KEY_REVOKED, ROOT_ROTATED, POLICY_SET)
+RENEWED = "trust.renewed"
+BUNDLE_ACTIONS = (CREATED, KEY_ADDED, KEY_RETIRED, KEY_REVOKED, ROOT_ROTATED, POLICY_SET, RENEWED)
 """The audit rows that carry a bundle: details hold ``version``, ``digest`` and ``bundle`` (the whole text)."""
 
 

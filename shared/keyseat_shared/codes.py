@@ -56,6 +56,7 @@ class ReasonCode(StrEnum):
     INTERNAL = "INTERNAL"
     ALGORITHM_UNAVAILABLE = "ALGORITHM_UNAVAILABLE"
     UNFORESEEN = "UNFORESEEN"
+    TRUST_STALE = "TRUST_STALE"  # docs/adr/0013-a-bundle-can-get-stale.md
 
 
 NEXT_STEPS: dict[ReasonCode, str] = {
@@ -110,6 +111,8 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.INTERNAL: "Try again; if it stays, tell the operator of the service the request id.",
     ReasonCode.ALGORITHM_UNAVAILABLE: "Update this program and its `cryptography` package (version 48 or later).",
     ReasonCode.UNFORESEEN: "Try again. If it stays, tell the maker of this program what the message says.",
+    ReasonCode.TRUST_STALE: "Reach the licence server once, or put the newest trust.json of your vendor into the home"
+    " folder; check the clock of this machine.",
 }
 
 COULD_NOT_CHECK = frozenset(
@@ -118,6 +121,7 @@ COULD_NOT_CHECK = frozenset(
         ReasonCode.SERVER_UNREACHABLE,
         ReasonCode.TRUST_INVALID,
         ReasonCode.TRUST_ROLLBACK,
+        ReasonCode.TRUST_STALE,
         ReasonCode.EXAMPLE_KEY,
         ReasonCode.UNREADABLE,
         ReasonCode.KEY_UNAVAILABLE,

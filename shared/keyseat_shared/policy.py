@@ -14,7 +14,11 @@ DEFAULT_SUNSET = datetime(2024, 1, 17, tzinfo=UTC)
 
 _PRODUCT_KEYS = frozenset({"name", "seats", "assigned_users"})
 _POLICY_KEYS = frozenset({"sunset", "eligible_terms", "products", "lease"})
-_POLICY_OPTIONAL = frozenset({"forbidden_evidence", "max_years"})
+_POLICY_OPTIONAL = frozenset({"forbidden_evidence", "max_years", "freshness_required"})
+OFFLINE = "offline"
+ONLINE = "lease"
+FRESHNESS: tuple[str, ...] = (ONLINE,)
+"""What a fresh trust bundle is required for, where a policy does not say and the bundle has a ``fresh_until``."""
 _LEASE_KEYS = frozenset({"ttl", "renew_after"})
 _MAX_PRODUCTS = 64
 MAX_YEARS = 10
@@ -38,6 +42,7 @@ class Policy(NamedTuple):
     """The rules in force. ``lease_ttl`` and ``lease_renew_after`` are seconds; ``sunset`` may be ``None``.
 
     ``max_years`` is the longest period of a subscription, of whatever term, in calendar years.
+    ``freshness_required`` names what a stale trust bundle decides nothing about: ``offline``, ``lease``.
     """
 
     sunset: datetime | None
@@ -47,6 +52,7 @@ class Policy(NamedTuple):
     lease_renew_after: int
     forbidden_evidence: tuple[str, ...] = ()
     max_years: int = MAX_YEARS
+    freshness_required: tuple[str, ...] = FRESHNESS
 
     @classmethod
     def from_dict(cls, value: dict[str, object]) -> "Policy":
@@ -65,6 +71,11 @@ class Policy(NamedTuple):
         forbidden = fields.codes(value.get("forbidden_evidence", []), "forbidden_evidence")
         if not EVIDENCE_KINDS.issuperset(forbidden):
             malformed(f"forbidden_evidence knows only {', '.join(sorted(EVIDENCE_KINDS))}")
+        fresh = FRESHNESS
+        if "freshness_required" in value:
+            fresh = fields.codes(value["freshness_required"], "freshness_required")
+            if not {OFFLINE, ONLINE}.issuperset(fresh):
+                malformed(f"freshness_required knows only {ONLINE} and {OFFLINE}")
         return cls(
             sunset=None if value["sunset"] is None else fields.instant(value["sunset"], "sunset"),
             eligible_terms=fields.codes(value["eligible_terms"], "eligible_terms"),
@@ -73,6 +84,7 @@ class Policy(NamedTuple):
             lease_renew_after=fields.whole(lease["renew_after"], "lease renew_after", 1, ttl),
             forbidden_evidence=forbidden,
             max_years=fields.whole(value.get("max_years", MAX_YEARS), "max_years", 1, _MOST_YEARS),
+            freshness_required=fresh,
         )
 
     def to_dict(self) -> dict[str, object]:
@@ -87,6 +99,8 @@ class Policy(NamedTuple):
             written["forbidden_evidence"] = list(self.forbidden_evidence)
         if self.max_years != MAX_YEARS:
             written["max_years"] = self.max_years
+        if self.freshness_required != FRESHNESS:
+            written["freshness_required"] = list(self.freshness_required)
         return written
 
     def digest(self) -> str:

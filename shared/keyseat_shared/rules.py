@@ -6,9 +6,13 @@ Each returns ``None`` where the rule holds and raises ``RuleError`` with the rea
 from datetime import datetime, timedelta
 
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import ClockError, RuleError
+from keyseat_shared.errors import ClockError, CouldNotVerifyError, RuleError
 from keyseat_shared.instants import CLOCK_TOLERANCE, exceeds_years, format_instant, whole_years
 from keyseat_shared.policy import Policy
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from keyseat_shared.trust import TrustBundle
 
 
 def check_annual(term: str, starts_at: datetime, ends_at: datetime, policy: Policy) -> None:
@@ -158,4 +162,25 @@ def check_not_before_floor(now: datetime, floor: datetime, evidence: str) -> Non
             ReasonCode.CLOCK_ROLLED_BACK,
             f"the clock says {format_instant(now)}, but {evidence} is from {format_instant(floor)}",
             details={"now": format_instant(now), "evidence": evidence, "at": format_instant(floor)},
+        )
+
+
+def check_fresh(trust: "TrustBundle", use: str, now: datetime, more: str = "") -> None:
+    """A stale trust bundle decides nothing about ``use``, where its policy wants a fresh one for that.
+
+    Args:
+        trust: the bundle in use.
+        use: ``offline`` or ``lease``.
+        now: an aware instant.
+        more: what has been tried, for people.
+
+    Raises:
+        CouldNotVerifyError: ``TRUST_STALE``.
+    """
+    if trust.fresh_until is not None and trust.is_stale(use, now):
+        raise CouldNotVerifyError(
+            ReasonCode.TRUST_STALE,
+            f"version {trust.version} of the trust bundle was to be replaced by {format_instant(trust.fresh_until)};"
+            f" it is {format_instant(now)} now{more}",
+            details={"version": trust.version, "fresh_until": format_instant(trust.fresh_until)},
         )

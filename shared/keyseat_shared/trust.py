@@ -26,6 +26,7 @@ COMPROMISED = "compromised"
 _MAX_KEYS = 64
 _MAX_ROOT_KEYS = 16
 _BUNDLE_KEYS = frozenset({"format", "version", "issued_at", "vendor", "root", "keys", "policy", "signatures_required"})
+_BUNDLE_OPTIONAL = frozenset({"fresh_until"})
 _ROOT_KEYS = frozenset({"keys", "threshold"})
 _ROOT_KEY_KEYS = frozenset({"keyid", "algorithm", "public_key"})
 _KEY_KEYS = _ROOT_KEY_KEYS | {"purpose", "valid_from", "valid_until", "status"}
@@ -88,7 +89,10 @@ def quorums(root: tuple[PublicKey, ...], threshold: int, required: tuple[str, ..
 
 
 class TrustBundle(NamedTuple):
-    """A verified trust bundle. It exists only through ``load``, ``from_bytes`` and ``update``."""
+    """A verified trust bundle. It exists only through ``load``, ``from_bytes`` and ``update``.
+
+    From ``fresh_until`` on, if there is one, it is stale: a newer one may know of keys revoked since.
+    """
 
     version: int
     issued_at: datetime
@@ -99,6 +103,7 @@ class TrustBundle(NamedTuple):
     policy: Policy
     signatures_required: tuple[str, ...]
     data: bytes
+    fresh_until: datetime | None = None
 
     def __repr__(self) -> str:
         return f"<TrustBundle version {self.version} of {self.vendor!a}, {len(self.keys)} keys>"
@@ -207,6 +212,10 @@ class TrustBundle(NamedTuple):
                     ReasonCode.EXAMPLE_KEY, f"the trust bundle holds the example key {key.keyid}, which is public"
                 )
 
+    def is_stale(self, use: str, now: datetime) -> bool:
+        """Tell whether the policy wants a fresh bundle for ``use`` (``offline`` or ``lease``), and this is none."""
+        return self.fresh_until is not None and now >= self.fresh_until and use in self.policy.freshness_required
+
     def find(self, keyid: str) -> TrustedKey | None:
         """Return the key with this id, or ``None``."""
         for trusted in self.keys:
@@ -225,13 +234,16 @@ def bundle_payload(
     keys: tuple[TrustedKey, ...],
     policy: Policy,
     signatures_required: tuple[str, ...] = (ED25519,),
+    fresh_until: datetime | None = None,
 ) -> bytes:
     """Write the payload of a trust bundle as it is signed."""
+    freshness = {} if fresh_until is None else {"fresh_until": format_instant(fresh_until)}
     return dumps_compact(
         {
             "format": FORMAT,
             "version": version,
             "issued_at": format_instant(issued_at),
+            **freshness,
             "vendor": vendor,
             "root": {"keys": [_key_dict(key) for key in root], "threshold": threshold},
             "keys": [
@@ -281,7 +293,7 @@ def _parse(data: bytes) -> tuple[Envelope, TrustBundle]:
 def _read(value: dict[str, object], data: bytes) -> TrustBundle:
     if value.get("format") != FORMAT or type(value["format"]) is not int:
         malformed(f"its format is not {FORMAT}")
-    require_keys(value, "the bundle", _BUNDLE_KEYS)
+    require_keys(value, "the bundle", _BUNDLE_KEYS, _BUNDLE_OPTIONAL)
     root = fields.mapping(value["root"], "root")
     require_keys(root, "root", _ROOT_KEYS)
     root_keys = tuple(
@@ -295,9 +307,13 @@ def _read(value: dict[str, object], data: bytes) -> TrustBundle:
     required = fields.codes(value["signatures_required"], "signatures_required")
     if ED25519 not in required or not SIGNATURE_SIZE.keys() >= set(required):
         malformed("signatures_required must hold ed25519 and only known algorithms")
+    issued_at = fields.instant(value["issued_at"], "issued_at")
+    fresh_until = fields.instant(value["fresh_until"], "fresh_until") if "fresh_until" in value else None
+    if fresh_until is not None and fresh_until <= issued_at:
+        malformed("its fresh_until is not after its issued_at")
     return TrustBundle(
         fields.whole(value["version"], "version", 1, 2**53),
-        fields.instant(value["issued_at"], "issued_at"),
+        issued_at,
         fields.text(value["vendor"], "vendor"),
         root_keys,
         fields.whole(root["threshold"], "threshold", 1, len(root_keys)),
@@ -305,6 +321,7 @@ def _read(value: dict[str, object], data: bytes) -> TrustBundle:
         Policy.from_dict(fields.mapping(value["policy"], "policy")),
         required,
         data,
+        fresh_until,
     )
 
 

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,42 @@ class TestTrust:
         assert (COMPROMISED, COMPROMISED) == (found["status"], load_trust(made).keys[0].status)
 
 
+class TestRenewing:
+    def test_makes_versions_that_get_stale_and_says_until_when(self, made: Path) -> None:
+        assert 2 == run("trust", "renew").exit_code
+        assert 2 == run("trust", "renew", "--fresh-days", "9", "--never-stale").exit_code
+        found = answer("trust", "renew", "--fresh-days", "90")
+        assert 2 == found["trust_version"]
+        assert (
+            found["fresh_until"]
+            == answer("trust", "show")["fresh_until"]
+            == format_instant(load_trust(made).issued_at + timedelta(days=90))
+        )
+        shown = run("trust", "show")
+        assert (f"fresh until {found['fresh_until']}" in shown.stdout, "") == (True, shown.stderr)
+        assert 3 == answer("trust", "renew")["trust_version"]
+        assert None is answer("trust", "renew", "--never-stale")["fresh_until"]
+
+    def test_what_is_stale_soon_is_warned_of(self, made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer("trust", "renew", "--fresh-days", "90")
+        start = load_trust(made).issued_at
+        for days, said in ((59, ""), (61, "only. Renew it with the root key"), (91, "leases are not accepted")):
+            now = start + timedelta(days=days)
+            monkeypatch.setattr("keyseat_issuer.cli.trust.now_utc", lambda now=now: now)
+            assert said in run("trust", "show").stderr
+            assert bool(said) is bool(run("trust", "show").stderr)
+
+
 class TestPolicy:
+    def test_what_a_fresh_bundle_is_required_for_can_be_set(self, made: Path) -> None:
+        result = run("policy", "set", "--require-fresh", "offline", "--require-fresh", "lease")
+        assert ("fresh bundle needed: lease -> offline, lease" in result.stdout, 0) == (True, result.exit_code)
+        assert "machines without internet" in result.stderr
+        assert ("offline", "lease") == load_trust(made).policy.freshness_required
+        answer("policy", "set", "--require-fresh", "none")
+        assert () == load_trust(made).policy.freshness_required
+        assert 2 == run("policy", "set", "--require-fresh", "none", "--require-fresh", "lease").exit_code
+
     def test_set_changes_what_is_named_and_says_what(self, made: Path) -> None:
         result = run(
             "policy",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from builders import LICENSE_KEY, ROOT, SECOND_ROOT, bundle, sealed
+from builders import LICENSE_KEY, ROOT, SECOND_ROOT, START, bundle, sealed
 from keyseat_shared.envelope import LICENSE_TYPE, Envelope, Signature, decode_base64, encode_base64, pae
 from keyseat_shared.errors import KeyseatError, MalformedError, TrustError
 from keyseat_shared.instants import add_years, exceeds_years, format_instant, parse_instant, parse_typed, whole_years
@@ -78,6 +78,7 @@ def policies(draw: st.DrawFn) -> Policy:
         draw(st.integers(1, ttl)),
         tuple(draw(st.lists(st.sampled_from(["host-id", "instance-file"]), unique=True))),
         draw(st.integers(1, 100)),
+        tuple(draw(st.lists(st.sampled_from(["lease", "offline"]), unique=True))),
     )
 
 
@@ -110,6 +111,17 @@ class TestRoundTrips:
     @given(leases())
     def test_a_lease_is_read_back(self, payload: LeasePayload) -> None:
         assert payload == LeasePayload.from_bytes(payload.to_bytes())
+
+    @given(policies(), INSTANTS.filter(lambda instant: instant > START))
+    def test_a_bundle_is_read_back(self, policy: Policy, fresh_until: datetime) -> None:
+        for until in (None, fresh_until):
+            read = TrustBundle.from_bytes(bundle(policy=policy, fresh_until=until))
+            assert (policy, until) == (read.policy, read.fresh_until)
+            if until is not None:
+                before = until - timedelta(seconds=1)
+                for use in ("lease", "offline"):
+                    assert not read.is_stale(use, before)
+                    assert read.is_stale(use, until) is (use in policy.freshness_required)
 
     @given(policies())
     def test_a_policy_is_read_back_with_its_digest(self, policy: Policy) -> None:

@@ -299,7 +299,7 @@ class TestOperation:
         site.acquire()
 
         assert {"status": "ok"} == site.call("GET", "/healthz", key="").json()
-        assert {"status": "ready", "lacks": []} == site.call("GET", "/readyz", key="").json()
+        assert {"status": "ready", "lacks": [], "warnings": []} == site.call("GET", "/readyz", key="").json()
         figures = site.call("GET", "/metrics", key="").text
         assert 'keyseat_requests_total{method="POST",route="/api/v1/sessions",status="201"} 1.0' in figures
         assert 'keyseat_seats_used{product="KRE"} 1.0' in figures

@@ -550,3 +550,16 @@ def test_the_pool_shows_what_offline_licences_hold(ledger: Ledger) -> None:
         figures.offline,
         figures.next_expiry,
     )
+
+
+def test_nothing_is_issued_that_clients_could_not_check(ledger: Ledger) -> None:
+    offline_shop.customer()
+    vendor = Vendor(policy=default_policy()._replace(freshness_required=("offline",)))
+    vendor.fresh_until = shop.NOW
+
+    error = refusal(vendor=vendor)
+
+    assert (ReasonCode.TRUST_STALE, True) == (error.code, "keyseat-issuer trust renew" in error.next_step)
+    vendor.fresh_until = shop.NOW + timedelta(seconds=1)
+    issue(vendor=vendor)
+    assert 1 == OfflineLicense.objects.count()

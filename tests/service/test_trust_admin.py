@@ -67,6 +67,34 @@ def test_windows_are_five_years_for_licences_one_for_leases_or_as_asked(issuer: 
     assert [1826, 365, 30] == days
 
 
+class TestFreshness:
+    def test_each_version_is_fresh_for_as_long_as_the_one_before(self, issuer: Created) -> None:
+        assert issuer.trust.fresh_until is None
+        first = admin(issuer.home).renew(90)
+        day = NOW + timedelta(days=1)
+        assert (2, day, day + timedelta(days=90)) == (first.version, first.issued_at, first.fresh_until)
+
+        later = NOW + timedelta(days=60)
+        admin(issuer.home, now=later).add_key(LEASE)
+        assert later + timedelta(days=90) == current_trust(issuer.home).fresh_until
+        again = admin(issuer.home, now=later + timedelta(days=1)).renew()
+        assert later + timedelta(days=91) == again.fresh_until
+        assert (first.keys, first.policy) == (again.keys[:2], again.policy)
+        assert None is admin(issuer.home, now=later + timedelta(days=1)).renew(never_stale=True).fresh_until
+        assert [1, 2, 3, 4, 5] == versions_on_record()
+
+    def test_without_a_length_there_is_nothing_to_renew(self, issuer: Created) -> None:
+        for given in ({}, {"never_stale": True}):
+            with pytest.raises(KeyseatError, match="never gets stale") as caught:
+                admin(issuer.home).renew(**given)
+            assert "--fresh-days" in caught.value.next_step
+        assert 1 == current_trust(issuer.home).version
+
+    def test_no_length_reaches_beyond_the_calendar(self, issuer: Created) -> None:
+        with pytest.raises(KeyseatError, match="beyond the year 9999"):
+            admin(issuer.home).renew(10**7)
+
+
 def test_retired_and_revoked_are_told_apart(issuer: Created) -> None:
     keyid = issuer.trust.keys[0].key.keyid
     assert RETIRED == admin(issuer.home).retire_key(keyid[:8]).status

@@ -64,6 +64,7 @@ def bundle(
     keys: Sequence[TrustedKey] | None = None,
     policy: Policy | None = None,
     signatures_required: tuple[str, ...] = (ED25519,),
+    fresh_until: datetime | None = None,
     edit: Callable[[bytes], bytes] = bytes,
 ) -> bytes:
     """Return a trust bundle file; ``edit`` changes the payload's bytes before they are signed."""
@@ -76,5 +77,6 @@ def bundle(
         keys=tuple(keys) if keys is not None else (trusted(LICENSE_KEY), trusted(LEASE_KEY, LEASE)),
         policy=policy or default_policy(),
         signatures_required=signatures_required,
+        fresh_until=fresh_until,
     )
     return sealed(TRUST_TYPE, edit(payload), root if signers is None else signers)

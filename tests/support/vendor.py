@@ -111,6 +111,7 @@ class Vendor:
         self.required = (ED25519, ML_DSA_65) if hybrid else (ED25519,)
         self.version = version
         self.issued_at = issued_at
+        self.fresh_until: datetime | None = None
         self.history: dict[int, bytes] = {}
         """Older versions of the bundle, as the service hands them out."""
 
@@ -147,6 +148,7 @@ class Vendor:
             keys=tuple(listed),
             policy=self.policy,
             signatures_required=self.required,
+            fresh_until=self.fresh_until,
         )
         return envelope(TRUST_TYPE, payload, signers or [self.root])
 

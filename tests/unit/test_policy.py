@@ -22,6 +22,7 @@ FULL = default_policy()._replace(
     eligible_terms=("annual", "monthly"),
     forbidden_evidence=("host-id", "instance-file"),
     max_years=3,
+    freshness_required=("offline", "lease"),
 )
 
 
@@ -60,6 +61,7 @@ def test_the_digest_does_not_depend_on_the_order_of_products() -> None:
         {"lease_ttl": 60},
         {"forbidden_evidence": ("host-id",)},
         {"max_years": 9},
+        {"freshness_required": ()},
     ],
 )
 def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
@@ -90,6 +92,8 @@ def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
         pytest.param(lambda v: v.update(eligible_terms=["annual", "annual"]), "twice", id="term twice"),
         pytest.param(lambda v: v.update(eligible_terms="annual"), "not a list", id="terms is a text"),
         pytest.param(lambda v: v.update(forbidden_evidence=["nic"]), "knows only", id="unknown evidence"),
+        pytest.param(lambda v: v.update(freshness_required=["trust"]), "knows only", id="unknown use"),
+        pytest.param(lambda v: v.update(freshness_required=None), "not a list", id="freshness is null"),
         pytest.param(lambda v: v.update(max_years=0), "max_years", id="no year"),
         pytest.param(lambda v: v.update(max_years=101), "max_years", id="101 years"),
         pytest.param(lambda v: v.update(max_years=None), "max_years", id="years is null"),
@@ -110,3 +114,8 @@ def test_ten_years_are_not_written_so_that_older_clients_read_on() -> None:
     assert default_policy() == said
     assert WRITTEN.encode() == dumps_compact(said.to_dict())
     assert 9 == read(lambda v: v.update(max_years=9)).to_dict()["max_years"]
+
+
+def test_that_leases_need_a_fresh_bundle_is_not_written() -> None:
+    assert WRITTEN.encode() == dumps_compact(read(lambda v: v.update(freshness_required=["lease"])).to_dict())
+    assert [] == read(lambda v: v.update(freshness_required=[])).to_dict()["freshness_required"]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,27 @@ class TestReading:
         assert default_policy() == read.policy
         assert (ED25519,) == read.signatures_required
         assert data == read.data
+
+    def test_a_bundle_says_from_when_on_it_is_stale(self) -> None:
+        until = START + timedelta(days=90)
+        read = TrustBundle.from_bytes(bundle(fresh_until=until))
+        second = timedelta(seconds=1)
+        assert (until, False, True) == (
+            read.fresh_until,
+            read.is_stale("lease", until - second),
+            read.is_stale("lease", until),
+        )
+        assert not read.is_stale("offline", until)
+        assert not TrustBundle.from_bytes(bundle()).is_stale("lease", until)
+
+    @pytest.mark.parametrize("until", [START, START - timedelta(days=1)])
+    def test_one_that_was_never_fresh_is_refused(self, until: datetime) -> None:
+        with pytest.raises(TrustError, match="fresh_until is not after"):
+            TrustBundle.from_bytes(bundle(fresh_until=until))
+
+    def test_what_is_not_fresh_until_any_instant_is_refused(self) -> None:
+        with pytest.raises(TrustError, match="fresh_until is not a UTC"):
+            TrustBundle.from_bytes(bundle(edit=lambda data: data.replace(b'"vendor"', b'"fresh_until":null,"vendor"')))
 
     def test_a_bundle_shows_what_it_is_and_not_the_whole_file(self) -> None:
         assert "<TrustBundle version 1 of 'Example Vendor', 2 keys>" == repr(TrustBundle.from_bytes(bundle()))

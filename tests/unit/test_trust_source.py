@@ -53,6 +53,21 @@ class TestAdopting:
 
         assert ["trust.json"] == [path.name for path in tmp_path.iterdir()]
 
+    def test_where_nothing_can_be_written_counts_for_this_process(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(path: str, data: bytes) -> None:
+            raise OSError(28, "No space left on device", path)
+
+        monkeypatch.setattr("keyseat_verifier.trust_source.write_private", full)
+        running = source(tmp_path)
+        for version in (2, 3, 4):
+            running.adopt(CHAIN[version])
+            assert version == running.verifier().trust.version
+        assert (1, ()) == used(tmp_path)
+        put(tmp_path, trust=bundle(version=9))
+        assert 9 == running.verifier().trust.version
+
     def test_of_a_bundle_that_the_rule_forbids_writes_nothing(self, tmp_path: Path) -> None:
         running = source(tmp_path)
         for data in (CHAIN[3], CHAIN[5], bundle(version=9, root=[SeededKey(9)]), b"junk"):

@@ -15,6 +15,7 @@ from keyseat_shared.machine_id import MachineID
 from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import COMPROMISED, LEASE, RETIRED
 from keyseat_verifier import ClockGuard, VerifiedLicense, Verifier
+from keyseat_verifier.lease import verify_lease
 from keyseat_verifier.verifier import STEPS
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, envelope, machine
 
@@ -566,3 +567,33 @@ def test_the_present_instant_is_the_default() -> None:
 def test_nested_payloads_cannot_be_smuggled_in_as_envelopes() -> None:
     inner = VENDOR.license()
     assert refusal(envelope(LICENSE_TYPE, inner, [VENDOR.key])) == ("format", "MALFORMED")
+
+
+class TestAStaleBundle:
+    """Freshness is asked last: what is a plain no says so, and the clock has seen the day."""
+
+    def test_is_told_after_the_clock_was_asked(self) -> None:
+        class Guard:
+            def __init__(self) -> None:
+                self.asked: list[datetime] = []
+
+            def check(self, now: datetime, machine_id: str, **_: object) -> None:
+                self.asked.append(now)
+
+            def saw(self, at: datetime, machine_id: str) -> None:
+                raise AssertionError
+
+        vendor = Vendor(policy=default_policy()._replace(freshness_required=("lease", "offline")))
+        vendor.fresh_until = NOW
+        guard = Guard()
+        verifier = Verifier(vendor.bundle, clock=guard)
+
+        with pytest.raises(CouldNotVerifyError, match="TRUST_STALE") as caught:
+            verifier.verify(vendor.license(), machine=MACHINE, now=NOW)
+        with pytest.raises(CouldNotVerifyError, match="TRUST_STALE"):
+            verify_lease(verifier, vendor.lease(), machine=MACHINE, now=NOW)
+
+        assert ("clock", [NOW, NOW]) == (caught.value.step, guard.asked)
+        assert {"version": 1, "fresh_until": "2023-12-01T12:00:00Z"} == caught.value.details
+        report = verifier.explain(vendor.license(), machine=MACHINE, now=NOW)
+        assert (False, "TRUST_STALE") == (report.valid, report.code)

@@ -3,6 +3,7 @@
 import base64
 import json
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -262,6 +263,11 @@ def rules() -> Iterator[Case]:
     yield Case("machine ID in upper case", "MALFORMED", VENDOR.license(machine_id=str(MACHINE).upper()))
     later = VENDOR.license(issued_at="2023-09-01T00:00:00Z")
     yield Case("five minutes before its issue", "OK", later, now="2023-08-31T23:55:00Z")
+    for name in ("leases only", "offline too"):
+        yield Case(f"in the last second of a fresh bundle, {name}", "OK", GOOD, now="2023-12-01T11:59:59Z", trust=name)
+    yield Case("a stale bundle, where leases only need a fresh one", "OK", GOOD, trust="leases only")
+    yield Case("a stale bundle, where licences need a fresh one too", "TRUST_STALE", GOOD, trust="offline too")
+    yield Case("expired under a stale bundle", "EXPIRED", GOOD, now=end, trust="offline too")
     yield Case("more than five minutes before its issue", "CLOCK_ROLLED_BACK", later, now="2023-08-31T23:54:59Z")
 
 
@@ -279,6 +285,9 @@ def all_cases() -> list[Case]:
 
 
 MONTHS = Vendor(policy=default_policy()._replace(eligible_terms=("annual", "monthly"), max_years=2))
+LEASES_ONLY = Vendor()
+OFFLINE_TOO = Vendor(policy=default_policy()._replace(freshness_required=("lease", "offline")))
+LEASES_ONLY.fresh_until = OFFLINE_TOO.fresh_until = datetime.fromisoformat(NOW)
 TRUST = {
     "classic": BUNDLE,
     "hybrid": HYBRID.bundle_bytes(),
@@ -286,4 +295,6 @@ TRUST = {
     "mixed order": VENDOR.bundle_bytes(
         keys=[VENDOR.trusted(VENDOR.key), VENDOR.trusted(VENDOR.key)._replace(key=MIXED_KEY)]
     ),
+    "leases only": LEASES_ONLY.bundle_bytes(),
+    "offline too": OFFLINE_TOO.bundle_bytes(),
 }

@@ -53,4 +53,5 @@ MEANINGS = {
     ReasonCode.INTERNAL: "The service failed in a way that it does not explain.",
     ReasonCode.ALGORITHM_UNAVAILABLE: "A signature is of an algorithm that the installed library lacks.",
     ReasonCode.UNFORESEEN: "The software on this machine failed in a way that nobody has foreseen: neither yes nor no.",
+    ReasonCode.TRUST_STALE: "The trust bundle is too old to tell which keys count, and the policy wants a fresh one.",
 }

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from keyseat_shared.boundary import guarded
 from keyseat_shared.instants import now_utc
+from keyseat_shared.policy import OFFLINE
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier import refusals, resolver
 from keyseat_verifier.answer import Answer, answer
@@ -143,7 +144,7 @@ class LicenseClient:
         No server is asked.
         """
         now = self._clock() if now is None else now
-        looked = self._look(now)
+        looked = self._look(now, ask=False)
         entitlement: Entitlement | None = None
         refusal: NotEntitled | None = None
         online, leases = self._online_status(now)
@@ -305,13 +306,16 @@ class LicenseClient:
 
         return Session(entitlement(), hold, lease=entitlement, renewal=renewal)
 
-    def _look(self, now: datetime) -> _Looked:
+    def _look(self, now: datetime, *, ask: bool = True) -> _Looked:
+        """Look at the licence files; with ``ask``, take up a newer bundle from the server where ours is too old."""
         found = self._store.find()
         if not found.files:
             return _Looked(found, (), ())
-        verifier, _ = self._trust.load()
         machine = self._this.machine()
-        verdicts = tuple([resolver.judge(path, verifier, machine, now) for path in found.files])
+        verdicts = resolver.judge_all(found.files, self._trust.verifier(), machine, now)
+        ask = ask and resolver.is_undecided(verdicts) and self._is_server_named()
+        if ask and self._desk().grants.freshen(OFFLINE, now):
+            verdicts = resolver.judge_all(found.files, self._trust.verifier(), machine, now)
         return _Looked(found, verdicts, tuple(resolver.valid(verdicts)))
 
     def _offline(self, looked: _Looked, now: datetime) -> Entitlement:

@@ -22,7 +22,7 @@ from keyseat_shared.errors import (
 )
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LeasePayload
-from keyseat_shared.policy import NAMED
+from keyseat_shared.policy import NAMED, ONLINE
 from keyseat_shared.trust import LEASE
 from keyseat_verifier.verified import VerifiedLease, verified_lease
 from keyseat_verifier.verifier import (
@@ -164,6 +164,8 @@ def _clock(run: LeaseRun) -> None:
             expires_at=run.lease.expires_at,
             fresh=None if run.nonce is None else run.lease.issued_at,
         )
+    if run.verifier.trust.fresh_until is not None and not run.as_signed:
+        rules.check_fresh(run.verifier.trust, ONLINE, run.now)
 
 
 STEPS: tuple[tuple[str, Callable[[LeaseRun], None]], ...] = (

@@ -56,9 +56,20 @@ def judge(path: str, verifier: Verifier, machine: Machine, now: datetime) -> Ver
     return Verdict(shown(path), found, None, None, 0)
 
 
+def judge_all(paths: Iterable[str], verifier: Verifier, machine: Machine, now: datetime) -> tuple[Verdict, ...]:
+    """Verify files, each alone."""
+    return tuple([judge(path, verifier, machine, now) for path in paths])
+
+
+def is_undecided(verdicts: Iterable[Verdict]) -> bool:
+    """Tell whether a fresh trust bundle might make a file count."""
+    return any(verdict.reason is not None and verdict.reason.code is ReasonCode.TRUST_STALE for verdict in verdicts)
+
+
 def _later(data: bytes, verifier: Verifier, machine: Machine, error: VerificationError) -> VerifiedLicense | None:
     """Return what a file that has not started yet will be worth: the same check at its start, without a clock."""
-    what_if = Verifier(verifier.trust, verifier.product, allow_example_keys=True)
+    # Whether the bundle will be fresh then is another matter.
+    what_if = Verifier(verifier.trust._replace(fresh_until=None), verifier.product, allow_example_keys=True)
     try:
         starts_at = datetime.fromisoformat(str(error.details["starts_at"]))
         return what_if.verify(data, machine=machine, now=starts_at)

@@ -21,7 +21,7 @@ _DIGITS = 16
 class TrustSource:
     """Gives the verifier for the bundle in use, and notices when a newer bundle lies in the home folder."""
 
-    __slots__ = ("_allow_example_keys", "_clock", "_folder", "_loaded", "_pinned", "_product", "path")
+    __slots__ = ("_allow_example_keys", "_clock", "_folder", "_loaded", "_pinned", "_product", "_unkept", "path")
 
     def __init__(
         self, pinned: TrustBundle, home: str, product: str, *, clock: Clock | None, allow_example_keys: bool
@@ -34,6 +34,7 @@ class TrustSource:
         self._clock = clock
         self._allow_example_keys = allow_example_keys
         self._loaded: tuple[Stamp, Verifier, tuple[str, ...]] | None = None
+        self._unkept: TrustBundle | None = None
 
     def load(self) -> tuple[Verifier, tuple[str, ...]]:
         """Return the verifier for the bundle in use, and warnings about a bundle that was not adopted."""
@@ -41,6 +42,8 @@ class TrustSource:
         loaded = self._loaded
         if loaded is None or loaded[0] != present:
             trust, warnings = self._newest()
+            if self._unkept is not None and self._unkept.version > trust.version:
+                trust = self._unkept
             verifier = Verifier(trust, self._product, clock=self._clock, allow_example_keys=self._allow_example_keys)
             self._loaded = loaded = (present, verifier, warnings)
         return loaded[1], loaded[2]
@@ -52,12 +55,20 @@ class TrustSource:
     def adopt(self, data: bytes) -> None:
         """Keep a newer bundle in the home folder, if the update rule allows it from the bundle in use.
 
+        Where nothing can be written there it counts for this process: a home that is read-only locks nobody out.
+
         Raises:
             TrustError: the update rule does not allow it.
-            OSError: it cannot be written.
         """
         present = self.verifier().trust
-        self._update(present, data)
+        newer = self._update(present, data)
+        try:
+            self._write(present, data)
+        except OSError:
+            self._unkept = newer
+            self._loaded = None
+
+    def _write(self, present: TrustBundle, data: bytes) -> None:
         try:
             self._update(self._pinned, data)
         except TrustError:

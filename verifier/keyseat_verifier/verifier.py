@@ -7,7 +7,7 @@
 4. `product`: in the catalogue, the one wanted, and of the right kind of seat.
 5. `annual`, 6. `sunset`, 7. `expiry`: the vendor's rules, the same functions that the issuer applies.
 8. `machine`: hardware, then user account.
-9. `clock`: time has not run backwards.
+9. `clock`: time has not run backwards, and the bundle is fresh where the policy wants that.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ from keyseat_shared.errors import (
 from keyseat_shared.instants import CLOCK_TOLERANCE, now_utc, shifted
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.payloads import LeasePayload, LicensePayload, MachineTestPayload
-from keyseat_shared.policy import NAMED
+from keyseat_shared.policy import NAMED, OFFLINE
 from keyseat_shared.trust import LICENSE, TrustBundle, TrustedKey
 from keyseat_verifier.given import as_bytes, as_machine
 from keyseat_verifier.verified import (
@@ -396,6 +396,8 @@ def _clock(run: Run) -> None:
     if run.verifier.clock is not None:
         signed = max(run.verifier.trust.issued_at, run.facts.issued_at)
         run.verifier.clock.check(run.now, run.facts.machine_id, signed=signed, expires_at=run.facts.expires_at)
+    if run.verifier.trust.fresh_until is not None:
+        rules.check_fresh(run.verifier.trust, OFFLINE, run.now)
 
 
 STEPS: tuple[tuple[str, Step], ...] = (

@@ -15,6 +15,7 @@ from keyseat_issuer.api.routing import ServiceDep, problems
 from keyseat_issuer.database import require_ready
 from keyseat_issuer.ledger.models import Pool
 from keyseat_issuer.ledger.services.clock_correction import require_right
+from keyseat_issuer.trust_freshness import warning
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -30,9 +31,13 @@ class Health(BaseModel):
 
 
 class Readiness(Health):
-    """The answer of ``/readyz``: ``lacks`` names what this host should have, and does its work without."""
+    """The answer of ``/readyz``: ``lacks`` names what this host should have, and does its work without.
+
+    ``warnings`` are for the operator, and stop nothing yet.
+    """
 
     lacks: list[str]
+    warnings: list[str]
 
 
 @router.get("/healthz", operation_id="healthz", summary="The process runs")
@@ -43,7 +48,10 @@ async def healthz() -> Health:
 
 @router.get("/readyz", operation_id="readyz", summary="The service can do its work", responses=problems(503))
 async def readyz(request: Request, service: ServiceDep) -> Readiness:
-    """Answer 200 where the ledger can be used, the clock is right and a lease key is open. Needs no token."""
+    """Answer 200 where the ledger can be used, the clock is right and a lease key is open. Needs no token.
+
+    A trust bundle that is stale or soon will be is warned of, and takes no server away: none has a newer one.
+    """
     door = _door(request)
     if door is not None and door.draining:
         raise ApiError(
@@ -56,7 +64,13 @@ async def readyz(request: Request, service: ServiceDep) -> Readiness:
     await service.threads.run(require_ready)
     await service.threads.run(require_right, service.clock())
     await service.threads.run(service.trust.authority, service.clock())
-    return Readiness(status="ready", lacks=[f"lease key {keyid}" for keyid in service.trust.lacks(service.clock())])
+    now = service.clock()
+    told = warning(service.trust.trust(), now)
+    return Readiness(
+        status="ready",
+        lacks=[f"lease key {keyid}" for keyid in service.trust.lacks(now)],
+        warnings=[told] if told else [],
+    )
 
 
 @router.get(

@@ -8,7 +8,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from typing import NamedTuple
 from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.home import TRUST_FILE, load_trust
 from keyseat_issuer.signing import EnvelopeSigner, open_lease_signer
+from keyseat_issuer.trust_freshness import warning
 from keyseat_issuer.trust_history import newest_row, read_version, recorded_version, successors
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, UntrustedError
@@ -55,6 +56,8 @@ class TrustSource:
         self._looked = time.monotonic()
         self._failure: KeyseatError | None = None
         self._state = self._load(now)
+        self._warned: date | None = None
+        self._warn(now)
 
     def authority(self, now: datetime) -> tuple[Policy, EnvelopeSigner]:
         """Return the policy in force and a signer that may sign leases at ``now``.
@@ -148,6 +151,14 @@ class TrustSource:
                     _log.error("the trust bundle or lease key cannot be used", extra={"code": str(error.code)})
             else:
                 self._failure = None
+            self._warn(now)
+
+    def _warn(self, now: datetime) -> None:
+        """Say once a day in the log that the bundle is stale or soon will be."""
+        if self._warned != now.date():
+            self._warned = now.date()
+            if told := warning(self._state.bundle, now):
+                _log.warning(told, extra={"code": str(ReasonCode.TRUST_STALE)})
 
     def _load(self, now: datetime) -> _State:
         # Before the bundle: one that comes in between is noticed at the next look.

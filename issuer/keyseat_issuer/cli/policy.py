@@ -18,7 +18,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
 from keyseat_shared.keys import ED25519, ML_DSA_65
-from keyseat_shared.policy import EVIDENCE_KINDS, Policy, Product
+from keyseat_shared.policy import EVIDENCE_KINDS, OFFLINE, ONLINE, Policy, Product
 
 _TERMS = ("annual", "monthly", "trial")
 
@@ -79,6 +79,14 @@ def show(output: Output) -> None:
     help="Weak machine evidence that is not accepted. Repeatable; replaces the list.",
 )
 @click.option(
+    "--require-fresh",
+    "fresh",
+    type=click.Choice([ONLINE, OFFLINE, "none"]),
+    multiple=True,
+    help="What a fresh trust bundle is required for, once `trust renew --fresh-days` made versions get stale."
+    " Repeatable; replaces the list, which is `lease` where you never said.",
+)
+@click.option(
     "--product",
     "products",
     metavar="CODE=KIND,NAME",
@@ -105,6 +113,7 @@ def set_policy(
     lease_ttl: int | None,
     renew_after: int | None,
     forbidden: tuple[str, ...],
+    fresh: tuple[str, ...],
     products: tuple[str, ...],
     signatures: tuple[str, ...],
     yes: bool,
@@ -124,7 +133,8 @@ def set_policy(
             products=_merged(old, products_from(products)),
             lease_ttl=old.lease_ttl if lease_ttl is None else lease_ttl,
             lease_renew_after=old.lease_renew_after if renew_after is None else renew_after,
-            forbidden_evidence=_forbidden(old, forbidden),
+            forbidden_evidence=_some(forbidden, old.forbidden_evidence, "--forbid-evidence"),
+            freshness_required=_some(fresh, old.freshness_required, "--require-fresh"),
             max_years=old.max_years if max_years is None else max_years,
         )
     )
@@ -143,6 +153,11 @@ def set_policy(
         output.say("Next: `keyseat-issuer trust export FILE` writes the version that clients should get.")
 
     output.emit({"trust_version": trust.version, "policy": new.to_dict(), "digest": new.digest()}, human)
+    if OFFLINE in new.freshness_required and OFFLINE not in old.freshness_required:
+        output.warn(
+            "machines without internet now need a new trust.json by hand before each version gets stale, or their"
+            " licences stop"
+        )
 
 
 def _confirm(output: Output, old: Policy, new: Policy, *, stricter: bool, yes: bool) -> None:
@@ -165,11 +180,12 @@ def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(values))
 
 
-def _forbidden(old: Policy, typed: tuple[str, ...]) -> tuple[str, ...]:
+def _some(typed: tuple[str, ...], present: tuple[str, ...], option: str) -> tuple[str, ...]:
+    """Return what a list is to hold: what was typed, nothing for ``none``, or what it holds where nothing was."""
     if "none" in typed and len(typed) > 1:
-        raise KeyseatError(ReasonCode.INVALID_INPUT, "--forbid-evidence none goes with no other kind")
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"{option} none goes with no other kind")
     if not typed:
-        return old.forbidden_evidence
+        return present
     return () if "none" in typed else _distinct(typed)
 
 

@@ -8,6 +8,9 @@ from keyseat_issuer.cli.keys import warn_without_key
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_issuer.cli.trust_options import admin_options, key_rows, open_admin, policy_lines, print_keys
 from keyseat_issuer.home import issuer_home, load_trust, write_private
+from keyseat_issuer.trust_freshness import warning
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
 
 _SHOWN = 8
@@ -38,6 +41,8 @@ def show(output: Output) -> None:
         output.print(f"  {bundle_digest(bundle.data)}")
         output.print(f"  {bundle.threshold} of {len(bundle.root)} root key(s) must sign a change")
         output.print(f"  a licence needs these signatures: {', '.join(bundle.signatures_required)}")
+        if bundle.fresh_until is not None:
+            output.print(f"  fresh until {format_instant(bundle.fresh_until)}")
         print_keys(output, rows, now_utc())
         for name, value in policy_lines(bundle.policy).items():
             output.print(f"  {name:<22}{value}")
@@ -46,6 +51,7 @@ def show(output: Output) -> None:
         {
             "version": bundle.version,
             "issued_at": format_instant(bundle.issued_at),
+            "fresh_until": None if bundle.fresh_until is None else format_instant(bundle.fresh_until),
             "vendor": bundle.vendor,
             "digest": bundle_digest(bundle.data),
             "threshold": bundle.threshold,
@@ -55,6 +61,48 @@ def show(output: Output) -> None:
         },
         human,
     )
+    if told := warning(bundle, now_utc()):
+        output.warn(told)
+
+
+@trust.command()
+@click.option(
+    "--fresh-days",
+    "days",
+    type=click.IntRange(1, 3650),
+    metavar="N",
+    help="How long each version is fresh, this and those to come; by default as long as the present one.",
+)
+@click.option("--never-stale", is_flag=True, help="No longer ask clients for a fresh bundle.")
+@admin_options
+@pass_output
+def renew(
+    output: Output,
+    *,
+    days: int | None,
+    never_stale: bool,
+    passphrase_file: str | None,
+    root_folder: Path | None,
+) -> None:
+    """Sign the same keys and rules anew, so that clients have a fresh bundle.
+
+    Under a bundle that is stale clients accept no leases (`policy set --require-fresh` says for what else, or not, a
+    fresh one is required). So nobody can keep the news from them that a key was revoked. Every change of keys or
+    policy is fresh for as long again.
+    """
+    if days is not None and never_stale:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--fresh-days and --never-stale exclude each other")
+    bundle = open_admin(output, passphrase_file, root_folder).renew(days, never_stale=never_stale)
+    until = None if bundle.fresh_until is None else format_instant(bundle.fresh_until)
+
+    def human() -> None:
+        said = "never gets stale" if until is None else f"is fresh until {until}"
+        output.print(f"The trust bundle is version {bundle.version} now, and {said}.")
+        output.say("Running servers take it up and hand it out by themselves; clients get it from them.")
+        if until is not None:
+            output.say("Next: note that day. Whoever holds the root key renews it before, with a good margin.")
+
+    output.emit({"trust_version": bundle.version, "fresh_until": until}, human)
 
 
 @trust.command()

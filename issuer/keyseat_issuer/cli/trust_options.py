@@ -187,6 +187,7 @@ def policy_lines(policy: Policy) -> dict[str, str]:
         "eligible terms": ", ".join(policy.eligible_terms) or "none",
         "longest subscription": f"{policy.max_years} year{'s' if policy.max_years != 1 else ''}",
         "lease": f"{policy.lease_ttl} s, renewed after {policy.lease_renew_after} s",
+        "fresh bundle needed": ", ".join(policy.freshness_required) or "for nothing",
         "forbidden evidence": ", ".join(policy.forbidden_evidence) or "none",
     }
     for code in sorted(policy.products):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
+from keyseat_shared.policy import ONLINE
 from keyseat_verifier.entitlement import PassedOver
 from keyseat_verifier.online.api import ProblemError, jittered
 from keyseat_verifier.online.earlier import give_back
@@ -349,9 +350,13 @@ class OnlineDesk:
 
     def _look(self, now: datetime) -> tuple[list[StoredLease], list[PassedOver]]:
         try:
-            return self.look(now)
+            stored, passed = self.look(now)
+            # A lease that a newer bundle would let count again is worth asking for that, not for another seat.
+            if any(reason.code is ReasonCode.TRUST_STALE for reason in passed) and self.grants.freshen(ONLINE, now):
+                stored, passed = self.look(now)
         except KeyseatError as error:
             raise self._refused(error, []) from None
+        return stored, passed
 
     def _drop_lost_hold(self, stored: list[StoredLease]) -> None:
         """Let go of a session of ours that ran out, or whose lease somebody has released."""

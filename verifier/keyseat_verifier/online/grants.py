@@ -2,13 +2,15 @@
 
 import os
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError, VerificationError
 from keyseat_shared.instants import now_utc
-from keyseat_shared.policy import NAMED
+from keyseat_shared.policy import NAMED, ONLINE
+from keyseat_shared.rules import check_fresh
 from keyseat_verifier.lease import verify_lease
 from keyseat_verifier.online import config, machine
 from keyseat_verifier.online.api import Granted, ProblemError, ServerApi
@@ -26,10 +28,20 @@ ACQUIRE_SECONDS = 10.0
 RENEW_SECONDS = 4.0
 """Longest time it waits where a lease still counts."""
 _TRUST_SECONDS = 3.0
+_TRUST_AGAIN = 30.0
+"""Seconds after which a server is asked again for a newer bundle than the stale one that it had."""
+_LOOK_AHEAD = 600.0
+"""Seconds between looks for a newer bundle where ours will be stale before the lease ends."""
 _MOST_STEPS = 32
 """Most versions of the trust bundle asked for in one go; the next look goes on from there."""
 _KEYS_MAY_BE_NEWER = frozenset(
-    {ReasonCode.UNKNOWN_KEY, ReasonCode.KEY_NOT_VALID, ReasonCode.KEY_COMPROMISED, ReasonCode.MISSING_SIGNATURE}
+    {
+        ReasonCode.UNKNOWN_KEY,
+        ReasonCode.KEY_NOT_VALID,
+        ReasonCode.KEY_COMPROMISED,
+        ReasonCode.MISSING_SIGNATURE,
+        ReasonCode.TRUST_STALE,
+    }
 )
 
 
@@ -69,6 +81,9 @@ class Grants:
         self._servers: tuple[ServerConfig, ServerApi] | None = None
         self._idempotency = ""
         self._has_asked_trust = False
+        self._trust_from = 0.0
+        self._ahead_from = 0.0
+        self._trust_trouble = ""
         self._spare_id = machine.new_id()
         self.unkept: StoredLease | None = None
 
@@ -95,6 +110,7 @@ class Grants:
         """
         api, server = self.require_server()
         deadline = Deadline(ACQUIRE_SECONDS)
+        self._require_fresh(now)
         text = self.machine_text()
         nonce = _nonce()
         repeats = bool(self._idempotency)
@@ -119,6 +135,7 @@ class Grants:
         # It is kept where no answer comes: if the request arrived, the next one gets its session and no second seat.
         self._idempotency = ""
         lease = self._verified(api, granted, nonce, now, granted.session_id, is_new=True)
+        self._look_ahead(lease)
         stored = self.store.keep(lease, granted.unverified_lease, activated=activated)
         self.unkept = None if stored.path else stored
         return stored
@@ -151,6 +168,7 @@ class Grants:
         except ProblemError as error:
             raise _of_others(error, api.transport.url) if error.is_unknown else error from None
         lease = self._verified(api, granted, nonce, now, kept.lease.session_id)
+        self._look_ahead(lease)
         renewed = self.store.keep(lease, granted.unverified_lease, activated=kept.is_activated)
         self.unkept = None if renewed.path else renewed
         return renewed
@@ -214,12 +232,13 @@ class Grants:
         """
         api, _ = self.require_server()
         before = self.load_verifier().trust
+        self._trust_trouble = f"{api.transport.url} has none newer"
         try:
             newest = api.trust(deadline)
             if newest != before.data:
                 self._follow(api, newest, deadline)
-        except (KeyseatError, OSError):
-            pass  # what was adopted on the way stays
+        except (KeyseatError, OSError) as error:
+            self._trust_trouble = str(error)  # what was adopted on the way stays
         return self.load_verifier().trust.version > before.version
 
     def _follow(self, api: ServerApi, newest: bytes, deadline: Deadline) -> None:
@@ -248,6 +267,29 @@ class Grants:
                 if leap == 1:
                     raise
                 leap //= 2
+
+    def freshen(self, use: str, now: datetime) -> bool:
+        """Tell whether the bundle in use may decide about ``use``; where it is stale, a newer one is taken up first."""
+        if not self.load_verifier().trust.is_stale(use, now):
+            return True
+        if self.api_or_none() is None:
+            return False
+        if time.monotonic() >= self._trust_from:
+            self.update_trust(Deadline(_TRUST_SECONDS))
+            self._trust_from = time.monotonic() + _TRUST_AGAIN
+        return not self.load_verifier().trust.is_stale(use, now)
+
+    def _require_fresh(self, now: datetime) -> None:
+        """Refuse to take a seat with a lease that could not be checked."""
+        if not self.freshen(ONLINE, now):
+            check_fresh(self.load_verifier().trust, ONLINE, now, f" ({self._trust_trouble})")
+
+    def _look_ahead(self, lease: VerifiedLease) -> None:
+        """Ask for a newer bundle while there is a server to ask, where ours will be stale before the lease ends."""
+        if time.monotonic() >= self._ahead_from and self.load_verifier().trust.is_stale(ONLINE, lease.expires_at):
+            self._ahead_from = time.monotonic() + _LOOK_AHEAD
+            self._has_asked_trust = True
+            self.update_trust(Deadline(_TRUST_SECONDS))
 
     def ask_trust_once(self) -> None:
         """Look for a newer trust bundle, once in the life of the process."""
@@ -309,7 +351,8 @@ def _nonce() -> str:
 def _no_good(url: str, error: VerificationError) -> KeyseatError:
     """Return the refusal of a lease that the server sent and that does not count here."""
     step = error.next_step
-    if error.code in {ReasonCode.BAD_SIGNATURE, ReasonCode.MALFORMED, *_KEYS_MAY_BE_NEWER}:
+    wrong_keys = _KEYS_MAY_BE_NEWER - {ReasonCode.TRUST_STALE}
+    if error.code in {ReasonCode.BAD_SIGNATURE, ReasonCode.MALFORMED, *wrong_keys}:
         step = (
             "Check the server's address. If it is right, tell its operator; a newer version of this software may help."
         )

@@ -31,13 +31,16 @@ from keyseat_issuer.ledger.services.offline_values import (
 )
 from keyseat_issuer.ledger.services.sessions import end_converted
 from keyseat_issuer.trust_history import require_newest
+from keyseat_shared import rules
 from keyseat_shared.envelope import LICENSE_TYPE
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import LicensePayload
+from keyseat_shared.policy import OFFLINE
 from keyseat_shared.rules import check_sunset
 from keyseat_shared.strictjson import dumps_compact
+from keyseat_shared.trust import TrustBundle
 from keyseat_verifier.verifier import Verifier
 
 ACTION = "offline.issue"
@@ -137,6 +140,7 @@ class _Run:
                 continue
             try:
                 check_sunset(self.latest, self.terms.trust.policy)
+                _require_fresh(self.terms.trust, self.at)
                 decision = decide(request, self.facts, self.terms.trust.policy, self.at, identity)
                 if approve is not None:
                     approve(decision)
@@ -302,6 +306,15 @@ def _payload(decision: Decision, at: datetime, policy: str) -> LicensePayload:
         expires_at=decision.expires_at,
         policy=policy,
     )
+
+
+def _require_fresh(trust: TrustBundle, at: datetime) -> None:
+    """Refuse to issue what clients could not check: they have no newer bundle than we have."""
+    try:
+        rules.check_fresh(trust, OFFLINE, at)
+    except KeyseatError as error:
+        error.next_step = "Renew the trust bundle with the root key first: `keyseat-issuer trust renew`."
+        raise
 
 
 def _verify(verifier: Verifier, file: bytes, payload: LicensePayload, decision: Decision, at: datetime) -> None:
