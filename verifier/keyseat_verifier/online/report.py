@@ -14,8 +14,9 @@ def online_status(desk: OnlineDesk, now: datetime) -> tuple[OnlineStatus, list[S
     server: tuple[str, str] | None = None
     stored: list[StoredLease] = []
     try:
-        server = desk.grants.describe_server()
         stored, _ = desk.look(now)
+        # Last: settings that cannot be read hide no lease, which `check` would use without them.
+        server = desk.grants.describe_server()
     except KeyseatError as error:
         problem = str(error)
     leases = tuple(
