@@ -33,8 +33,8 @@ REFUSED = (
     (0x13430, 0x1343F),  # Egyptian hieroglyph format controls
     (0x1BCA0, 0x1BCA3),  # shorthand format controls
     (0x1D173, 0x1D17A),  # musical symbols that begin and end beams, ties and slurs
-    *[(plane | 0xFFFE, plane | 0xFFFF) for plane in range(0x10000, 0xE0000, 0x10000)],  # noncharacters
-    (0xE0000, 0xE00FF),  # tags
+    *[(plane | 0xFFFE, plane | 0xFFFF) for plane in range(0x10000, 0xD0000, 0x10000)],  # noncharacters
+    (0xDFFFE, 0xE00FF),  # noncharacters; tags
     (0xE01F0, 0xE0FFF),  # reserved for invisible characters
     (0xEFFFE, 0x10FFFF),  # noncharacters; private use
 )

@@ -298,3 +298,43 @@ def test_no_single_bit_of_a_signature_is_free() -> None:
     for bit in range(8 * len(signature)):
         flipped = (int.from_bytes(signature, "little") ^ 1 << bit).to_bytes(len(signature), "little")
         assert envelope._replace(signatures=(Signature(keyid, flipped),)).signers([LICENSE_KEY.public]) == []
+
+
+def standard(data: bytes) -> object:
+    """Read by the standard library what is JSON to it; the rest gives ``None``."""
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+class TestOurReaderBesideTheStandardOne:
+    @given(OBJECTS, st.sampled_from([None, 0, 3]), st.booleans())
+    def test_both_read_the_same(self, value: dict[str, object], indent: int | None, escapes: bool) -> None:  # noqa: FBT001
+        data = json.dumps(value, ensure_ascii=escapes, indent=indent).encode()
+        assert json.loads(data) == loads_object(data) == value
+
+    @given(JSON)
+    def test_both_write_the_same(self, value: object) -> None:
+        written = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+        assert written == dumps_compact(value)
+
+    @given(st.floats(allow_nan=False, allow_infinity=False) | st.integers())
+    def test_both_write_numbers_the_same(self, value: float) -> None:
+        assert json.dumps(value).encode() == dumps_compact(value)
+
+    @given(OBJECTS, st.data())
+    def test_ours_reads_nothing_that_the_standard_one_refuses(
+        self, value: dict[str, object], data: st.DataObject
+    ) -> None:
+        text = dumps_compact(value)
+        at = data.draw(st.integers(0, len(text)))
+        piece = data.draw(
+            st.sampled_from([b"", b'"', b"\\", b"{", b"}", b"[", b",", b":", b"0", b"-", b".5", b"\n", b" "])
+        )
+        changed = text[:at] + piece + text[at + data.draw(st.integers(0, 2)) :]
+        try:
+            found = loads_object(changed)
+        except MalformedError:
+            return
+        assert standard(changed) == found

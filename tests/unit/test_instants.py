@@ -7,7 +7,7 @@ from freezegun import freeze_time
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_shared.instants import add_years, format_instant, now_utc, parse_instant, parse_typed, whole_years
+from keyseat_shared.instants import add_years, format_instant, now_utc, parse_instant, parse_typed, shifted, whole_years
 
 
 def day(text: str) -> datetime:
@@ -123,3 +123,28 @@ class TestYears:
 
     def test_a_year_less_one_second_is_no_year(self) -> None:
         assert whole_years(day("2023-06-01"), day("2024-06-01") - timedelta(seconds=1)) == 0
+
+
+@pytest.mark.parametrize(
+    ("instant", "by", "expected"),
+    [
+        ("0001-01-01T00:04:59Z", timedelta(minutes=-5), "0001-01-01T00:00:00Z"),
+        ("0001-01-01T00:05:00Z", timedelta(minutes=-5), "0001-01-01T00:00:00Z"),
+        ("0001-01-01T00:06:00Z", timedelta(minutes=-5), "0001-01-01T00:01:00Z"),
+        ("9999-12-31T23:59:59Z", timedelta(seconds=1), "9999-12-31T23:59:59Z"),
+        ("9999-12-31T23:58:59Z", timedelta(minutes=1), "9999-12-31T23:59:59Z"),
+        ("2024-01-01T00:00:00Z", timedelta(days=9_000_000), "9999-12-31T23:59:59Z"),
+    ],
+)
+def test_a_shifted_instant_stays_within_the_years_that_files_may_name(
+    instant: str, by: timedelta, expected: str
+) -> None:
+    assert expected == format_instant(shifted(parse_instant(instant), by))
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18])
+@pytest.mark.parametrize("mark", ["-", ":", "T", "Z", "+", " ", "\u0663", "\uff11", "\u00b2", "W"])
+def test_only_ascii_digits_stand_at_the_places_of_digits(place: int, mark: str) -> None:
+    text = "2023-06-01T00:00:00Z"
+    with pytest.raises(ValueError, match="not a UTC timestamp"):
+        parse_instant(text[:place] + mark + text[place + 1 :])

@@ -1,13 +1,20 @@
 """Public keys: pinned to their algorithm, checked as they enter, compared by what they are and not by their name."""
 
 import hashlib
+import sys
+from types import SimpleNamespace
 
 import pytest
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from builders import HYBRID_KEY, LICENSE_KEY, ROOT, SeededKey
-from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import TrustError
+from keyseat_shared.codes import ReasonCode, exit_code
+from keyseat_shared.envelope import TRUST_TYPE
+from keyseat_shared.errors import CouldNotVerifyError, TrustError
 from keyseat_shared.keys import ED25519, ML_DSA_65, PUBLIC_KEY_SIZE, SIGNATURE_SIZE, PublicKey, key_id
+from keyseat_shared.trust import TrustBundle, bundle_payload
+from keyseat_verifier import Verifier
+from vendor import MACHINE, NOW, Key, Vendor, envelope
 
 TYPE, BODY = "application/vnd.keyseat.license+json", b"{}"
 MESSAGE = b"DSSEv1 36 application/vnd.keyseat.license+json 2 {}"
@@ -95,3 +102,56 @@ def test_keys_are_equal_by_algorithm_and_bytes_whatever_their_ids() -> None:
 
 def test_a_key_prints_as_its_algorithm_and_id() -> None:
     assert f"PublicKey(ed25519, {ROOT.public.keyid})" == repr(ROOT.public)
+
+
+def hybrid_rooted() -> bytes:
+    """Return a bundle that roots of both algorithms have signed."""
+    roots = [Key("vendor root"), Key("vendor root", ML_DSA_65)]
+    payload = bundle_payload(
+        version=1,
+        issued_at=HYBRID.issued_at,
+        vendor="Example",
+        root=tuple(key.public for key in roots),
+        threshold=1,
+        keys=(HYBRID.trusted(HYBRID.key),),
+        policy=HYBRID.policy,
+    )
+    return envelope(TRUST_TYPE, payload, roots)
+
+
+HYBRID = Vendor(hybrid=True)
+HYBRID_LICENSE = HYBRID.license()
+HYBRID_ROOTED = hybrid_rooted()
+
+
+class TestALibraryThatLacksAnAlgorithm:
+    """`cryptography` before version 48 has no ML-DSA; a build of it may know the module and not the algorithm."""
+
+    @pytest.fixture(params=["no module", "no algorithm"], autouse=True)
+    def lacking(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(_raw: bytes) -> None:
+            msg = "not in this build"
+            raise UnsupportedAlgorithm(msg)
+
+        name = "cryptography.hazmat.primitives.asymmetric.mldsa"
+        module = None if request.param == "no module" else SimpleNamespace(MLDSA65PublicKey=SimpleNamespace())
+        if module is not None:
+            module.MLDSA65PublicKey.from_public_bytes = refuse
+        monkeypatch.setitem(sys.modules, name, module)
+
+    def test_could_not_verify_a_licence_that_is_signed_by_it(self) -> None:
+        trust = TrustBundle.from_bytes(HYBRID.bundle_bytes())
+        with pytest.raises(CouldNotVerifyError) as caught:
+            Verifier(trust).verify(HYBRID_LICENSE, machine=MACHINE, now=NOW)
+        assert (ReasonCode.ALGORITHM_UNAVAILABLE, "signature") == (caught.value.code, caught.value.step)
+        assert {"algorithm": ML_DSA_65} == caught.value.details
+        assert 3 == exit_code(caught.value.code)
+
+    def test_a_bundle_that_is_signed_by_it_cannot_be_used(self) -> None:
+        with pytest.raises(TrustError) as caught:
+            TrustBundle.from_bytes(HYBRID_ROOTED)
+        assert ReasonCode.ALGORITHM_UNAVAILABLE == caught.value.code
+
+    def test_what_ed25519_signed_counts(self) -> None:
+        vendor = Vendor()
+        assert Verifier(vendor.bundle).verify(vendor.license(), machine=MACHINE, now=NOW)

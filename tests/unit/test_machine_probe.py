@@ -454,6 +454,10 @@ class TestMac:
             plistlib.dumps([{"IOPlatformUUID": "3ff4aecc-2d21-11b2-a85c-c1dd6a0c9f2e"}], fmt=plistlib.FMT_BINARY),
             b"<?xml version='1.0'?><!DOCTYPE plist [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]><plist>&b;</plist>",
             b"<?xml version='1.0'?><plist>" + b"<array>" * 100_000,
+            b"<?xml version='1.0' encoding='no-such'?><plist><array/></plist>",
+            b"<?xml version='1.0' encoding='idna'?><plist><array/></plist>",
+            b"<?xml version='1.0'?><plist><array><date>9999-99-99T99:99:99Z</date></array></plist>",
+            b"<?xml version='1.0'?><plist><array><integer>" + b"9" * 5000 + b"</integer></array></plist>",
         ],
     )
     def test_unusable_output_is_unreadable_not_an_error(self, output: bytes) -> None:

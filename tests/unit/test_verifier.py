@@ -474,12 +474,25 @@ class TestTestLicences:
             (VENDOR.test_license(product="NOPE"), "WRONG_PRODUCT"),
             (VENDOR.test_license(VENDOR.lease_key), "KEY_NOT_VALID"),
             (VENDOR.license(), "UNSUPPORTED_FORMAT"),
+            (VENDOR.test_license(issued_at="0001-01-01T00:04:59Z"), "KEY_NOT_VALID"),
+            (VENDOR.test_license(issued_at="9999-12-31T23:59:59Z"), "KEY_NOT_VALID"),
         ],
     )
     def test_refuse_like_licences(self, data: bytes, code: str) -> None:
         with pytest.raises(VerificationError) as caught:
             VERIFIER.verify_test(data, machine=MACHINE, now=NOW)
         assert str(caught.value.code) == code
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00Z", "0001-01-01T00:04:59Z", "9999-12-31T23:59:58Z"])
+def test_the_first_and_last_minutes_of_all_years_are_instants_like_others(at: str) -> None:
+    ages = {"valid_from": datetime.min.replace(tzinfo=UTC), "valid_until": datetime.max.replace(tzinfo=UTC)}
+    vendor = Vendor(issued_at=datetime.min.replace(tzinfo=UTC))
+    verifier = Verifier(vendor.bundle_with(vendor.trusted(vendor.key, **ages)))
+    data = vendor.test_license(issued_at=at, expires_at="9999-12-31T23:59:59Z")
+    now = datetime.fromisoformat(at)
+    assert verifier.verify_test(data, machine=MACHINE, now=now)
+    assert verifier.explain_test(data, machine=MACHINE, now=now).valid
 
 
 class TestReports:
