@@ -21,6 +21,12 @@ _FILE = "Check that you may read and write the file and its folder, and that the
 _KNOWN = (
     (("no such table", "does not exist", "undefinedtable"), "the ledger's tables are missing or old", _MIGRATE),
     (("no such column", "has no column"), "the ledger's tables are missing or old", _MIGRATE),
+    (("statement timeout",), "the database took too long", _BUSY),
+    (
+        ("idle-in-transaction", "idle in transaction"),
+        "this act stood still for too long, and the database ended it; nothing was done",
+        "Do it again.",
+    ),
     (("locked", "lock timeout", "deadlock"), "the database is busy", _BUSY),
     (("readonly", "read-only"), "the database cannot be written", _FILE),
     (("unable to open", "disk i/o", "disk is full"), "the database file cannot be used", _FILE),

@@ -15,6 +15,17 @@ from keyseat_issuer.home import LEDGER_FILE, issuer_home
 
 WAIT = 30
 """Seconds a transaction waits for another one before it gives up."""
+_KEEPALIVE = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+"""A server gone without a word (power, network, fail-over) is noticed within half a minute (tcp(7)). In seconds;
+the last one in milliseconds."""
+OPERATORS = "KEYSEAT_OPTIONS"
+"""The entry of ``DATABASES`` that holds what the operator's URL gives as ``options=``."""
 
 
 def sqlite_options() -> dict[str, Any]:
@@ -66,8 +77,25 @@ def database_from_url(url: str) -> dict[str, Any]:
     if not found.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL names no database")
     found["HOST"] = unquote(str(found.get("HOST") or ""))  # a Unix socket's folder is written with %2F
-    options = {"connect_timeout": 10, "options": f"-c lock_timeout={WAIT}s"} | dict(found.get("OPTIONS", {}))
-    return found | {"OPTIONS": options, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
+    own = dict(found.get("OPTIONS", {}))
+    wanted = str(own.pop("options", ""))
+    options = {"connect_timeout": 10} | _KEEPALIVE | own | {"options": session_options(wanted, lock_timeout=WAIT)}
+    return found | {
+        "ENGINE": "keyseat_issuer.ledger.postgresql",
+        "OPTIONS": options,
+        OPERATORS: wanted,
+        "CONN_HEALTH_CHECKS": True,
+        "ATOMIC_REQUESTS": False,
+    }
+
+
+def session_options(wanted: str, **seconds: int) -> str:
+    """Return what each session asks of PostgreSQL: time-outs of ours, and what the operator's URL wants.
+
+    The operator's come last: where both set the same, PostgreSQL takes the last.
+    """
+    limits = {"idle_in_transaction_session_timeout": WAIT} | seconds
+    return " ".join([*[f"-c {name}={value}s" for name, value in limits.items()], wanted]).strip()
 
 
 def sqlite_database(path: str) -> dict[str, Any]:

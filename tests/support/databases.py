@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import psycopg
 import pytest
 
@@ -67,10 +68,35 @@ rm -rf "$PWD"
 class Postgres:
     """A PostgreSQL server; ``url(name)`` names a database of it."""
 
-    def __init__(self, base: str, options: str = "") -> None:
-        """Keep the URL without its database."""
+    def __init__(self, base: str, options: str = "", data: Path | None = None) -> None:
+        """Keep the URL without its database, and the folder of the data where the server is ours."""
         self._base = base
         self._options = options
+        self._data = data
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the server hang, with all its connections, inside the block."""
+        if self._data is None:
+            pytest.skip("the database server is not of this test run, and may not be stopped")
+        postmaster = psutil.Process(int((self._data / "postmaster.pid").read_text().split()[0]))
+        stopped = [postmaster, *postmaster.children(recursive=True)]
+        for process in stopped:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                with contextlib.suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+                    process.resume()
+
+    def disconnect_all(self) -> None:
+        """End every other connection, as a restart does."""
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid()"
+        )
 
     def url(self, database: str) -> str:
         """Return the URL of a database."""
@@ -132,7 +158,7 @@ def start_postgres(binaries: Path) -> Iterator[Postgres]:
                 stderr=log,
             )
         try:
-            postgres = Postgres("postgresql://keyseat@", f"?host={folder}")
+            postgres = Postgres("postgresql://keyseat@", f"?host={folder}", data)
             _wait_until_up(postgres, server, folder / "log")
             yield postgres
         finally:

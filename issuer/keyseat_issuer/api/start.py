@@ -37,6 +37,10 @@ def prepare(
     load_trust(home, allow_example_keys=allow_example_keys)
     proxies = trusted_proxies()
     ensure_secret()
+    start.setup()
+    from keyseat_issuer.ledger.bounds import bound_waits  # noqa: PLC0415 - Django is set up now
+
+    bound_waits()
     start.require_ready()
     if not allow_example_keys:
         in_force(home)  # refuses a bundle that is not on record

@@ -8,7 +8,8 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connection, connections
 
-from keyseat_issuer.database import ledger_errors
+from keyseat_issuer.database import ledger_errors, unavailable
+from keyseat_issuer.ledger.bounds import drop_dead_connection
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -16,6 +17,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4
+PATIENCE = 10.0
+"""Seconds that a call waits for a thread."""
 _END = 10
 """Seconds that a thread waits for the others to finish their calls."""
 
@@ -29,7 +32,9 @@ class LedgerThreads:
         self._pool = ThreadPoolExecutor(threads, "ledger", self._count)
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Return ``function(*arguments, **options)``, called on one of the threads.
+        """Return ``function(*arguments, **options)``, called on one of the threads, or not at all where none gets free.
+
+        A call that has begun is waited for: its own waits for the database are bounded.
 
         Raises:
             KeyseatError: what the function raises; ``LEDGER_UNAVAILABLE`` where the database fails.
@@ -38,13 +43,19 @@ class LedgerThreads:
         def call() -> T:
             try:
                 with ledger_errors():
+                    drop_dead_connection()
                     return function(*arguments, **options)
             except KeyseatError as error:
                 if error.code is ReasonCode.LEDGER_UNAVAILABLE:
                     connection.close()  # it may be broken: the next call makes a new one
                 raise
 
-        return await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        given = self._pool.submit(call)
+        answer = asyncio.wrap_future(given)
+        await asyncio.wait({answer}, timeout=PATIENCE)
+        if not answer.done() and given.cancel():
+            raise unavailable("the ledger did not answer in time; nothing was done", "Try again in a few seconds.")
+        return await answer
 
     def close(self) -> None:
         """Let running calls end, and the threads with them; each closes its own connection, as nobody else may."""

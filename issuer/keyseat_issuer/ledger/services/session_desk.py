@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
 from keyseat_issuer.database import explain, unavailable
+from keyseat_issuer.ledger.bounds import drop_dead_connection
 from keyseat_issuer.ledger.plain_sql import sent_ahead
 from keyseat_issuer.ledger.services.leases import process
 from keyseat_issuer.ledger.services.session_values import Ended, Grant, Outcome, Request
@@ -156,6 +157,7 @@ class SessionDesk:
 
     def _turn(self, requests: Sequence[Request]) -> list[Reply | KeyseatError]:
         now = self._clock()
+        drop_dead_connection()
         # Before any seat is taken: one that could not be signed for would be lost until its lease ends.
         policy, signer = self._authority(now)
         return [_signed(outcome, signer) for outcome in _committed(requests, policy, now)]

@@ -1,0 +1,50 @@
+"""How long a server waits for its database: never so long that its callers have given up, and SIGTERM is always heard.
+
+A command may wait for a lock or a long report; a person looks at it. A server has others waiting. The desk's patience
+with a request is 10 seconds, so every wait in it ends before that.
+"""
+
+import select
+from typing import Any
+
+from django.db import connection, connections
+
+from keyseat_issuer.ledger.postgresql.base import WAIT
+from keyseat_issuer.settings import OPERATORS, session_options
+
+CONNECT = 3
+"""Seconds to connect."""
+LOCK = 4
+"""Seconds to wait for a lock: another act of the same customer takes milliseconds."""
+STATEMENT = 7
+"""Seconds that PostgreSQL works on one statement."""
+ANSWER = 8
+"""Seconds to wait for any answer: a server that hangs keeps no time itself."""
+
+
+def bound_waits() -> None:
+    """Bound the waits of this process's connections from now on; open ones of this thread are closed.
+
+    What the operator's URL sets itself stays as it is.
+    """
+    settings: dict[str, Any] = connections.settings["default"]
+    options = settings["OPTIONS"]
+    connections.close_all()
+    if settings["ENGINE"].endswith("sqlite3"):
+        options["timeout"] = LOCK
+        return
+    settings[WAIT] = ANSWER
+    options["connect_timeout"] = CONNECT
+    options["options"] = session_options(settings[OPERATORS], lock_timeout=LOCK, statement_timeout=STATEMENT)
+
+
+def drop_dead_connection() -> None:
+    """Close this thread's connection where the server has closed its end: the next statement opens a new one.
+
+    Costs no round trip. Between two calls nothing is to be read; what can be read then is the server's good-bye.
+    """
+    kept = connection.connection
+    if kept is None or connection.vendor != "postgresql" or connection.in_atomic_block:
+        return
+    if kept.closed or select.select([kept.pgconn.socket], [], [], 0)[0]:
+        connection.close()

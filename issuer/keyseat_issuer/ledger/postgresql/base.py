@@ -1,0 +1,60 @@
+"""Django's PostgreSQL backend with connections that do not wait longer than they are told.
+
+A database server that hangs keeps its TCP connections: neither its own time-outs nor keepalives end a wait then. Only
+the waiting side can.
+"""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+
+WAIT = "KEYSEAT_WAIT"
+"""The entry of ``DATABASES`` that says how many seconds a connection waits for an answer; none is for ever."""
+
+_Waiting = Generator[Any, Any, Any]
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """A connection that gives up, closed, where the server does not answer in time."""
+
+    longest_wait: float
+
+    def wait(self, gen: _Waiting, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - psycopg's own signature
+        """Drive an operation as psycopg does (every round trip comes here), for so many seconds at most.
+
+        Raises:
+            psycopg.OperationalError: the time is over. Whether the server did what was asked is not known.
+        """
+        return super().wait(self._bounded(gen), *arguments, **options)
+
+    def _bounded(self, gen: _Waiting) -> _Waiting:
+        until = time.monotonic() + self.longest_wait
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                if not ready and time.monotonic() >= until:
+                    # At once: a roll-back would wait for the same server again.
+                    gen.close()
+                    self.close()
+                    msg = "timeout expired: the database server did not answer"
+                    raise psycopg.OperationalError(msg)
+                state = gen.send(ready)
+        except StopIteration as end:
+            return end.value
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """A connection of Django's that waits no longer than ``KEYSEAT_WAIT`` seconds for each answer."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:  # noqa: ANN401 - Django's own signature
+        """Connect as Django does, and bound the waits from then on (``connect_timeout`` bounds the connecting)."""
+        made = super().get_new_connection(conn_params)
+        longest = self.settings_dict.get(WAIT)
+        if longest is not None:
+            made.__class__ = BoundedConnection
+            made.longest_wait = float(longest)
+        return made

@@ -1,0 +1,181 @@
+"""A database that hangs, restarts or is gone without a word: callers are told in time, and it goes on by itself."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from django.db import connection, connections
+
+import databases
+import shop
+from databases import Ledger, Postgres
+from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.api.threads import LedgerThreads
+from keyseat_issuer.ledger import bounds
+from keyseat_issuer.ledger.models import Organization
+from keyseat_issuer.ledger.postgresql.base import WAIT
+from keyseat_issuer.ledger.services.session_desk import SessionDesk
+from keyseat_issuer.ledger.services.session_values import Acquire, Holder
+from keyseat_issuer.settings import database_from_url
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+from keyseat_shared.instants import now_utc
+from keyseat_shared.policy import default_policy
+from serve_command import START, Server
+from service_program import VendorTrust
+from vendor import MACHINE, Vendor
+
+pytestmark = pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+def hurried(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    """A ledger whose connections wait a second for each answer."""
+    monkeypatch.setattr(bounds, "ANSWER", 1)
+    monkeypatch.setattr(bounds, "CONNECT", 2)
+    bounds.bound_waits()
+    return ledger
+
+
+def test_a_call_on_a_thread_is_refused_while_the_server_hangs_and_works_again_after(
+    hurried: Ledger, postgres: Postgres
+) -> None:
+    async def story() -> list[ReasonCode | None]:
+        threads = LedgerThreads(1)
+        found: list[ReasonCode | None] = []
+
+        async def ask() -> None:
+            try:
+                await threads.run(Organization.objects.count)
+                found.append(None)
+            except KeyseatError as error:
+                found.append(error.code)
+
+        await ask()
+        with postgres.paused():
+            await ask()
+            await ask()  # with a new connection
+        await ask()
+        await asyncio.to_thread(threads.close)
+        return found
+
+    unavailable = ReasonCode.LEDGER_UNAVAILABLE
+    assert [None, unavailable, unavailable, None] == asyncio.run(story())
+
+
+def test_a_call_that_gets_no_thread_in_time_is_not_made(
+    hurried: Ledger, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyseat_issuer.api.threads.PATIENCE", 0.1)
+    made: list[str] = []
+
+    async def story() -> str:
+        threads = LedgerThreads(1)
+        with postgres.paused():
+            first = asyncio.ensure_future(threads.run(Organization.objects.count))
+            await asyncio.sleep(0)  # let it take the thread
+            with pytest.raises(KeyseatError) as refused:
+                await threads.run(made.append, "late")
+            with pytest.raises(KeyseatError):
+                await first
+        await asyncio.to_thread(threads.close)
+        return refused.value.message
+
+    assert "nothing was done" in asyncio.run(story())
+    assert [] == made
+
+
+def test_the_desk_answers_while_the_server_hangs_and_grants_again_after(hurried: Ledger, postgres: Postgres) -> None:
+    customer = shop.organization("Customer")
+    shop.subscribe(customer, {"KRE": 1})
+    databases.close_all()
+
+    async def story() -> list[ReasonCode | None]:
+        desk = SessionDesk(VendorTrust(Vendor()).authority, lambda: shop.NOW)
+        found: list[ReasonCode | None] = []
+
+        async def ask(number: int) -> None:
+            holder = Holder("key:none", organization_id=customer.pk)
+            asked = Acquire(holder, "KRE", str(MACHINE), "n" * 22, f"{number}", f"{number}", customer.pk)
+            try:
+                await desk.ask(asked)
+            except KeyseatError as error:
+                found.append(error.code)
+
+        await ask(1)
+        with postgres.paused():
+            await ask(2)
+        await ask(3)
+        await desk.close()
+        return found
+
+    asked = ReasonCode.NOT_A_MEMBER  # what a ledger says that can be asked: there is no such key
+    assert [asked, ReasonCode.LEDGER_UNAVAILABLE, asked] == asyncio.run(story())
+
+
+def test_after_a_restart_of_the_database_the_first_call_works(hurried: Ledger, postgres: Postgres) -> None:
+    async def story() -> list[int]:
+        threads = LedgerThreads(1)
+        found = [await threads.run(Organization.objects.count)]
+        postgres.disconnect_all()
+        found.append(await threads.run(Organization.objects.count))
+        await asyncio.to_thread(threads.close)
+        return found
+
+    assert [0, 0] == asyncio.run(story())
+
+
+def test_a_connection_that_says_nothing_is_kept(hurried: Ledger) -> None:
+    connection.ensure_connection()
+    kept = connection.connection
+
+    bounds.drop_dead_connection()
+
+    assert kept is connection.connection
+
+
+def test_a_transaction_that_hangs_ends_at_once_and_the_connection_with_it(hurried: Ledger, postgres: Postgres) -> None:
+    connection.ensure_connection()
+    with postgres.paused(), pytest.raises(psycopg.OperationalError, match="timeout expired"):
+        connection.connection.execute("SELECT 1")
+
+    assert connection.connection.closed
+
+
+def test_sessions_have_time_outs_and_keepalives_and_the_operators_options_come_last(
+    hurried: Ledger, postgres: Postgres
+) -> None:
+    def shown(name: str) -> str:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SHOW {name}")
+            return str(cursor.fetchone()[0])
+
+    names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+    assert ["4s", "7s", "30s"] == [shown(name) for name in names]
+    own = database_from_url("postgresql://u@h/db?options=-c%20lock_timeout%3D1s&keepalives_idle=77")
+    assert own["OPTIONS"]["options"].endswith("-c lock_timeout=1s")
+    assert {77, 10_000} == {own["OPTIONS"]["keepalives_idle"], own["OPTIONS"]["tcp_user_timeout"]}
+    assert WAIT not in own
+
+
+def test_a_server_says_so_while_its_database_hangs_and_hears_sigterm(
+    ledger: Ledger, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cheap_scrypt(monkeypatch)
+    home = make_issuer(tmp_path / "vendor", policy=default_policy(sunset=None), now=now_utc()).home
+    (home / "passphrase").write_text(PASSPHRASE)
+    (home / "passphrase").chmod(0o600)
+    databases.close_all()
+    server = Server(ledger, home)
+    with postgres.paused():
+        answer = httpx.get(f"{server.url}/readyz", timeout=START, trust_env=False)
+        assert (503, "LEDGER_UNAVAILABLE") == (answer.status_code, answer.json()["code"])
+        server.process.send_signal(signal.SIGTERM)
+        assert 0 == server.process.wait(START)
+
+
+def test_connections_of_commands_wait_for_ever(ledger: Ledger) -> None:
+    assert WAIT not in connections.settings["default"]
