@@ -27,6 +27,7 @@ KINDS = ("firmware-uuid", "firmware-serial", "nic", "disk", "os", "instance", "u
 _NIC, _DISK, _INSTANCE, _USER_ID = 2, 3, 5, 6
 _LIMITS = (1, 1, MAX_NICS, MAX_DISKS, 1, 1, 1, 1)
 _INSTANCE_SOURCES = ("none", "instance-file", "host-id")
+_NONE: "frozenset[str]" = frozenset()
 _MAX_TYPED = 400  # characters a person may paste: the word, its spaces and dashes
 
 _IGNORED = dict.fromkeys(map(ord, " \t\r\n\v\f-_\u00a0\u00ad\u200b\ufeff\u2010\u2011\u2012\u2013\u2014\u2015\u2212"))
@@ -69,19 +70,30 @@ class MachineID:
     Immutable and hashable; equality is that of the canonical strings.
     """
 
-    __slots__ = ("_seen", "_tags", "_text", "instance_source")
-    _seen: "tuple[tuple[bytes, ...], ...]"  # as `_tags`, before sets were cut to their limits
+    __slots__ = ("_seen", "_tags", "_text", "instance_source", "uncertain")
+    _seen: "tuple[tuple[bytes, ...], ...]"  # as `_tags`, before sets were cut, and with what stands beside the ID
     _tags: "tuple[tuple[bytes, ...], ...]"
     _text: str  # the canonical string, once it is known: batches and the verifier ask for it again and again
     instance_source: str
+    uncertain: "frozenset[str]"
+    """Kinds that a probe cannot see whole: a value that an ID holds may be there all the same. Empty in a read ID."""
 
-    def __init__(self, tags: "Mapping[str, Iterable[bytes]]", *, instance_source: str = "none") -> None:
+    def __init__(
+        self,
+        tags: "Mapping[str, Iterable[bytes]]",
+        *,
+        instance_source: str = "none",
+        beside: "Mapping[str, Iterable[bytes]] | None" = None,
+        uncertain: "Iterable[str]" = (),
+    ) -> None:
         """Take tags by kind; they are sorted and made distinct, and sets are cut to their limits.
 
         Args:
             tags: 3-byte tags by kind (``Evidence`` or its value). Of more than four network adapters or two disks
                 the lowest tags are kept.
             instance_source: ``none``, ``instance-file`` or ``host-id``; ``none`` exactly where no instance tag is.
+            beside: tags that a machine shows and that are no part of its ID, for comparing (`seen_of`).
+            uncertain: see the attribute.
 
         Raises:
             ValueError: for an unknown kind, a tag of another size, or an instance source that does not fit.
@@ -91,13 +103,15 @@ class MachineID:
             raise ValueError(msg)
         seen = tuple([tuple(sorted(set(tags.get(kind, ())))) for kind in KINDS])
         rows = tuple([row[:limit] for row, limit in zip(seen, _LIMITS, strict=True)])
+        if beside:
+            seen = tuple([tuple(sorted({*row, *beside.get(kind, ())})) for kind, row in zip(KINDS, seen, strict=True)])
         if any(type(one) is not bytes or len(one) != TAG_SIZE for row in seen for one in row):
             msg = "a tag is three bytes"
             raise ValueError(msg)
         if instance_source not in _INSTANCE_SOURCES or (instance_source == "none") is bool(rows[_INSTANCE]):
             msg = "the instance source does not fit the instance tag"
             raise ValueError(msg)
-        self._keep(rows, seen, str(instance_source), "")
+        self._keep(rows, seen, str(instance_source), "", frozenset(uncertain))
 
     def _keep(
         self,
@@ -105,18 +119,29 @@ class MachineID:
         seen: "tuple[tuple[bytes, ...], ...]",
         instance_source: str,
         text: str,
+        uncertain: "frozenset[str]" = _NONE,
     ) -> None:
+        object.__setattr__(self, "uncertain", uncertain)
         object.__setattr__(self, "_tags", rows)
         object.__setattr__(self, "_seen", seen)
         object.__setattr__(self, "instance_source", instance_source)
         object.__setattr__(self, "_text", text)
 
     @classmethod
-    def from_values(cls, values: "Mapping[str, Iterable[str]]", *, instance_source: str = "none") -> "MachineID":
+    def from_values(
+        cls,
+        values: "Mapping[str, Iterable[str]]",
+        *,
+        instance_source: str = "none",
+        beside: "Mapping[str, Iterable[str]] | None" = None,
+        uncertain: "Iterable[str]" = (),
+    ) -> "MachineID":
         """Make an ID from canonical values by kind (docs/spec/machine-id.md says what canonical is for each)."""
         return cls(
             {kind: [tag(kind, value) for value in found] for kind, found in values.items()},
             instance_source=instance_source,
+            beside={kind: [tag(kind, value) for value in found] for kind, found in beside.items()} if beside else None,
+            uncertain=uncertain,
         )
 
     def __setattr__(self, name: str, _value: object) -> None:
@@ -135,16 +160,17 @@ class MachineID:
         return f"MachineID({str(self) if self.is_printable else 'no evidence'})"
 
     def __reduce__(self) -> "tuple[object, ...]":
-        return (_restore, (dict(zip(KINDS, self._seen, strict=True)), self.instance_source))
+        tags, seen = (dict(zip(KINDS, rows, strict=True)) for rows in (self._tags, self._seen))
+        return (_restore, (tags, self.instance_source, seen, self.uncertain))
 
     def tags_of(self, kind: "Evidence | str") -> "tuple[bytes, ...]":
         """Return the sorted tags of one kind; empty where there is no such evidence."""
         return self._tags[KINDS.index(kind)]
 
     def seen_of(self, kind: "Evidence | str") -> "tuple[bytes, ...]":
-        """Return the sorted tags of one kind, also those past the limit that the string has no place for.
+        """Return the sorted tags of one kind, also those past the limit and beside the ID, which its string lacks.
 
-        Of a probe these are all adapters and disks of the machine; of an ID that was read, what stands in it.
+        Of a probe this is all that the machine shows, of an ID that was read what stands in it.
         """
         return self._seen[KINDS.index(kind)]
 
@@ -309,8 +335,13 @@ class MachineID:
         return found
 
 
-def _restore(tags: "dict[str, tuple[bytes, ...]]", instance_source: str) -> MachineID:
-    return MachineID(tags, instance_source=instance_source)
+def _restore(
+    tags: "dict[str, tuple[bytes, ...]]",
+    instance_source: str,
+    seen: "dict[str, tuple[bytes, ...]]",
+    uncertain: "frozenset[str]",
+) -> MachineID:
+    return MachineID(tags, instance_source=instance_source, beside=seen, uncertain=uncertain)
 
 
 def _no_evidence() -> "KeyseatError":

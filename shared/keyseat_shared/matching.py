@@ -65,7 +65,8 @@ def _component(enrolled: MachineID, probed: MachineID, kind: Evidence) -> Compon
     # All that is seen now, and not only the few that an ID has a place for: a new card must not push others out.
     before, now = enrolled.tags_of(kind), probed.seen_of(kind)
     seen = len(set(before) & set(now))
-    return Component(kind, _state(len(before), seen, readable=bool(now)), seen, len(before))
+    readable = bool(now) and (seen > 0 or kind not in probed.uncertain)
+    return Component(kind, _state(len(before), seen, readable=readable), seen, len(before))
 
 
 def _state(enrolled: int, seen: int, *, readable: bool) -> ComponentState:

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.machine
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-TODAY = "2026-11-24T12:00:00Z"
+TODAY = "2026-11-24T12:{minute:02}:00Z"
 PROGRAM = (
-    "import sys; from freezegun import freeze_time; sys.argv[0] = '{name}'; from {module} import main\n"
-    "with freeze_time('{today}', tick=True): sys.exit(main())"
+    "import os, sys; from freezegun import freeze_time; sys.argv[0] = '{name}'; from {module} import main\n"
+    "with freeze_time(os.environ['TODAY'], tick=True): sys.exit(main())"
 )
 
 
@@ -50,7 +50,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, module in (("keyseat", "keyseat_verifier.cli"), ("keyseat-issuer", "keyseat_issuer.cli")):
-        code = PROGRAM.format(name=name, module=module, today=TODAY)
+        code = PROGRAM.format(name=name, module=module)
         (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -c {shlex.quote(code)} "$@"\n')
         (programs / name).chmod(0o755)
     passphrase = tmp_path / "passphrase"
@@ -64,13 +64,21 @@ def env(tmp_path: Path) -> dict[str, str]:
         "KEYSEAT_ISSUER_HOME": str(tmp_path / "issuer"),
         "KEYSEAT_PASSPHRASE_FILE": str(passphrase),
         "COLUMNS": "120",
+        "PYTHONIOENCODING": "utf-8",  # a terminal that can show what the README shows, wherever the tests run
     }
 
 
 def test_the_sessions_run_as_shown(env: dict[str, str], tmp_path: Path) -> None:
-    for command, shown in sessions():
+    # Each a minute after the one before: however slow the machine is, no command runs before another one's end.
+    for minute, (command, shown) in enumerate(sessions()):
         done = subprocess.run(
-            ["sh", "-c", f"{command} 2>&1"], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+            ["sh", "-c", f"{command} 2>&1"],
+            cwd=tmp_path,
+            env=env | {"TODAY": TODAY.format(minute=minute)},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
         )
         # The warnings of a weak ID belong to the machine that the tests run on, not to the story.
         said = "".join(

@@ -102,6 +102,55 @@ def ata(serial: str) -> str:
     return f"t10.ATA     {'ST1000DM003-1ER162':40}{serial:>20}"
 
 
+class TestAddedLater:
+    """No evidence for a new ID; the value is told, since an ID issued before may hold it."""
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *("123456789ABC", "EeePC-0123456789", "#A123456789", "1234567812", "123-1234-123"),
+            *("SYSTEM-12345678", "X01234567"),
+        ],
+    )
+    def test_serials_that_count_within(self, raw: str) -> None:
+        assert (raw.upper(), "a placeholder that many machines share") == canonical.serial(raw)
+
+    @pytest.mark.parametrize("raw", ["S5H2NS0T123456", "WD-WX11A1234567", "naa.60022480b7a1c3d5e7f90123456789ab"])
+    def test_serials_that_merely_hold_some_digits_in_a_row_are_kept(self, raw: str) -> None:
+        assert "" == canonical.drive_name(raw)[1]
+
+    def test_a_drive_named_by_such_a_serial(self) -> None:
+        raw = "t10.ATA     " + "A MODEL".ljust(40) + "EeePC-0123456789"
+        value, reason = canonical.drive_name(raw)
+        assert (" ".join(raw.upper().split()), True) == (value, bool(reason))
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            *("07090201-0103-0301-0807-060504030201", "890e2d14-cacd-45d1-ae66-bc80e8bfeb0f"),
+            *("8e275844-178f-44a8-aceb-a7d7e5178c63", "dc698397-fa54-4cf2-82c8-b1b5307a6a7f"),
+            *("00000000-0000-0000-0807-060504030201", "5c4606fa-192f-453a-b299-7b088c63bb9b"),
+            "00000011-4918-8015-bf5a-888888888788",
+            *(f"{start}-1234-5678-ffff-ffffffffffff" for start in ("56f49712", "93309712", "50fb9712", "61f39712")),
+            "52309712-0a0b-0c0d-ffff-ffffffffffff",
+            *("b08dfa60-83e7-567a-1921-a715000001fb", "3d1219c7-c4c5-404a-aa1f-6d2a48adfda4"),
+        ],
+    )
+    def test_uuids_of_many_boards_and_ids_of_images_in_either_byte_order(self, raw: str) -> None:
+        digits = raw.replace("-", "")
+        swapped = "".join([*[digits[n : n + 2] for n in (6, 4, 2, 0, 10, 8, 14, 12)], digits[16:]])
+        for one in (raw, swapped):
+            assert (min(digits, swapped), "a default that many machines share") == canonical.firmware_uuid(one)
+
+    def test_a_uuid_of_its_own_may_end_in_many_f(self) -> None:
+        assert "" == canonical.firmware_uuid("4c4c4544-0042-3510-ffff-ffffffffffff")[1]
+        assert "" == canonical.firmware_uuid("56f49712-1234-5678-9abc-ffffffffffff")[1]
+
+    @pytest.mark.parametrize("raw", ["00:04:9f:be:ef:01", "00:04:9f:be:ef:ff", "08:00:27:d1:4c:66"])
+    def test_addresses(self, raw: str) -> None:
+        assert (raw.replace(":", ""), "an address that many machines share") == canonical.mac(raw)
+
+
 class TestDriveName:
     @pytest.mark.parametrize(
         "raw",

@@ -132,3 +132,17 @@ class TestWords:
         for path in ("/.dockerenv", "/proc/self/cgroup"):
             machine.files.pop(path, None)
         assert ("vm", ("processor flag",)) == probe_machine(source=machine, environ=HOME).environment_signals
+
+    @pytest.mark.parametrize("name", ["XENIA-W", "P9XXEN", "Maxenergy"])
+    def test_a_word_within_another_one_names_no_virtual_machine(self, name: str) -> None:
+        machine = load("linux-laptop")
+        machine.files["/sys/devices/virtual/dmi/id/product_name"] = name.encode()
+        assert ("physical", ()) == probe_machine(source=machine, environ=HOME).environment_signals
+
+    @pytest.mark.parametrize(
+        ("name", "sign"), [("VMware7,1", "vmware"), ("HVM domU, Xen 4.1", "xen"), ("(QEMU)", "qemu")]
+    )
+    def test_a_word_by_itself_does(self, name: str, sign: str) -> None:
+        machine = load("linux-laptop")
+        machine.files["/sys/devices/virtual/dmi/id/product_name"] = name.encode()
+        assert ("vm", (f"DMI {sign}",)) == probe_machine(source=machine, environ=HOME).environment_signals

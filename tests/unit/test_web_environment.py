@@ -1,5 +1,6 @@
 """What the environment may say about the server, and what it is told where it says it wrongly."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def test_no_proxy_is_trusted_unless_told_how_many(monkeypatch: pytest.MonkeyPatc
     assert 0 == trusted_proxies()
     monkeypatch.setenv("KEYSEAT_TRUSTED_PROXIES", "2")
     assert 2 == trusted_proxies()
-    for wrong in ("-1", "all", "11", "٣", "1.5"):
+    digit = os.fsdecode("٣".encode())  # as it comes from a shell, whatever the locale makes of it
+    for wrong in ("-1", "all", "11", digit, "1.5"):
         monkeypatch.setenv("KEYSEAT_TRUSTED_PROXIES", wrong)
         with pytest.raises(KeyseatError, match="KEYSEAT_TRUSTED_PROXIES"):
             trusted_proxies()

@@ -1,7 +1,8 @@
 """Canonical values of evidence, and what is refused as evidence because many machines share it.
 
-Each function returns ``(value, "")`` for evidence and ``("", reason)`` for what is none. The reasons never hold the
-value. The lists and their sources stand in docs/spec/machine-id.md; canonical values are frozen for format v1.
+Each function returns ``(value, "")`` for evidence and ``("", reason)`` for what is none. ``(value, reason)`` is what
+former versions took: no evidence for a new ID, but IDs issued before may hold it (ADR 0024). The reasons never hold
+the value. The lists and their sources stand in docs/spec/machine-id.md; canonical values are frozen for format v1.
 """
 
 # Serials that firmware vendors and hypervisors leave in place of a number, as letters and digits only, lower case.
@@ -18,6 +19,11 @@ _PLACEHOLDER_SERIALS = frozenset(
     amazonec2 vmware virtualbox parallels 5ekpm18320000397 vb123456789
     """.split()  # noqa: SIM905 - a list of words is easier to review
 )
+
+# Added after the first release, as all names below that begin with `_LATER`. Digits that count within a serial number
+# were found in placeholders only (EeePC-0123456789, 1234567812), and in none of 150 serials of real machines.
+_LATER_PLACEHOLDERS = frozenset({"1231234123"})
+_LATER_COUNTING = ("12345678", "01234567")
 
 # Digits that count up or down, after words like "SN-" or "SYS-": of any length, so no list of them ends.
 _COUNTING = ("0123456789" * 4, "9876543210" * 4)
@@ -47,6 +53,18 @@ _SHARED_UUIDS = frozenset(
     123e4567e89b12d3a456426614174000 deadbeefdeadbeefdeadbeefdeadbeef 11111111222233334444555555555555
     """.split()  # noqa: SIM905 - a list of words is easier to review
 )
+# Lists of hostid(8) of FreeBSD, rockstor, CapaSystems and System Center.
+_LATER_SHARED_UUIDS = frozenset(
+    """
+    07090201010303010807060504030201 890e2d14cacd45d1ae66bc80e8bfeb0f
+    8e275844178f44a8aceba7d7e5178c63 dc698397fa544cf282c8b1b5307a6a7f 00000000000000000807060504030201
+    5c4606fa192f453ab2997b088c63bb9b 0000001149188015bf5a888888888788
+    """.split()  # noqa: SIM905 - a list of words is easier to review
+)
+# A family of boards: one of these, anything, and then 16 digits `f`. Other numbers that end so are their machine's own.
+_LATER_UUID_STARTS = ("56f49712", "93309712", "50fb9712", "61f39712", "52309712")
+_LATER_UUID_END = "f" * 16
+
 # Dell boards whose service tag was never written: "DELL", then blanks (0x20) where its letters belong.
 _SHARED_UUID_STARTS = ("4c4c4544000020108020", "44454c4c000010208020", "44454c4c000020108020", "4c4c4544000010208020")
 
@@ -75,6 +93,9 @@ _SHARED_MAC_STARTS = (
     "000000",
 )
 
+# 00:04:9f:be:ef:xx: boards of Freescale whose address was never set. 08:00:27:d1:4c:66: in public Vagrantfiles.
+_LATER_MAC_STARTS = ("00049fbeef", "080027d14c66")
+
 # White space as Unicode has it (PropList.txt) and the four separators of ASCII: a table of our own, because canonical
 # values are frozen and the interpreter's tables are not.
 _BLANKS = (
@@ -101,12 +122,21 @@ def text(raw: bytes) -> str:
     return raw.split(b"\0", 1)[0].decode("utf-8", "replace").strip(_BLANKS)
 
 
-def serial(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each reason
+def serial(raw: str) -> "tuple[str, str]":
     """Canonicalise a serial number: ASCII upper case, runs of blanks as one.
 
     Refused: placeholders, drive names, fewer than 6 letters and digits, no digit at all (serials are numbered, names
     are not), fewer than 4 different characters, anything but printable ASCII.
     """
+    value, reason = _plain(raw)
+    key = "".join([char for char in value.lower() if char.isalnum()])
+    if key in _LATER_PLACEHOLDERS or any(digits in key for digits in _LATER_COUNTING):
+        return value, "a placeholder that many machines share"
+    return value, reason
+
+
+def _plain(raw: str) -> "tuple[str, str]":  # noqa: PLR0911 - a return for each reason
+    """`serial` without what was added later, which is about numbers that people type, not about hexadecimal ones."""
     value = " ".join([word for word in raw.translate(_TO_SPACES).split(" ") if word])
     if not value:
         return "", "empty"
@@ -148,16 +178,21 @@ def drive_name(raw: str) -> "tuple[str, str]":
     name = raw.strip(_BLANKS)
     kind, _dot, rest = ("eui", "", name[:-1]) if name.endswith(".") and "_" in name else name.partition(".")
     kind = kind.lower()
-    reason = ""
+    number, reason = "", ""
+    judge = _plain
     if name.startswith("t10.Google "):
         reason = "a drive name that a hypervisor gives to every machine"  # or the name of the instance
     elif kind == "nvme":
-        reason = _why_no_nvme_name(rest)
+        number, reason = _nvme_number(rest)
     elif name.startswith("t10.ATA "):
-        _value, reason = serial(name[_ATA_SERIAL:])
+        number, reason = serial(name[_ATA_SERIAL:])
     elif kind in _MAKERS_DIGITS:
         reason = _why_no_drive_number(kind, "".join([char for char in rest.lower() if char not in "-_"]))
-    return ("", reason) if reason else serial(name)
+    else:
+        judge = serial
+    if not reason:
+        return judge(name)
+    return (judge(name)[0], reason) if number else ("", reason)
 
 
 def card_identity(raw: str) -> "tuple[str, str]":
@@ -169,7 +204,7 @@ def card_identity(raw: str) -> "tuple[str, str]":
     digits = raw.strip(_BLANKS).lower()
     if digits[18:26] in _UNSET_CARDS or digits[20:28] in _UNSET_CARDS:
         return "", "a number that was never set"
-    return serial(raw)
+    return _plain(raw)
 
 
 def firmware_serial(raw: str, uuid: str) -> "tuple[str, str]":
@@ -185,12 +220,12 @@ def firmware_serial(raw: str, uuid: str) -> "tuple[str, str]":
     return value, reason
 
 
-def _why_no_nvme_name(rest: str) -> str:
+def _nvme_number(rest: str) -> "tuple[str, str]":
     try:
         number = bytes.fromhex(rest.split("-")[1])
     except (IndexError, ValueError):
-        return "not a name of an NVMe drive"
-    return serial(text(number))[1]
+        return "", "not a name of an NVMe drive"
+    return serial(text(number))
 
 
 def _why_no_drive_number(kind: str, digits: str) -> str:
@@ -216,7 +251,12 @@ def firmware_uuid(raw: str) -> "tuple[str, str]":
     shared = any(one in _SHARED_UUIDS or one.startswith(_SHARED_UUID_STARTS) for one in both)
     if shared or len(set(pairs)) < _MIN_DISTINCT:
         return "", "a default that many machines share"
-    return min(both), ""
+    later = any(one in _LATER_SHARED_UUIDS or one in _IMAGE_IDS or _is_of_the_family(one) for one in both)
+    return min(both), "a default that many machines share" if later else ""
+
+
+def _is_of_the_family(digits: str) -> bool:
+    return digits.startswith(_LATER_UUID_STARTS) and digits.endswith(_LATER_UUID_END)
 
 
 def mac(raw: str) -> "tuple[str, str]":
@@ -235,6 +275,8 @@ def mac(raw: str) -> "tuple[str, str]":
         return "", "a locally administered address, made up by software"
     if digits.startswith(_SHARED_MAC_STARTS) or len({digits[place : place + 2] for place in range(0, 12, 2)}) < 3:  # noqa: PLR2004 - aa:aa:aa:bb:bb:bb
         return "", "an address that many machines share"
+    if digits.startswith(_LATER_MAC_STARTS):
+        return digits, "an address that many machines share"
     return digits, ""
 
 

@@ -116,7 +116,7 @@ def _virtual_machine(source: Source) -> "list[str]":
     if source.platform == "windows":
         return _windows_virtual_machine(source)
     named = " ".join([_read(source, f"/sys/class/dmi/id/{name}") for name in ("sys_vendor", "product_name")]).lower()
-    found = [f"DMI {word}" for word in _VIRTUAL_WORDS if word in named][:1]
+    found = [f"DMI {word}" for word in _VIRTUAL_WORDS if _names(named, word)][:1]
     if _read(source, "/sys/hypervisor/type"):
         found.append("/sys/hypervisor")
     # The processor itself tells guests that there is a hypervisor (CPUID leaf 1, ECX bit 31).
@@ -131,4 +131,15 @@ def _windows_virtual_machine(source: Source) -> "list[str]":
     except OSError:
         return []
     named = " ".join([values.get(name, "") for name in ("SystemManufacturer", "SystemProductName")]).lower()
-    return [f"BIOS {word}" for word in _VIRTUAL_WORDS if word in named][:1]
+    return [f"BIOS {word}" for word in _VIRTUAL_WORDS if _names(named, word)][:1]
+
+
+def _names(named: str, word: str) -> bool:
+    """Say whether a word stands in a name by itself, and not within a longer one (XENIA, P9XXEN)."""
+    start = named.find(word)
+    while start >= 0:
+        before, after = named[start - 1 : start] if start else "", named[start + len(word) : start + len(word) + 1]
+        if not before.isalpha() and not after.isalpha():
+            return True
+        start = named.find(word, start + 1)
+    return False

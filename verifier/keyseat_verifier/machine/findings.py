@@ -36,6 +36,10 @@ class Findings:
     def __init__(self) -> None:
         """Start empty."""
         self.values: dict[str, list[str]] = {}
+        # Values that no new ID is made of, but that one issued before may hold: compared, and never written.
+        self.beside: dict[str, list[str]] = {}
+        # Kinds of which an ID may hold what cannot be seen any more: another value there proves nothing.
+        self.uncertain: set[str] = set()
         self.notes: list[Note] = []
 
     def has(self, kind: str) -> bool:
@@ -47,6 +51,8 @@ class Findings:
         value, reason = canonicalise(raw)
         if reason:
             self.notes.append(Note(kind, where, REJECTED, reason))
+            if value:
+                self.beside.setdefault(kind, []).append(value)
             return False
         self.values.setdefault(kind, []).append(value)
         self.notes.append(Note(kind, where, READ))
@@ -67,6 +73,19 @@ class Findings:
             self.failed(kind, where, error)
             return False
         return self.take(kind, where, raw, canonicalise)
+
+    def keep_other_serials(
+        self, taken: int, serials: "list[str]", canonicalise: "Callable[[str], tuple[str, str]]"
+    ) -> None:
+        """Keep the other serial numbers of the firmware (product, board, chassis) beside the one that was taken.
+
+        A firmware update fills in one of them, or blanks it, and then another one is the first. Of an ID made while the
+        filled one was blank, the serial is found here; of one made before another was blanked it is gone for good.
+        """
+        others = [canonicalise(raw)[0] for raw in serials[taken + 1 :]]
+        self.beside.setdefault("firmware-serial", []).extend([value for value in others if value])
+        if taken:
+            self.uncertain.add("firmware-serial")
 
     def failed(self, kind: str, where: str, error: OSError) -> None:
         """Note a value that could not be read."""

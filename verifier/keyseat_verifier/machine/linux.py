@@ -46,6 +46,13 @@ def _text(source: Source, path: str) -> str:
     return canonical.text(source.read_file(path, 512))
 
 
+def _text_or_none(source: Source, path: str) -> str:
+    try:
+        return _text(source, path)
+    except OSError:
+        return ""
+
+
 def _firmware(source: Source, findings: Findings) -> None:
     findings.attempt("firmware-uuid", "DMI product_uuid", canonical.firmware_uuid, _text, source, _DMI + "product_uuid")
     if not findings.has("firmware-uuid") and source.exists("/sys/hypervisor/uuid"):
@@ -58,10 +65,15 @@ def _firmware(source: Source, findings: Findings) -> None:
     def canonicalise(raw: str) -> "tuple[str, str]":
         return canonical.firmware_serial(raw, uuid)
 
-    for name in _SERIALS:
+    for place, name in enumerate(_SERIALS):
         taken = findings.attempt("firmware-serial", f"DMI {name}", canonicalise, _text, source, _DMI + name)
         # Going on after an unreadable one would give an ordinary user another serial than the administrator.
-        if taken or findings.notes[-1].state == UNREADABLE:
+        if findings.notes[-1].state == UNREADABLE:
+            return
+        if taken:
+            findings.keep_other_serials(
+                place, [_text_or_none(source, _DMI + other) for other in _SERIALS], canonicalise
+            )
             return
     for path in ("/proc/device-tree/serial-number", "/proc/device-tree/system-id"):
         where = "device tree " + posixpath.basename(path)

@@ -107,7 +107,12 @@ def probe_machine(
         probe_linux(source, findings)
     instance_source = probe_instance(source, findings, environ, None if instance is None else os.fspath(instance))
     _user(source, findings)
-    machine_id = MachineID.from_values(findings.values, instance_source=instance_source)
+    machine_id = MachineID.from_values(
+        findings.values,
+        instance_source=instance_source,
+        beside=findings.beside,
+        uncertain=findings.uncertain.union([kind for kind in findings.beside if kind not in findings.values]),
+    )
     return MachineProbe(machine_id, tuple(findings.notes), source, environ)
 
 

@@ -44,13 +44,15 @@ def _firmware(source: Source, findings: Findings) -> None:
         return
     findings.take("firmware-uuid", "SMBIOS system UUID", table.product_uuid, canonical.firmware_uuid)
     uuid = next(iter(findings.values.get("firmware-uuid", ())), "")
+
+    def canonicalise(raw: str) -> "tuple[str, str]":
+        return canonical.firmware_serial(raw, uuid)
+
     # The order of the Linux probe, so that both name the same machine alike.
-    for where, serial in (
-        ("SMBIOS system serial", table.product_serial),
-        ("SMBIOS board serial", table.board_serial),
-        ("SMBIOS chassis serial", table.chassis_serial),
-    ):
-        if findings.take("firmware-serial", where, serial, lambda raw: canonical.firmware_serial(raw, uuid)):
+    serials = [table.product_serial, table.board_serial, table.chassis_serial]
+    for place, name in enumerate(("system", "board", "chassis")):
+        if findings.take("firmware-serial", f"SMBIOS {name} serial", serials[place], canonicalise):
+            findings.keep_other_serials(place, serials, canonicalise)
             return
 
 
