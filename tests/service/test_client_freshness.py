@@ -196,6 +196,19 @@ class TestOfflineLicences:
         assert ("offline", 0) == (client.check().source, used())
         assert ("offline", "OK") == (desktop.client(trust=pinned, online=False).check().source, client.status().code)
 
+    @pytest.mark.parametrize(("days", "warned"), [(31, False), (30, True)])
+    def test_where_the_policy_wants_one_they_warn_a_month_before(
+        self, desktop: Desktop, site: Site, days: int, *, warned: bool
+    ) -> None:
+        site.vendor.fresh_until = shop.NOW + timedelta(days=days)
+        desktop.put_license(site.vendor.license(product="KRE"))
+        assert () == desktop.client(online=False).check().warnings
+        pinned = offline_too(site)
+
+        warnings = desktop.client(trust=pinned, online=False).check().warnings
+
+        assert warned is any("need a newer trust bundle from" in warning for warning in warnings)
+
     def test_without_a_server_they_cannot_be_checked(self, desktop: Desktop, site: Site) -> None:
         pinned = offline_too(site)
         desktop.put_license(site.vendor.license(product="KRE"))

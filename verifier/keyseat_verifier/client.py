@@ -15,7 +15,7 @@ from keyseat_shared.trust import TrustBundle
 from keyseat_verifier import refusals, resolver
 from keyseat_verifier.answer import Answer, answer
 from keyseat_verifier.clock import ClockGuard, keep_progress_at_exit
-from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon
+from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon, stale_soon
 from keyseat_verifier.paths import LEASES, SERVER, SESSIONS, home_folder, shown
 from keyseat_verifier.session import Session
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
@@ -325,6 +325,7 @@ class LicenseClient:
         if self._guard is not None and self._guard.warning:
             warnings.append(self._guard.warning)
         warnings += ending_soon(chosen.expires_at, chosen.days_left(now))
+        warnings += stale_soon(self.trust, now)
         return Entitlement(
             "offline",
             chosen.product,

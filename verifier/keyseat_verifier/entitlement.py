@@ -7,6 +7,11 @@ from typing import NamedTuple
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
+from keyseat_shared.policy import OFFLINE
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from keyseat_shared.trust import TrustBundle
 
 WARN_DAYS = 30
 """From so many days before the end an entitlement carries a warning."""
@@ -52,6 +57,15 @@ def ending_soon(expires_at: datetime, days: int) -> list[str]:
     return [
         f"The offline licence ends at {format_instant(expires_at)} ({left}). Arrange online activation before that."
     ]
+
+
+def stale_soon(trust: "TrustBundle", now: datetime) -> list[str]:
+    """Return the warning that licence files will soon need a newer trust bundle, or none."""
+    until = trust.fresh_until
+    if until is None or OFFLINE not in trust.policy.freshness_required or (until - now).days > WARN_DAYS:
+        return []
+    told = f"Licence files need a newer trust bundle from {format_instant(until)} on."
+    return [f"{told} Reach the licence server then, or get the newest trust.json from your vendor before."]
 
 
 class NotEntitled(KeyseatError):  # noqa: N818 - the name is in the contract (design, section 7)
