@@ -16,9 +16,9 @@ from keyseat_verifier import refusals, resolver
 from keyseat_verifier.answer import Answer, answer
 from keyseat_verifier.clock import ClockGuard, keep_progress_at_exit
 from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon, stale_soon
-from keyseat_verifier.paths import LEASES, SERVER, SESSIONS, home_folder, shown
+from keyseat_verifier.paths import LEASES, SERVER, home_folder, shown
 from keyseat_verifier.session import Session
-from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
+from keyseat_verifier.sessions import SlotLock, Slots, in_use, session_folders, take_slot
 from keyseat_verifier.status import OnlineStatus, Status, file_verdict
 from keyseat_verifier.store import Found, Stamp, Store, is_settled, stamp
 from keyseat_verifier.this_machine import ThisMachine
@@ -162,7 +162,7 @@ class LicenseClient:
         warnings = list(trust_warnings if entitlement is None else entitlement.warnings)
         warnings += [f"{path}: {reason}" for path, reason in looked.found.problems]
         try:
-            holders = in_use(os.path.join(self.home, SESSIONS), _slots(looked.valid))
+            holders = in_use(session_folders(self.home), _slots(looked.valid))
         except OSError as error:
             holders = ()
             warnings.append(f"sessions in use are not known: {(error.strerror or 'unknown reason').lower()}")
@@ -282,13 +282,13 @@ class LicenseClient:
 
     def _take_slot(self, looked: _Looked) -> tuple[SlotLock | None, tuple[int, ...]]:
         """Take a free slot of the valid licences; without one, return who holds them."""
-        folder = os.path.join(self.home, SESSIONS)
+        folders = session_folders(self.home)
         slots = _slots(looked.valid)
         try:
-            slot = take_slot(folder, slots)
-            return slot, () if slot is not None else tuple([holder.pid for holder in in_use(folder, slots)])
+            slot = take_slot(folders, slots)
+            return slot, () if slot is not None else tuple([holder.pid for holder in in_use(folders, slots)])
         except OSError as error:
-            raise refusals.uncounted(shown(folder), error) from None
+            raise refusals.uncounted(shown(folders[-1]), error) from None
 
     def _online_session(
         self, hold: "Hold", looked: _Looked, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"

@@ -73,5 +73,6 @@ def uncounted(place: str, error: OSError) -> KeyseatError:
     return KeyseatError(
         ReasonCode.UNREADABLE,
         f"sessions cannot be counted under {place}: {(error.strerror or 'unknown reason').lower()}",
-        next_step="Make that folder writable for this account, or set KEYSEAT_HOME to one that is.",
+        next_step="Make that folder writable for this account, or set KEYSEAT_HOME to one that is. In a container"
+        " with a read-only file system a temporary one at /dev/shm or /var/tmp will do.",
     )

@@ -2,6 +2,10 @@
 
 A licence for n sessions has n slots, the files ``sessions/<license id>/<n>.lock``. The kernel drops a lock when the
 process ends, however it ends, so nothing has to be cleaned up and no process list is believed.
+
+Slots are counted in several folders at once (`session_folders`), and a slot is free only if none of them says that it
+is taken: the account's own place is one for all homes, and a home can be one for several containers, or hold an older
+client's sessions.
 """
 
 import os
@@ -9,7 +13,8 @@ import sys
 import weakref
 from typing import NamedTuple
 
-from keyseat_verifier.paths import PRIVATE_FILE, make_private
+from keyseat_verifier.account_place import account_place
+from keyseat_verifier.paths import PRIVATE_FILE, SESSIONS, make_private
 
 if sys.platform == "win32":
     import msvcrt
@@ -71,15 +76,20 @@ class SlotLock:
     in place.
     """
 
-    __slots__ = ("__weakref__", "_descriptor", "_owner", "license_id", "number")
+    __slots__ = ("__weakref__", "_descriptor", "_others", "_owner", "license_id", "number")
 
     def __init__(self, license_id: str, number: int, descriptor: int) -> None:
         """Keep an open, locked file."""
         self.license_id = license_id
         self.number = number
         self._descriptor = descriptor
+        self._others: tuple[SlotLock, ...] = ()
         self._owner = os.getpid()
         _HELD.add(self)
+
+    def join(self, others: "tuple[SlotLock, ...]") -> None:
+        """Take the locks of the same slot in other folders along: they are given back together."""
+        self._others = others
 
     @property
     def is_held(self) -> bool:
@@ -87,13 +97,17 @@ class SlotLock:
         return self._descriptor >= 0
 
     def write_holder(self) -> None:
-        """Write this process's id into the file, for those who find the slot taken."""
+        """Write this process's id into the files, for those who find the slot taken."""
+        for other in self._others:
+            other.write_holder()
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         os.write(self._descriptor, b"%d\n" % os.getpid())
 
     def release(self) -> None:
         """Give the slot back; a second call does nothing."""
+        for other in self._others:
+            other.release()
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
@@ -120,23 +134,42 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_let_go_in_child)
 
 
-def take_slot(folder: str, licenses: tuple[Slots, ...]) -> SlotLock | None:
+def session_folders(home: str) -> tuple[str, ...]:
+    """Return the folders where sessions are counted: the account's own, which no environment moves, and the home's."""
+    own = account_place()
+    return (*([os.path.join(own, SESSIONS)] if own else []), os.path.join(home, SESSIONS))
+
+
+def take_slot(folders: tuple[str, ...], licenses: tuple[Slots, ...]) -> SlotLock | None:
     """Take the first free slot of the licences in their order, or return ``None`` where all are in use.
 
+    Args:
+        folders: where slots are counted. The first that can be used decides; the others must not say "taken".
+        licenses: the licences.
+
     Raises:
-        OSError: where the lock files cannot be made: without them sessions cannot be counted.
+        OSError: where no lock file can be made: without them sessions cannot be counted.
     """
+    trouble: OSError | None = None
     for _ in range(_PASSES):
+        trouble = None
         for license_id, sessions in licenses:
-            make_private(os.path.join(folder, license_id))
+            usable = _make(folders, license_id)
             for number in range(1, sessions + 1):
-                held = _try(folder, license_id, number)
+                try:
+                    held = _try(usable, license_id, number)
+                except OSError as error:  # one bad file: the other slots are as good as before
+                    trouble = error
+                    continue
                 if held is not None:
+                    held.write_holder()
                     return held
+    if trouble is not None:
+        raise trouble
     return None
 
 
-def in_use(folder: str, licenses: tuple[Slots, ...]) -> tuple[Holder, ...]:
+def in_use(folders: tuple[str, ...], licenses: tuple[Slots, ...]) -> tuple[Holder, ...]:
     """Return the slots of the licences that are in use now, by this process or others.
 
     Raises:
@@ -144,20 +177,17 @@ def in_use(folder: str, licenses: tuple[Slots, ...]) -> tuple[Holder, ...]:
     """
     found = []
     for license_id, sessions in licenses:
-        try:
-            names = os.listdir(os.path.join(folder, license_id))
-        except FileNotFoundError:
-            continue
-        stems = [name[:-5] for name in names if name.endswith(".lock")]
-        numbers = sorted([int(stem) for stem in stems if stem.isascii() and stem.isdecimal()])
-        for number in numbers:
-            if number > sessions:
+        there = {(number, folder) for folder in folders for number in _numbers(folder, license_id)}
+        taken: dict[int, int] = {}
+        for number, folder in sorted(there):
+            if number > sessions or taken.get(number):
                 continue
-            free = _try(folder, license_id, number, sign=False)
+            free = lock_file(_path(folder, license_id, number), license_id, number)
             if free is None:
-                found.append(Holder(license_id, number, _holder(_path(folder, license_id, number))))
+                taken[number] = _holder(_path(folder, license_id, number))
             else:
                 free.release()
+        found += [Holder(license_id, number, pid) for number, pid in sorted(taken.items())]
     return tuple(found)
 
 
@@ -183,11 +213,57 @@ def _path(folder: str, license_id: str, number: int) -> str:
     return os.path.join(folder, license_id, f"{number}.lock")
 
 
-def _try(folder: str, license_id: str, number: int, *, sign: bool = True) -> SlotLock | None:
-    held = lock_file(_path(folder, license_id, number), license_id, number)
-    if held is not None and sign:
-        held.write_holder()
-    return held
+def _make(folders: tuple[str, ...], license_id: str) -> tuple[str, ...]:
+    """Make the folders of a licence, and return those that can be used.
+
+    Raises:
+        OSError: none can.
+    """
+    usable = []
+    trouble: OSError | None = None
+    for folder in folders:
+        try:
+            make_private(os.path.join(folder, license_id))
+        except OSError as error:
+            trouble = error
+        else:
+            usable.append(folder)
+    if trouble is not None and not usable:
+        raise trouble
+    return tuple(usable)
+
+
+def _try(folders: tuple[str, ...], license_id: str, number: int) -> SlotLock | None:
+    """Take a slot in all folders, or return ``None`` where one says that it is taken.
+
+    Raises:
+        OSError: its file in the first folder cannot be used.
+    """
+    first = lock_file(_path(folders[0], license_id, number), license_id, number)
+    if first is None:
+        return None
+    others: list[SlotLock] = []
+    for folder in folders[1:]:
+        try:
+            other = lock_file(_path(folder, license_id, number), license_id, number)
+        except OSError:  # the first folder has decided; this one can only add what it knows
+            continue
+        if other is None:
+            for held in (first, *others):
+                held.release()
+            return None
+        others.append(other)
+    first.join(tuple(others))
+    return first
+
+
+def _numbers(folder: str, license_id: str) -> list[int]:
+    try:
+        names = os.listdir(os.path.join(folder, license_id))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    stems = [name[:-5] for name in names if name.endswith(".lock")]
+    return [int(stem) for stem in stems if stem.isascii() and stem.isdecimal()]
 
 
 def _holder(path: str) -> int:

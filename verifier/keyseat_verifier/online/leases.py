@@ -86,7 +86,7 @@ class LeaseStore:
             KeyseatError: ``UNREADABLE`` where sessions cannot be counted.
         """
         try:
-            return take_slot(self._sessions, (Slots(session_id, 1),))
+            return take_slot((self._sessions,), (Slots(session_id, 1),))
         except OSError as error:
             raise KeyseatError(
                 ReasonCode.UNREADABLE,
@@ -98,7 +98,7 @@ class LeaseStore:
     def holder(self, session_id: str) -> int | None:
         """Return the process that holds a session now (0 where its id is not known), or ``None``."""
         try:
-            found = in_use(self._sessions, (Slots(session_id, 1),))
+            found = in_use((self._sessions,), (Slots(session_id, 1),))
         except OSError:
             return None
         return found[0].pid if found else None
