@@ -17,7 +17,7 @@ def candidates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     (tmp_path / "shared").mkdir(mode=0o777)
     (tmp_path / "shared").chmod(0o1777)
     found = [(str(tmp_path / "home"), (".local", "state", "keyseat")), (str(tmp_path / "shared"), ("keyseat-1",))]
-    monkeypatch.setattr(module, "_candidates", lambda: found)
+    monkeypatch.setattr(module, "candidates", lambda: found)
     return tmp_path
 
 
@@ -73,11 +73,11 @@ def test_of_an_account_without_an_entry_is_in_the_shared_places(monkeypatch: pyt
 
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     uid = os.getuid()
-    found = [str(Path(parent, *names)) for parent, names in module._candidates()]
+    found = [str(Path(parent, *names)) for parent, names in module.candidates()]
     shared = [f"{parent}/keyseat-{uid}" for parent in ("/var/tmp", "/dev/shm", "/tmp")]  # noqa: S108 - names alone
     assert [f"/run/user/{uid}/keyseat", *shared] == found
 
 
 def test_is_nowhere_where_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_candidates", lambda: [("relative", ("keyseat",)), ("/nonexistent", ("keyseat",))])
+    monkeypatch.setattr(module, "candidates", lambda: [("relative", ("keyseat",)), ("/nonexistent", ("keyseat",))])
     assert "" == account_place()

@@ -187,7 +187,7 @@ class TestClientSessions:
     def test_that_cannot_be_counted_are_refused(
         self, client: LicenseClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(account_place, "_candidates", list)
+        monkeypatch.setattr(account_place, "candidates", list)
         (tmp_path / "sessions").write_bytes(b"a file where the folder should be")
         with pytest.raises(KeyseatError, match="sessions cannot be counted") as caught, client.session(NOW):
             pass

@@ -17,15 +17,18 @@ _OTHERS_WRITE = 0o022
 
 def account_place() -> str:
     """Return the account's place, made if need be, or "" where this account has none that can be written."""
-    for parent, names in _candidates():
+    for parent, names in candidates():
         place = _usable(parent, names)
         if place:
             return place
     return ""
 
 
-def _candidates() -> "list[tuple[str, tuple[str, ...]]]":
-    """Return folders that must be there, each with those that may be made in it; the one to use first."""
+def candidates() -> "list[tuple[str, tuple[str, ...]]]":
+    """Return folders that must be there, each with those that may be made in it; the one to use first.
+
+    Not an argument of anything: programs do not choose. Tests, and the demo in its own processes, replace it.
+    """
     if sys.platform == "win32":
         return [(_profile(), ("AppData", "Local", "keyseat"))]
     import pwd  # noqa: PLC0415 - late: does not exist on Windows

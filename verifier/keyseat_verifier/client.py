@@ -16,7 +16,7 @@ from keyseat_verifier import refusals, resolver
 from keyseat_verifier.answer import Answer, answer
 from keyseat_verifier.clock import ClockGuard, keep_progress_at_exit
 from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver, as_not_entitled, ending_soon, stale_soon
-from keyseat_verifier.paths import LEASES, SERVER, home_folder, shown
+from keyseat_verifier.paths import LEASES, SERVER, home_folder, scope_of, shown
 from keyseat_verifier.session import Session
 from keyseat_verifier.sessions import SlotLock, Slots, in_use, session_folders, take_slot
 from keyseat_verifier.status import OnlineStatus, Status, file_verdict
@@ -84,7 +84,7 @@ class LicenseClient:
         self.home = home_folder(home)
         self._this = ThisMachine(machine, self.home)
         self._store = Store(self.home)
-        self._guard = ClockGuard(self.home) if remember_time else None
+        self._guard = ClockGuard(self.home, scope=scope_of(trust)) if remember_time else None
         if self._guard is not None:
             keep_progress_at_exit(self._guard)
         self._cached: Answer | None = None

@@ -42,14 +42,16 @@ class ClockGuard:
 
     Args:
         home: the home folder; by default that of ``KEYSEAT_HOME``.
+        scope: whose licences are looked at (``scope_of`` a trust bundle): one vendor's state is none of another's.
 
     ``warning`` says why the state could not be written, or is empty.
     """
 
-    __slots__ = ("__weakref__", "_asked", "_boot", "_folders", "_halved", "_home", "_known", "warning")
+    __slots__ = ("__weakref__", "_asked", "_boot", "_folders", "_halved", "_home", "_known", "_scope", "warning")
 
-    def __init__(self, home: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, home: str | os.PathLike[str] | None = None, *, scope: str = "") -> None:
         """Name the home; nothing is read or made yet."""
+        self._scope = scope
         self._home = home_folder(home)
         self._folders: tuple[str, str] | None = None
         self._known: dict[str, _Known] = {}
@@ -153,7 +155,7 @@ class ClockGuard:
         """Return the two files that hold the state for a machine ID; they need not exist."""
         if self._folders is None:
             self._folders = (os.path.join(self._home, STATE), second_state_folder(self._home))
-        name = marks.file_name(machine_id)
+        name = marks.file_name(machine_id, self._scope)
         return tuple([os.path.join(folder, name) for folder in self._folders])
 
     def _keep(self, recorded: Mark | None, mark: Mark, now: datetime | None, steady: Steady, machine_id: str) -> None:

@@ -154,11 +154,14 @@ def _anchor(mark: Mark, at: datetime, steady: Steady) -> Mark:
     return mark._replace(boots=(*others[1 - MOST_BOOTS :], Anchor(steady.boot, at, steady.uptime)))
 
 
-def file_name(machine_id: str, *, old: bool = False) -> str:
-    """Return the name of the state file of a machine ID; ``old`` names that of clients up to format 1."""
+def file_name(machine_id: str, scope: str = "", *, old: bool = False) -> str:
+    """Return the name of the state file of a machine ID; ``old`` names that of clients up to format 1.
+
+    ``scope`` keeps vendors apart in a place that they share.
+    """
     # One file per machine ID: a state copied from elsewhere, or made for another user, does not get in the way.
     # Formats have names of their own: programs with older and newer clients share one home.
-    digest = hmac_sha256(_KEY + b"name", machine_id.encode()).hex()[:16]
+    digest = hmac_sha256(_KEY + b"name", (scope + machine_id).encode()).hex()[:16]
     return f"clock-{digest}.json" if old else f"time-{digest}.json"
 
 

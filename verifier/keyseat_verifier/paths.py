@@ -5,8 +5,13 @@
 
 import os
 
+from keyseat_shared.machine_id import hmac_sha256
 from keyseat_verifier.account_place import account_place
 from keyseat_verifier.machine.places import keyseat_home
+
+TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
+if TYPE_CHECKING:
+    from keyseat_shared.trust import TrustBundle
 
 PRIVATE_FOLDER = 0o700
 PRIVATE_FILE = 0o600
@@ -42,6 +47,12 @@ def former_state_folder(home: str) -> str:
     parent = os.path.dirname(home)
     local = ("AppData", "Local", "keyseat") if os.name == "nt" else (".local", "state", "keyseat")
     return os.path.join(parent, *local)
+
+
+def scope_of(trust: "TrustBundle") -> str:
+    """Return what names a vendor in places that vendors share: its root keys, as a digest in hex."""
+    keys = sorted([key.raw for key in trust.root])
+    return hmac_sha256(b"keyseat/vendor/v1/", b"".join([len(key).to_bytes(2, "big") + key for key in keys])).hex()[:16]
 
 
 def shown(path: str) -> str:

@@ -255,11 +255,6 @@ def after_sunset(stage: Stage) -> Played:
     return answer_of(stage.program("KSE", datetime(2024, 3, 1, tzinfo=UTC)))
 
 
-def set_back(stage: Stage) -> Played:
-    """Start it with its clock set back."""
-    return answer_of(stage.program("KSE", datetime(2023, 12, 1, tzinfo=UTC)))
-
-
 def last_valid(stage: Stage) -> Played:
     """Start it in the last second before the expiry."""
     return answer_of(stage.program("KSE", _END - _SECOND))
@@ -268,6 +263,11 @@ def last_valid(stage: Stage) -> Played:
 def expired(stage: Stage) -> Played:
     """Start it at the expiry."""
     return answer_of(stage.program("KSE", _END))
+
+
+def set_back(stage: Stage) -> Played:
+    """Start it with its clock set back."""
+    return answer_of(stage.program("KSE", datetime(2023, 12, 1, tzinfo=UTC)))
 
 
 def audit(_stage: Stage) -> Played:

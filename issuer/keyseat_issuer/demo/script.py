@@ -157,13 +157,6 @@ ACTS: tuple[Act, ...] = (
         acts.after_sunset,
     ),
     Act(
-        "The customer's clock set back to 2023",
-        "(the customer's program starts)",
-        "The client has seen a later time on this computer. No time server is needed for that.",
-        ReasonCode.CLOCK_ROLLED_BACK,
-        acts.set_back,
-    ),
-    Act(
         "2024-05-31T23:59:59Z: the last valid second",
         "(the customer's program starts)",
         "Through the end of the last day means through the end of the last day.",
@@ -176,6 +169,13 @@ ACTS: tuple[Act, ...] = (
         "The seat is free again by itself, and the program is told to activate online.",
         ReasonCode.EXPIRED,
         acts.expired,
+    ),
+    Act(
+        "The customer's clock set back to 2023",
+        "(the customer's program starts)",
+        "The client has seen the end of this licence on this computer. No time server is needed for that.",
+        ReasonCode.CLOCK_ROLLED_BACK,
+        acts.set_back,
     ),
     Act(
         "Today: the customer renews, and the vendor runs the service",

@@ -102,7 +102,8 @@ class Stage:
 
     def keyseat(self, *args: str | Path) -> dict[str, Any]:
         """Run the customer's ``keyseat`` command with ``--json`` in a process of its own; return its answer."""
-        script = "import sys; from keyseat_verifier.cli import main; sys.exit(main())"
+        apart = "from keyseat_issuer.demo.client import stay_apart; stay_apart()"
+        script = f"{apart}; import sys; from keyseat_verifier.cli import main; sys.exit(main())"
         return self._run("-c", script, *args, "--json")
 
     def program(self, product: str, now: datetime) -> dict[str, Any]:

@@ -58,8 +58,9 @@ def _report(options: dict[str, str]) -> Report:
     clock = None
     if at is None:
         from keyseat_verifier.clock import ClockGuard
+        from keyseat_verifier.paths import scope_of
 
-        clock = ClockGuard()
+        clock = ClockGuard(scope=scope_of(trust))
     verifier = Verifier(
         trust, options.get("--product"), clock=clock, allow_example_keys="--allow-example-keys" in options
     )
