@@ -157,6 +157,8 @@ def fill(count: int) -> None:
                     "ending": "",
                     "idempotency": f"{number:064x}",
                     "request_sha256": "0" * 64,
+                    "lingering": False,
+                    "lingers_until": None,
                 }
                 rows.append([value[name] for name in names])
             insert_values(Lease, names, rows)

@@ -20,12 +20,18 @@ ONLINE = "lease"
 FRESHNESS: tuple[str, ...] = (ONLINE,)
 """What a fresh trust bundle is required for, where a policy does not say and the bundle has a ``fresh_until``."""
 _LEASE_KEYS = frozenset({"ttl", "renew_after"})
+_LEASE_OPTIONAL = frozenset({"overlap", "takeovers"})
 _MAX_PRODUCTS = 64
 MAX_YEARS = 10
 """Years for which a subscription is bought at once at most, where a policy does not say."""
 _MOST_YEARS = 100
 LONGEST_LEASE = 90 * 24 * 3600
 """Seconds for which a lease lasts at most, under any policy."""
+_MAX_OVERLAP = _MAX_TAKEOVERS = 1000
+OVERLAP = 100
+"""Leases that may run on after their sessions have ended, in percent of the quota, where a policy does not say."""
+TAKEOVERS = 10
+"""How often a user's session may be taken over within an hour, where a policy does not say."""
 EVIDENCE_KINDS = frozenset({"instance-file", "host-id"})
 """Kinds of weaker machine evidence that a policy can forbid."""
 
@@ -43,6 +49,7 @@ class Policy(NamedTuple):
 
     ``max_years`` is the longest period of a subscription, of whatever term, in calendar years.
     ``freshness_required`` names what a stale trust bundle decides nothing about: ``offline``, ``lease``.
+    ``lease_overlap`` is in percent of the quota, ``lease_takeovers`` per user and hour.
     """
 
     sunset: datetime | None
@@ -53,6 +60,8 @@ class Policy(NamedTuple):
     forbidden_evidence: tuple[str, ...] = ()
     max_years: int = MAX_YEARS
     freshness_required: tuple[str, ...] = FRESHNESS
+    lease_overlap: int = OVERLAP
+    lease_takeovers: int = TAKEOVERS
 
     @classmethod
     def from_dict(cls, value: dict[str, object]) -> "Policy":
@@ -66,7 +75,7 @@ class Policy(NamedTuple):
         if not 0 < len(listed) <= _MAX_PRODUCTS:
             malformed(f"products does not hold 1 to {_MAX_PRODUCTS} entries")
         lease = fields.mapping(value["lease"], "lease")
-        require_keys(lease, "lease", _LEASE_KEYS)
+        require_keys(lease, "lease", _LEASE_KEYS, _LEASE_OPTIONAL)
         ttl = fields.whole(lease["ttl"], "lease ttl", 1, LONGEST_LEASE)
         forbidden = fields.codes(value.get("forbidden_evidence", []), "forbidden_evidence")
         if not EVIDENCE_KINDS.issuperset(forbidden):
@@ -85,15 +94,22 @@ class Policy(NamedTuple):
             forbidden_evidence=forbidden,
             max_years=fields.whole(value.get("max_years", MAX_YEARS), "max_years", 1, _MOST_YEARS),
             freshness_required=fresh,
+            lease_overlap=fields.whole(lease.get("overlap", OVERLAP), "lease overlap", 0, _MAX_OVERLAP),
+            lease_takeovers=fields.whole(lease.get("takeovers", TAKEOVERS), "lease takeovers", 0, _MAX_TAKEOVERS),
         )
 
     def to_dict(self) -> dict[str, object]:
         """Write the policy with its keys in a fixed order, products sorted by code."""
+        lease = {"ttl": self.lease_ttl, "renew_after": self.lease_renew_after}
+        if self.lease_overlap != OVERLAP:
+            lease["overlap"] = self.lease_overlap
+        if self.lease_takeovers != TAKEOVERS:
+            lease["takeovers"] = self.lease_takeovers
         written: dict[str, object] = {
             "sunset": None if self.sunset is None else format_instant(self.sunset),
             "eligible_terms": list(self.eligible_terms),
             "products": {key: self.products[key]._asdict() for key in sorted(self.products)},
-            "lease": {"ttl": self.lease_ttl, "renew_after": self.lease_renew_after},
+            "lease": lease,
         }
         if self.forbidden_evidence:
             written["forbidden_evidence"] = list(self.forbidden_evidence)

@@ -45,9 +45,9 @@ def spans(draw: st.DrawFn, most_seats: int) -> Span:
 
 
 class Story(NamedTuple):
-    """What a ledger holds: sessions (with whether they ended by a call), offline licences, subscriptions."""
+    """What a ledger holds: sessions (with the hours that their leases ran on), offline licences, subscriptions."""
 
-    sessions: Sequence[tuple[Span, bool]]
+    sessions: Sequence[tuple[Span, int]]
     offline: Sequence[Span]
     quotas: Sequence[Span]
     now: datetime
@@ -55,7 +55,7 @@ class Story(NamedTuple):
 
 STORIES = st.builds(
     Story,
-    st.lists(st.tuples(spans(1), st.booleans()), max_size=12),
+    st.lists(st.tuples(spans(1), st.sampled_from([0, 3, 9, 40])), max_size=12),
     st.lists(spans(3), max_size=4),
     st.lists(spans(5), max_size=3),
     STEPS.map(at),
@@ -79,7 +79,7 @@ def told(story: Story, organization: Organization) -> None:
                 id=new_id(shop.NOW), subscription=bought, product="KRE", seats="floating", quota=span.seats
             )
         )
-    for span, by_call in story.sessions:
+    for span, hours in story.sessions:
         Lease.objects.create(
             id=new_id(shop.NOW),
             pool=pools[-1],
@@ -91,9 +91,10 @@ def told(story: Story, organization: Organization) -> None:
             seats=1,
             started_at=span.start,
             renewed_at=span.start,
-            expires_at=span.end + HOUR if by_call else span.end,
-            ended_at=span.end if by_call else None,
-            ending="RELEASED" if by_call else "",
+            expires_at=span.end + hours * HOUR,
+            ended_at=span.end if hours else None,
+            ending="RELEASED" if hours else "",
+            lingers_until=span.end + hours * HOUR if hours else None,
         )
     for span in story.offline:
         bound = Allocation.objects.create(
@@ -122,14 +123,17 @@ def told(story: Story, organization: Organization) -> None:
 
 def expected(story: Story) -> list[concurrency.DayPeak]:
     """Count at every instant of each day at which anything begins or ends, and at its midnight."""
-    online = [span for span, _by_call in story.sessions]
-    everything = [*online, *story.offline, *story.quotas]
+    online = [span for span, _hours in story.sessions]
+    lingering = [Span(span.end, span.end + hours * HOUR, 1) for span, hours in story.sessions]
+    everything = [*online, *story.offline, *story.quotas, *lingering]
     peaks = []
     for number in range(DAYS):
         begin = ZERO + timedelta(days=number)
         instants = {begin, *(each for span in everything for each in span[:2])}
         today = [each for each in instants if begin <= each < begin + timedelta(days=1) and each <= story.now]
-        levels = [tuple(live(kind, each) for kind in (online, story.offline, story.quotas)) for each in today]
+        levels = [
+            tuple(live(kind, each) for kind in (online, story.offline, story.quotas, lingering)) for each in today
+        ]
         peaks.append(
             concurrency.DayPeak(
                 begin.date(),
@@ -138,6 +142,7 @@ def expected(story: Story) -> list[concurrency.DayPeak]:
                 max((level[0] + level[1] for level in levels), default=0),
                 max((level[2] for level in levels), default=0),
                 reached=any(0 < level[2] <= level[0] + level[1] for level in levels),
+                lingering=max((level[3] for level in levels), default=0),
             )
         )
     return peaks

@@ -41,9 +41,11 @@ T = TypeVar("T")
 
 USERS = st.sampled_from(["ada", "bob", "eve"])
 PRODUCTS = st.sampled_from([NAMED, FLOATING])
-MACHINES = st.sampled_from([numbered_machine(number) for number in range(3)])
+MACHINES = st.sampled_from([numbered_machine(number) for number in range(5)])
 DAYS = st.sampled_from([1, 20, 200])
+DAY = timedelta(days=1)
 LEASE = timedelta(seconds=ENDLESS.policy.lease_ttl)
+SHORTEST = LEASE / 30
 TRUST = ENDLESS.bundle_with(
     ENDLESS.trusted(ENDLESS.key, valid_until=datetime(9000, 1, 1, tzinfo=UTC)),
 )
@@ -55,15 +57,18 @@ class SeatAccounting(RuleBasedStateMachine):
     clock: datetime
     stories: Iterator[int]
 
-    @initialize()
-    def begin(self) -> None:
-        """Found an organisation with three members."""
+    @initialize(overlap=st.sampled_from([100, 50, 0]), takeovers=st.sampled_from([10, 1]))
+    def begin(self, overlap: int, takeovers: int) -> None:
+        """Found an organisation with three members, under a policy that is more or less strict."""
         # Always at the same place within leap years: a story that is told again has the same dates.
         years = 4 * ((self.now.year - shop.NOW.year) // 4 + 1)
         type(self).clock = shop.NOW.replace(year=shop.NOW.year + years)
         self.story = next(type(self).stories)
         self.customer = shop.organization(f"Customer {self.story}", now=self.tick())
-        self.model = Model(set())
+        self.policy = ENDLESS.policy._replace(lease_overlap=overlap, lease_takeovers=takeovers)
+        self.model = Model(set(), overlap, takeovers)
+        self.signed: list[tuple[UUID, str, datetime]] = []  # pool, machine, end: of every lease there ever was
+        self.lingered: set[UUID] = set()
         self.requests: list[Acquire] = []
         self.answers: dict[str, UUID] = {}
         self.opened: dict[UUID, Session] = {}
@@ -91,7 +96,11 @@ class SeatAccounting(RuleBasedStateMachine):
         """Return a user's address; each story has its own people."""
         return f"{name}{self.story}@example.com"
 
-    @rule(step=st.sampled_from([timedelta(minutes=20), LEASE, timedelta(days=2), timedelta(days=60)]))
+    @rule(
+        step=st.sampled_from(
+            [timedelta(minutes=3), timedelta(minutes=20), LEASE, timedelta(days=2), timedelta(days=60)]
+        )
+    )
     def wait(self, step: timedelta) -> None:
         """Let time pass, perhaps past the end of leases, licences and subscriptions."""
         self.tick(step)
@@ -276,10 +285,10 @@ class SeatAccounting(RuleBasedStateMachine):
         order.shuffle(requests)
         now = self.tick()
         with transaction.atomic(durable=True):
-            answered = list(zip(requests, leases.process(requests, ENDLESS.policy, now), strict=True))
+            answered = list(zip(requests, leases.process(requests, self.policy, now), strict=True))
         released_now = {request.session_id for request, _ in answered if isinstance(request, Release)}
         live = set(self.model.running(now))
-        self.model.end(released_now)
+        self.model.end(released_now, now)
         for request, outcome in answered:
             if isinstance(request, Release):
                 assert Ended(int(request.session_id in live)) == outcome
@@ -288,6 +297,10 @@ class SeatAccounting(RuleBasedStateMachine):
         for request, outcome in answered:
             if isinstance(request, Renew):
                 self.check_lease(request.session_id, outcome)
+        for _, outcome in answered:
+            if isinstance(outcome, Grant):
+                pool_id = Lease.objects.get(pk=outcome.session_id).pool_id
+                self.signed.append((pool_id, outcome.machine_id, outcome.expires_at))
 
     def ask(self, product: str, name: str, machine: str, release_previous: bool) -> Acquire:  # noqa: FBT001 - drawn
         """Return a new request for a session."""
@@ -308,31 +321,54 @@ class SeatAccounting(RuleBasedStateMachine):
             self.check_lease(self.answers[request.idempotency], outcome)
             return
         if request.release_previous and request.product == FLOATING:
-            model.end(self.previous(request))
-        expected = model.acquiring(request.product, request.holder.email or None, now)
-        assert expected == getattr(outcome, "code", None)
-        if not isinstance(outcome, Grant):
-            return
-        self.answers[request.idempotency] = outcome.session_id
-        if request.product == NAMED:
-            if not model.holding(NAMED, request.holder.email):
+            model.end(self.previous(request), now)
+        expected = model.acquiring(request.product, request.holder.email or None, request.machine_id, now)
+        if expected is None and request.product == NAMED:
+            if not set(model.holding(NAMED, request.holder.email)) & set(model.active(NAMED, now)):
                 self.adopt_assignments(NAMED, [request.holder.email])
             running = model.running(now, NAMED, request.holder.name)
             here = [pk for pk in running if model.sessions[pk].machine == request.machine_id]
             if here:
-                assert here == [outcome.session_id]
-                self.check_lease(outcome.session_id, outcome)
+                assert here == [getattr(outcome, "session_id", None)]
+                self.answers[request.idempotency] = here[0]
+                self.check_lease(here[0], outcome)
                 return
-            model.end(running)
+            expected = model.taking_over(request.holder.email, request.machine_id, now)
+        assert expected == getattr(outcome, "code", None)
+        if not isinstance(outcome, Grant):
+            return
+        self.answers[request.idempotency] = outcome.session_id
+        self.begun(request, outcome)
+
+    def begun(self, request: Acquire, outcome: Grant) -> None:
+        """Keep a session that began, for which there must have been room."""
+        model, now = self.model, self.now
         row = Lease.objects.get(pk=outcome.session_id)
-        taken = 1 if request.product == FLOATING else 0
         pool = model.pools[row.pool_id]
         assert (request.product, True) == (pool.product, now < pool.ends_at)
-        assert model.free(row.pool_id, now) >= taken
-        until = min(now + LEASE, pool.ends_at)
-        assert until == outcome.expires_at
+        if request.product == NAMED:
+            assert model.home(request.holder.email, now) == row.pool_id
+            running = model.running(now, NAMED, request.holder.name)
+            model.moved += [(model.sessions[pk].pool, request.holder.name, now) for pk in running]
+            model.end(running, now)
+        else:
+            assert model.fits(row.pool_id, request.machine_id, now)
+        taken = 1 if request.product == FLOATING else 0
+        self.check_length(row.pool_id, now, outcome.expires_at)
+        model.take_place(row.pool_id, request.holder.name, request.machine_id, now)
+        until = outcome.expires_at
         opened = Session(row.pool_id, request.holder.name, request.product, request.machine_id, taken, until)
         self.opened[outcome.session_id] = model.sessions[outcome.session_id] = opened
+
+    def check_length(self, pool_id: UUID, before: datetime, until: datetime) -> None:
+        """Check that a lease ends when it should: it is a short one only where leases were kept aside."""
+        ends = self.model.pools[pool_id].ends_at
+        full = max(before, min(self.now + LEASE, ends))
+        assert max(before, min(self.now + SHORTEST, ends)) <= until <= full
+        if self.model.kept and any(kept.pool == pool_id for kept in self.model.kept):
+            self.lingered.add(pool_id)
+        if pool_id not in self.lingered:
+            assert full == until
 
     def previous(self, request: Acquire) -> list[UUID]:
         """Return the sessions that a request gives up first, where it gets as far as that."""
@@ -350,9 +386,9 @@ class SeatAccounting(RuleBasedStateMachine):
             return
         assert isinstance(outcome, Grant)
         session = self.model.sessions[session_id]
-        ends = self.model.pools[session.pool].ends_at
-        session.expires_at = max(session.expires_at, min(self.now + LEASE, ends))
-        assert (session_id, session.expires_at) == (outcome.session_id, outcome.expires_at)
+        assert session_id == outcome.session_id
+        self.check_length(session.pool, session.expires_at, outcome.expires_at)
+        session.expires_at = outcome.expires_at
 
     @rule(places=st.lists(st.integers(0, 50), min_size=1, max_size=2))
     def force_release(self, places: list[int]) -> None:
@@ -364,7 +400,7 @@ class SeatAccounting(RuleBasedStateMachine):
             live = set(self.model.running(now)) & set(wanted)
             ended = session_admin.force_release(self.customer, wanted, actor=shop.ACTOR, now=now)
             assert live == {row.pk for row in ended}
-            self.model.end(wanted)
+            self.model.end(wanted, now)
 
     # What holds always -----------------------------------------------------------------------------------------------
 
@@ -389,6 +425,18 @@ class SeatAccounting(RuleBasedStateMachine):
             assert self.model.used(pool.pk, now) == figures.used <= held.quota
             assert (len(held.assigned) if held.product == FLOATING else 0) == figures.assigned
             assert sum(bound.seats for bound in held.offline if now < bound.expires_at) == figures.offline
+            assert len(self.model.lingering(pool.pk, now)) == figures.lingering
+
+    @invariant()
+    def no_more_leases_are_in_the_world_than_the_quota_and_the_overlap(self) -> None:
+        """Count what somebody who keeps every lease file has: on how many machines, and of how many sessions."""
+        now = self.now
+        for pool_id in self.model.pools:
+            live = sum(session.pool == pool_id and now < session.expires_at for session in self.model.sessions.values())
+            machines = {machine for pool, machine, until in self.signed if pool == pool_id and now < until}
+            most = self.model.most(pool_id)
+            assert live + len(self.model.lingering(pool_id, now)) <= most
+            assert len(machines) <= most
 
     @invariant()
     def a_named_user_has_one_session_at_most(self) -> None:

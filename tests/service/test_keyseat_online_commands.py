@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from freezegun import freeze_time
 
 import shop
 from activation import Clock, Person, Site, make_key, serve_here
@@ -428,6 +429,22 @@ class TestTryingAgain:
         assert all(low <= pause <= high for pause, low, high in zip(clock.pauses, (3, 6, 12), (5, 10, 20), strict=True))
         said = capsys.readouterr().err.splitlines()
         assert re.fullmatch(r"QUOTA_EXCEEDED: no seat is free; trying again in \d s", said[0])
+
+    @pytest.mark.parametrize(
+        ("free_at", "most"), [("2023-06-01T12:01:00Z", 62), ("2023-06-01T11:00:00Z", 5), ("soon", 300), (7, 300)]
+    )
+    def test_waits_no_longer_than_until_a_seat_is_free(
+        self, clock: SimpleNamespace, free_at: object, most: float
+    ) -> None:
+        def ask() -> object:
+            error = KeyseatError(ReasonCode.QUOTA_EXCEEDED, "leases run on")
+            error.details["server"] = {"free_at": free_at}
+            raise error
+
+        with freeze_time(shop.NOW), pytest.raises(KeyseatError):
+            _online.patiently(ask, 1200, pause=clock.pause, clock=lambda: clock.now)  # type: ignore[arg-type]
+
+        assert min(most, 59) <= max(clock.pauses) <= most
 
     def test_ends_before_its_time_is_over(self, clock: SimpleNamespace) -> None:
         with pytest.raises(KeyseatError):

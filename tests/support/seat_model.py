@@ -4,15 +4,17 @@ It says what each act must answer (``None`` for done, else the reason code) and 
 several pools with room an act takes is the ledger's choice; the model only asks that there was room.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from keyseat_shared.codes import ReasonCode
 
 NAMED, FLOATING = "KSE", "KRE"
+HOUR = timedelta(hours=1)
 
 
 @dataclass
@@ -25,6 +27,16 @@ class Session:
     machine: str
     seats: int
     expires_at: datetime
+
+
+class Kept(NamedTuple):
+    """A lease whose session ended before it: somebody may have kept the file aside, on its machine."""
+
+    pool: UUID
+    holder: str
+    product: str
+    machine: str
+    until: datetime
 
 
 class Offline(NamedTuple):
@@ -54,10 +66,15 @@ class Model:
     """All pools of one organisation, its members and its sessions."""
 
     members: set[str]
+    overlap: int = 100
+    takeovers: int = 10
     pools: dict[UUID, ModelPool] = field(default_factory=dict)
     sessions: dict[UUID, Session] = field(default_factory=dict)
     decided: dict[str, datetime] = field(default_factory=dict)
     """When a named seat was last assigned to a user."""
+    kept: list[Kept] = field(default_factory=list)
+    moved: list[tuple[UUID, str, datetime]] = field(default_factory=list)
+    """Whose session was taken over by another machine, in which pool and when."""
 
     def used(self, pool_id: UUID, now: datetime) -> int:
         """Return how many seats of a pool are taken."""
@@ -108,10 +125,62 @@ class Model:
             if now < found.expires_at and product in {None, found.product} and holder in {None, found.holder}
         ]
 
-    def end(self, sessions: Iterable[UUID]) -> None:
-        """Forget sessions that have ended."""
+    def end(self, sessions: Iterable[UUID], now: datetime) -> None:
+        """Forget sessions that have ended; their leases are kept aside."""
         for pk in list(sessions):
-            self.sessions.pop(pk, None)
+            ended = self.sessions.pop(pk, None)
+            if ended is not None and now < ended.expires_at:
+                self.kept.append(Kept(ended.pool, ended.holder, ended.product, ended.machine, ended.expires_at))
+
+    # Leases kept aside ---------------------------------------------------------------------------------------------
+
+    def lingering(self, pool_id: UUID, now: datetime, machine: str | None = None) -> list[Kept]:
+        """Return the leases of a pool that run on although their sessions have ended; on one machine only."""
+        return [
+            kept for kept in self.kept if kept.pool == pool_id and now < kept.until and machine in {None, kept.machine}
+        ]
+
+    def most(self, pool_id: UUID) -> int:
+        """Return how many leases of a pool may be in the world."""
+        quota = self.pools[pool_id].quota
+        return quota + math.ceil(quota * self.overlap / 100)
+
+    def fits(self, pool_id: UUID, machine: str, now: datetime) -> bool:
+        """Tell whether a floating session may begin in a pool."""
+        if self.free(pool_id, now) < 1:
+            return False
+        lingering = len(self.lingering(pool_id, now))
+        here = self.lingering(pool_id, now, machine)
+        return bool(here) or self.used(pool_id, now) + lingering + 1 <= self.most(pool_id)
+
+    def take_place(self, pool_id: UUID, holder: str, machine: str, now: datetime) -> None:
+        """Let a new session take the place of a lease that was kept on the same machine, the one that ends last."""
+        here = sorted(self.lingering(pool_id, now, machine), key=lambda kept: kept.until)
+        if self.pools[pool_id].product == NAMED:
+            here = [kept for kept in here if kept.holder == holder]
+        if here:
+            self.kept.remove(here[-1])
+
+    def home(self, email: str, now: datetime) -> UUID:
+        """Return the pool in which a named user's session begins."""
+        mine = set(self.holding(NAMED, email)) & set(self.active(NAMED, now))
+        return min(mine, key=lambda pk: (-self.pools[pk].ends_at.timestamp(), pk))
+
+    def taking_over(self, email: str, machine: str, now: datetime) -> ReasonCode | None:
+        """Tell what a named user who has a seat must be answered on a machine where no session of theirs runs."""
+        active, home = self.active(NAMED, now), self.home(email, now)
+        running = [self.sessions[pk] for pk in self.running(now, NAMED, email)]
+        elsewhere = [kept for pk in active for kept in self.lingering(pk, now) if kept.holder == email]
+        elsewhere = [kept for kept in elsewhere if kept.machine != machine]
+        if len(running) + len(elsewhere) > (1 if self.overlap else 0):
+            return ReasonCode.QUOTA_EXCEEDED
+        lately = [at for pool, who, at in self.moved if (pool, who) == (home, email) and now - HOUR < at]
+        if running and len(lately) >= self.takeovers:
+            return ReasonCode.QUOTA_EXCEEDED
+        here = [kept for kept in self.lingering(home, now, machine) if kept.holder == email]
+        more = sum(session.pool == home for session in running) - bool(here)
+        room = self.most(home) - self.used(home, now) - len(self.lingering(home, now))
+        return ReasonCode.QUOTA_EXCEEDED if more > room else None
 
     # What each act must answer -------------------------------------------------------------------------------------
 
@@ -154,10 +223,13 @@ class Model:
         }
         return next((code for code, stands in obstacles.items() if stands), None), fitting
 
-    def acquiring(self, product: str, email: str | None, now: datetime) -> ReasonCode | None:
-        """Tell what asking for a session must answer: a user's (``email``), or an API key's."""
+    def acquiring(self, product: str, email: str | None, machine: str, now: datetime) -> ReasonCode | None:
+        """Tell what asking for a session must answer: a user's (``email``), or an API key's.
+
+        For a named user, whether there is a seat; then ``taking_over`` tells.
+        """
         active = set(self.active(product, now))
-        refused = None if any(self.free(pk, now) > 0 for pk in active) else ReasonCode.QUOTA_EXCEEDED
+        refused = None if any(self.fits(pk, machine, now) for pk in active) else ReasonCode.QUOTA_EXCEEDED
         if email is not None and email not in self.members:
             refused = ReasonCode.NOT_A_MEMBER
         elif not active:
@@ -191,13 +263,13 @@ class Model:
             return
         if held.email in pool.assigned:
             pool.assigned.remove(held.email)
-            self.end(pk for pk in self.running(now, NAMED, held.email) if self.sessions[pk].pool == pool_id)
+            self.end([pk for pk in self.running(now, NAMED, held.email) if self.sessions[pk].pool == pool_id], now)
 
     def unassign(self, product: str, email: str, now: datetime) -> UUID:
         """Keep that a user's seat was taken back, and the user's sessions ended with it; return its pool."""
         pool_id = self.holding(product, email)[-1]
         self.pools[pool_id].assigned.remove(email)
-        self.end(self.running(now, product, email))
+        self.end(self.running(now, product, email), now)
         return pool_id
 
     def remove(self, email: str, now: datetime) -> None:
@@ -205,4 +277,4 @@ class Model:
         self.members.remove(email)
         for pool in self.pools.values():
             pool.assigned.discard(email)
-        self.end(self.running(now, holder=email))
+        self.end(self.running(now, holder=email), now)

@@ -23,6 +23,8 @@ FULL = default_policy()._replace(
     forbidden_evidence=("host-id", "instance-file"),
     max_years=3,
     freshness_required=("offline", "lease"),
+    lease_overlap=0,
+    lease_takeovers=3,
 )
 
 
@@ -62,6 +64,8 @@ def test_the_digest_does_not_depend_on_the_order_of_products() -> None:
         {"forbidden_evidence": ("host-id",)},
         {"max_years": 9},
         {"freshness_required": ()},
+        {"lease_overlap": 0},
+        {"lease_takeovers": 0},
     ],
 )
 def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
@@ -88,6 +92,9 @@ def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
         pytest.param(lambda v: v["lease"].update(ttl=90 * 86400 + 1), "ttl", id="lease over 90 days"),
         pytest.param(lambda v: v["lease"].update(renew_after=0), "renew_after", id="renewal at once"),
         pytest.param(lambda v: v["lease"].update(renew_after=3601), "renew_after", id="renewal after the end"),
+        pytest.param(lambda v: v["lease"].update(overlap=-1), "overlap", id="overlap below zero"),
+        pytest.param(lambda v: v["lease"].update(overlap=1001), "overlap", id="overlap of more than ten times"),
+        pytest.param(lambda v: v["lease"].update(takeovers=True), "takeovers", id="takeovers are no number"),
         pytest.param(lambda v: v["lease"].update(grace=1), "unknown keys", id="unknown lease field"),
         pytest.param(lambda v: v.update(eligible_terms=["annual", "annual"]), "twice", id="term twice"),
         pytest.param(lambda v: v.update(eligible_terms="annual"), "not a list", id="terms is a text"),
@@ -103,6 +110,14 @@ def test_each_rule_changes_the_digest(change: dict[str, Any]) -> None:
 def test_another_shape_is_malformed(edit: Callable[[dict[str, Any]], object], said: str) -> None:
     with pytest.raises(MalformedError, match=said):
         read(edit)
+
+
+def test_what_a_policy_does_not_say_of_leases_is_left_out_and_read_as_the_default() -> None:
+    policy = read(lambda v: v["lease"].update(overlap=100, takeovers=10))
+
+    assert default_policy() == policy
+    assert {"ttl": 3600, "renew_after": 1200} == policy.to_dict()["lease"]
+    assert {"ttl": 3600, "renew_after": 1200, "overlap": 0} == policy._replace(lease_overlap=0).to_dict()["lease"]
 
 
 def test_renewal_may_be_as_late_as_the_end() -> None:

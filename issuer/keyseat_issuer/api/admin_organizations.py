@@ -65,7 +65,10 @@ class OwnSeat(BaseModel):
 
 
 class PoolItem(BaseModel):
-    """The seats of one product in one subscription. `next_expiry`: when the next offline seat comes back."""
+    """The seats of one product in one subscription. `next_expiry`: when the next offline seat comes back.
+
+    `lingering`: leases that run on although their sessions have ended.
+    """
 
     product: str
     seats: str
@@ -75,6 +78,7 @@ class PoolItem(BaseModel):
     assigned: int
     offline: int
     next_expiry: str | None
+    lingering: int
 
 
 class SubscriptionItem(BaseModel):
@@ -156,6 +160,7 @@ def subscription_items(access: Access, now: datetime) -> list[SubscriptionItem]:
                     assigned=entry.figures.assigned,
                     offline=entry.figures.offline,
                     next_expiry=None if (at := entry.figures.next_expiry) is None else format_instant(at),
+                    lingering=entry.figures.lingering,
                 )
                 for entry in view.pools
             ],

@@ -72,6 +72,18 @@ def show(output: Output) -> None:
 @click.option("--lease-ttl", type=click.IntRange(1), metavar="SECONDS", help="How long a lease works by itself.")
 @click.option("--renew-after", type=click.IntRange(1), metavar="SECONDS", help="When clients renew a lease.")
 @click.option(
+    "--overlap",
+    type=click.IntRange(0, 1000),
+    metavar="PERCENT",
+    help="Leases that may run on after their sessions, in percent of the seats (0: none).",
+)
+@click.option(
+    "--takeovers",
+    type=click.IntRange(0, 1000),
+    metavar="N",
+    help="How often an hour a user may take the session over to another machine.",
+)
+@click.option(
     "--forbid-evidence",
     "forbidden",
     type=click.Choice([*sorted(EVIDENCE_KINDS), "none"]),
@@ -112,6 +124,8 @@ def set_policy(
     max_years: int | None,
     lease_ttl: int | None,
     renew_after: int | None,
+    overlap: int | None,
+    takeovers: int | None,
     forbidden: tuple[str, ...],
     fresh: tuple[str, ...],
     products: tuple[str, ...],
@@ -136,6 +150,8 @@ def set_policy(
             forbidden_evidence=_some(forbidden, old.forbidden_evidence, "--forbid-evidence"),
             freshness_required=_some(fresh, old.freshness_required, "--require-fresh"),
             max_years=old.max_years if max_years is None else max_years,
+            lease_overlap=old.lease_overlap if overlap is None else overlap,
+            lease_takeovers=old.lease_takeovers if takeovers is None else takeovers,
         )
     )
     required = _required(signatures) if signatures else before.signatures_required

@@ -242,6 +242,7 @@ def _pools(active: "Sequence[SubscriptionView]", product: str | None) -> list[di
             "available": entry.figures.available,
             "assigned": entry.figures.assigned,
             "next_offline_expiry": entry.figures.next_expiry,
+            "lingering": entry.figures.lingering,
         }
         for view in active
         for entry in view.pools
@@ -254,7 +255,7 @@ def _quota_table(output: Output, active: "Sequence[SubscriptionView]", product: 
 
     output.table(
         "Quota",
-        ["Product", "Term", "Through", "Quota", "Used", "Offline", "Free", "Next offline seat back"],
+        ["Product", "Term", "Through", "Quota", "Used", "Offline", "Free", "Running on", "Next offline seat back"],
         [
             [
                 entry.pool.product,
@@ -264,6 +265,7 @@ def _quota_table(output: Output, active: "Sequence[SubscriptionView]", product: 
                 entry.figures.used,
                 entry.figures.offline,
                 entry.figures.available,
+                entry.figures.lingering,
                 entry.figures.next_expiry,
             ]
             for view in active

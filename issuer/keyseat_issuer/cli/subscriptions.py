@@ -152,6 +152,7 @@ def _as_dict(view: "SubscriptionView") -> dict[str, object]:
                 "available": entry.figures.available,
                 "assigned": entry.figures.assigned,
                 "next_offline_expiry": entry.figures.next_expiry,
+                "lingering": entry.figures.lingering,
             }
             for entry in view.pools
         ],

@@ -188,6 +188,8 @@ def policy_lines(policy: Policy) -> dict[str, str]:
         "longest subscription": f"{policy.max_years} year{'s' if policy.max_years != 1 else ''}",
         "lease": f"{policy.lease_ttl} s, renewed after {policy.lease_renew_after} s",
         "fresh bundle needed": ", ".join(policy.freshness_required) or "for nothing",
+        "lease overlap": f"{policy.lease_overlap} % of the seats may run on after their sessions",
+        "takeovers": f"{policy.lease_takeovers} an hour and user",
         "forbidden evidence": ", ".join(policy.forbidden_evidence) or "none",
     }
     for code in sorted(policy.products):

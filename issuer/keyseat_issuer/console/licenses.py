@@ -159,6 +159,7 @@ def _totals(bought: Sequence[Bought]) -> Availability | None:
         assigned=sum(figures.assigned for figures in active),
         offline=sum(figures.offline for figures in active),
         next_expiry=min(returns, default=None),
+        lingering=sum(figures.lingering for figures in active),
     )
 
 

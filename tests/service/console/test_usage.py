@@ -80,7 +80,17 @@ class TestDailyPeaks:
             (1, 0, 1, 2, False),
             (0, 1, 1, 2, False),
             (0, 1, 1, 2, False),
-        ] == [day[1:] for day in days]
+        ] == [day[1:6] for day in days]
+
+    def test_count_the_leases_that_run_on_after_their_sessions(self, org: Organization) -> None:
+        held = shop.session(org, MACHINE)
+        session_admin.force_release(org, [held.pk], actor=shop.ACTOR, now=shop.NOW + timedelta(minutes=10))
+        day = shop.NOW.date()
+
+        [peak] = concurrency.daily_peaks(org, "KRE", day, day, LATER)
+
+        assert (1, 1) == (peak.online, peak.lingering)
+        assert held.expires_at == Lease.objects.get().lingers_until
 
     def test_let_a_live_session_count_until_now_and_a_dead_one_until_its_lease_ended(self, org: Organization) -> None:
         live = shop.session(org, MACHINE)

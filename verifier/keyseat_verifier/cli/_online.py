@@ -84,7 +84,8 @@ def patiently(
 ) -> "Entitlement":
     """Ask until the answer is yes, ``limit`` seconds are over, or waiting cannot help.
 
-    Pauses grow to five minutes and are jittered, so that jobs which started together do not come back together.
+    Pauses grow to five minutes and are jittered, so that jobs which started together do not come back together. Where
+    the server tells when a seat is free, none is longer than until then.
 
     Raises:
         KeyseatError: the last refusal.
@@ -97,12 +98,26 @@ def patiently(
         try:
             return ask()
         except KeyseatError as error:
-            this = jittered(wait, 0.6, 1.0)
+            this = min(jittered(wait, 0.6, 1.0), _until_free(error))
             if error.code not in _PASSING or clock() + this > until:
                 raise
             _terminal.say(f"{error}; trying again in {this:.0f} s", _terminal.YELLOW)
         pause(this)
         wait = min(wait * 2, _LONGEST_PAUSE)
+
+
+def _until_free(error: KeyseatError) -> float:
+    """Return the seconds until a seat is free, by what the server tells; at least the first pause."""
+    from keyseat_shared.instants import now_utc, parse_instant
+    from keyseat_verifier.online.api import jittered
+
+    told = error.details.get("server", error.details)
+    free_at = told.get("free_at") if type(told) is dict else None
+    try:
+        left = (parse_instant(free_at) - now_utc()).total_seconds() if type(free_at) is str else _LONGEST_PAUSE
+    except ValueError:
+        left = _LONGEST_PAUSE
+    return max(_FIRST_PAUSE, left + jittered(1.0))
 
 
 def refused(error: KeyseatError, *, as_json: bool) -> int:

@@ -68,6 +68,10 @@ class Lease(models.Model):
 
     ``holder`` is the user's e-mail address, or ``key:`` and the API key's prefix. ``idempotency`` is a digest of the
     caller and the request's Idempotency-Key; ``request_sha256`` of what was asked under it.
+
+    A session that ends before its lease leaves that lease in the world: it is ``lingering``, and counts in
+    ``Pool.lingering``, until the lease ends or a new session on the same machine takes its place. ``lingers_until``
+    tells when that was or will be.
     """
 
     id = models.UUIDField(primary_key=True)
@@ -87,6 +91,8 @@ class Lease(models.Model):
     ending = models.CharField(max_length=24, choices=SessionEnding.choices, blank=True, default="")
     idempotency = models.CharField(max_length=64, unique=True, null=True)  # noqa: DJ001 - only NULLs may repeat
     request_sha256 = models.CharField(max_length=64, blank=True, default="")
+    lingering = models.BooleanField(default=False, db_default=False)
+    lingers_until = models.DateTimeField(null=True)
 
     class Meta:
         """Constraints, and indexes over live rows only: a million ended sessions do not slow the next one down."""
@@ -114,6 +120,16 @@ class Lease(models.Model):
             ),
             models.Index(fields=("holder", "product"), condition=Q(ended_at__isnull=True), name="lease_live_by_holder"),
             models.Index(fields=("organization", "started_at"), name="lease_by_start"),
+            models.Index(fields=("pool", "expires_at"), condition=Q(lingering=True), name="lease_lingering_by_expiry"),
+            models.Index(fields=("pool", "machine_id"), condition=Q(lingering=True), name="lease_lingering_machine"),
+            models.Index(
+                fields=("holder", "product"), condition=Q(lingering=True, seats=0), name="lease_lingering_holder"
+            ),
+            models.Index(
+                fields=("holder", "product", "ended_at"),
+                condition=Q(ending=SessionEnding.TAKEN_OVER),
+                name="lease_taken_over",
+            ),
         )
 
     def __str__(self) -> str:

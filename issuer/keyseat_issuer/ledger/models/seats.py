@@ -73,6 +73,7 @@ class Pool(models.Model):
 
     ``used``: seats that are taken (named products: assignments and offline licences; floating ones: live
     sessions and offline licences). ``assigned``: licensed users of a floating product, who hold no seat.
+    ``lingering``: leases in the world whose sessions ended early (``Lease.lingering``).
     """
 
     id = models.UUIDField(primary_key=True)
@@ -82,6 +83,7 @@ class Pool(models.Model):
     quota = models.PositiveIntegerField()
     used = models.IntegerField(default=0)
     assigned = models.IntegerField(default=0)
+    lingering = models.IntegerField(default=0, db_default=0)
 
     class Meta:
         """Constraints."""

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import F, Q, Sum
+from django.db.models import Count, F, Q, Sum
 
 from keyseat_issuer.database import ledger_errors, snapshot
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Subscription
@@ -242,6 +242,8 @@ class _Check:
         named = Q(allocations__kind=AllocationKind.NAMED)
         running = Lease.objects.filter(ended_at__isnull=True).values("pool").annotate(held=Sum("seats"))
         sessions: dict[UUID, int] = dict(running.values_list("pool", "held"))
+        left = Lease.objects.filter(lingering=True).values("pool").annotate(number=Count("pk"))
+        lingering: dict[UUID, int] = dict(left.values_list("pool", "number"))
         for pool in Pool.objects.annotate(
             held_named=Sum("allocations__count", filter=live & named, default=0),
             held_other=Sum("allocations__count", filter=live & ~named, default=0),
@@ -254,6 +256,11 @@ class _Check:
                 self.find(
                     f"pool {pool.pk} ({pool.product})",
                     f"it counts {pool.used} used and {pool.assigned} assigned, but {used} and {assigned} are held",
+                )
+            if pool.lingering != lingering.get(pool.pk, 0):
+                self.find(
+                    f"pool {pool.pk} ({pool.product})",
+                    f"it counts {pool.lingering} leases of ended sessions, but there are {lingering.get(pool.pk, 0)}",
                 )
         orphans = Allocation.objects.filter(kind=AllocationKind.OFFLINE, offline_license__isnull=True)
         for allocation_id in orphans.values_list("pk", flat=True)[:MAX_FINDINGS]:

@@ -22,14 +22,15 @@ _ROWS = 2000
 _DAY = timedelta(days=1)
 _TICK = timedelta(seconds=1)
 """The ledger's instants are in whole seconds: what is live at ``now`` is live until the next one."""
-_ONLINE, _OFFLINE, _QUOTA = range(3)
+_ONLINE, _OFFLINE, _QUOTA, _LINGERING = range(4)
 
 
 class DayPeak(NamedTuple):
     """The most of a UTC day. The peaks of sessions (``online``) and offline seats may be at different instants.
 
     ``together``: the most of both at one instant. ``quota``: the seats of active subscriptions, the most in the day.
-    ``reached``: at some instant both together were as many as the quota then in force.
+    ``reached``: at some instant both together were as many as the quota then in force. ``lingering``: the most leases
+    that ran on at one instant although their sessions had ended.
     """
 
     day: date
@@ -38,6 +39,7 @@ class DayPeak(NamedTuple):
     together: int
     quota: int
     reached: bool
+    lingering: int = 0
 
 
 class _Begin(NamedTuple):
@@ -45,6 +47,8 @@ class _Begin(NamedTuple):
     until: datetime
     what: int
     seats: int
+    lingers: datetime
+    """Until when a session's lease runs on: ``until`` or earlier where it does not."""
 
 
 def daily_peaks(
@@ -81,8 +85,8 @@ class _Sweep:
     def __init__(self, first_day: date, days: int) -> None:
         self._first = first_day
         self._seen = [DayPeak(first_day + number * _DAY, 0, 0, 0, 0, reached=False) for number in range(days)]
-        self._level = [0, 0, 0]
-        self._live: list[tuple[datetime, int, int]] = []
+        self._level = [0, 0, 0, 0]
+        self._live: list[tuple[datetime, int, int, datetime]] = []
 
     def run(self, begins: Iterator[_Begin], since: datetime, until: datetime) -> list[DayPeak]:
         """Look at each midnight and each instant of ``[since, until)`` at which something changes; ends come first."""
@@ -96,18 +100,21 @@ class _Sweep:
             if at >= until:
                 return self._seen
             while self._live and self._live[0][0] == at:
-                _end, what, seats = heapq.heappop(self._live)
+                _end, what, seats, lingers = heapq.heappop(self._live)
                 self._level[what] -= seats
+                if at < lingers:
+                    self._level[_LINGERING] += 1
+                    heapq.heappush(self._live, (lingers, _LINGERING, 1, lingers))
             while upcoming is not None and upcoming.at == at:
                 self._level[upcoming.what] += upcoming.seats
-                heapq.heappush(self._live, (upcoming.until, upcoming.what, upcoming.seats))
+                heapq.heappush(self._live, (upcoming.until, upcoming.what, upcoming.seats, upcoming.lingers))
                 upcoming = next(begins, None)
             self._look(at)
             if at == midnight:
                 midnight += _DAY
 
     def _look(self, at: datetime) -> None:
-        online, offline, quota = self._level
+        online, offline, quota, lingering = self._level
         number = (at.date() - self._first).days
         seen = self._seen[number]
         self._seen[number] = DayPeak(
@@ -117,6 +124,7 @@ class _Sweep:
             max(seen.together, online + offline),
             max(seen.quota, quota),
             reached=seen.reached or 0 < quota <= online + offline,
+            lingering=max(seen.lingering, lingering),
         )
 
 
@@ -124,12 +132,16 @@ def _sessions(organization: Organization, product: str, since: datetime, until: 
     # In the order of the index `lease_by_start`.
     rows = (
         Lease.objects.filter(organization=organization, product=product, started_at__lt=until)
-        .filter(Q(ended_at__gt=since) | Q(ended_at__isnull=True, expires_at__gt=since))
+        .filter(Q(ended_at__gt=since) | Q(ended_at__isnull=True, expires_at__gt=since) | Q(lingers_until__gt=since))
         .order_by("started_at")
-        .values_list("started_at", "ended_at", "expires_at")
+        .values_list("started_at", "ended_at", "expires_at", "lingers_until")
     )
-    for start, ended, expires in rows.iterator(_ROWS):
-        yield from _begin(start, ended or expires, since, _ONLINE, 1)
+    for start, ended, expires, lingers in rows.iterator(_ROWS):
+        end = ended or expires
+        if since < end:
+            yield from _begin(start, end, since, _ONLINE, 1, lingers)
+        elif lingers is not None:
+            yield from _begin(end, lingers, since, _LINGERING, 1)
 
 
 def _offline(organization: Organization, product: str, since: datetime, until: datetime) -> Iterator[_Begin]:
@@ -154,11 +166,13 @@ def _quotas(organization: Organization, product: str, since: datetime, until: da
         yield from _begin(start, end, since, _QUOTA, seats)
 
 
-def _begin(start: datetime, end: datetime, since: datetime, what: int, seats: int) -> Iterator[_Begin]:
+def _begin(  # noqa: PLR0917 - the parts of a `_Begin`
+    start: datetime, end: datetime, since: datetime, what: int, seats: int, lingers: datetime | None = None
+) -> Iterator[_Begin]:
     """Yield the begin of what lasts at all; what began before ``since`` begins then."""
     start = max(start, since)
     if start < end:
-        yield _Begin(start, end, what, seats)
+        yield _Begin(start, end, what, seats, lingers or end)
 
 
 def _midnight(day: date) -> datetime:

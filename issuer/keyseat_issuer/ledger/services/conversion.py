@@ -6,7 +6,7 @@ what was committed is handed out, so a crash at any point leaves no licence, or 
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,7 +15,7 @@ from django.db import transaction
 from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.bulk import insert_values
 from keyseat_issuer.ledger.identifiers import new_id
-from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense
+from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense, Pool
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.clock_correction import latest
 from keyseat_issuer.ledger.services.ledger_time import ledger_now
@@ -175,10 +175,11 @@ class _Run:
             licenses.append(_license_row(allocation_id, decision, license_, digest, key))
             events.append(_issued_event(decision, license_, digest))
         decisions = [outcome.decision for outcome in outcomes if outcome.decision is not None]
-        self._convert_named_seats([seat for decision in decisions if (seat := decision.converts) is not None])
+        counted = {decision.source.pool.id: decision.source.pool for decision in decisions}
+        self._convert_named_seats([seat for decision in decisions if (seat := decision.converts) is not None], counted)
         insert_values(Allocation, _ALLOCATION_FIELDS, allocations)
         insert_values(OfflineLicense, _LICENSE_FIELDS, licenses)
-        for pool in {decision.source.pool.id: decision.source.pool for decision in decisions}.values():
+        for pool in counted.values():
             pools.save_counters(pool)
         events += self.refusals(outcomes)
         if events:
@@ -224,13 +225,14 @@ class _Run:
             )
         return signed
 
-    def _convert_named_seats(self, seats: Sequence[UUID]) -> None:
+    def _convert_named_seats(self, seats: Sequence[UUID], counted: Mapping[UUID, Pool]) -> None:
         for start in range(0, len(seats), _CHUNK):
             # The named seat becomes the offline one: the pool's counter stays as it is.
             Allocation.objects.filter(pk__in=seats[start : start + _CHUNK]).update(
                 released_at=self.at, ending=Ending.CONVERTED
             )
-            end_converted(seats[start : start + _CHUNK], self.at)
+            for pool_id, number in end_converted(seats[start : start + _CHUNK], self.at).items():
+                counted[pool_id].lingering += number
 
     def refusals(self, outcomes: Sequence[Outcome]) -> list[audit.NewEvent]:
         """Return the audit events of the requests that were refused."""

@@ -27,7 +27,7 @@ from keyseat_issuer.ledger.plain_sql import (
 class LeaseRow(NamedTuple):
     """A session with what a lease tells of its organisation and subscription, as ``models.Lease`` describes it.
 
-    ``ending`` is empty and ``ended_at`` ``None`` while it lives.
+    ``ending`` is empty and ``ended_at`` ``None`` while it lives. The pool's figures are as they were when it was read.
     """
 
     pk: UUID
@@ -46,12 +46,17 @@ class LeaseRow(NamedTuple):
     request_sha256: str
     organization_name: str
     subscription_ends_at: datetime
+    started_at: datetime
+    pool_quota: int
+    pool_used: int
+    pool_lingering: int
 
 
 _SELECT = """
 SELECT lease.id, lease.pool_id, lease.organization_id, lease.api_key_id, lease.product, lease.holder, lease.email,
        lease.machine_id, lease.seats, lease.expires_at, lease.ended_at, lease.ending, lease.idempotency,
-       lease.request_sha256, organization.name, subscription.ends_at
+       lease.request_sha256, organization.name, subscription.ends_at, lease.started_at,
+       pool.quota, pool.used, pool.lingering
   FROM ledger_lease lease
   JOIN ledger_organization organization ON organization.id = lease.organization_id
   JOIN ledger_pool pool ON pool.id = lease.pool_id
@@ -164,10 +169,11 @@ def extend(ids: Collection[UUID], now: datetime, expires_at: datetime) -> None:
 
 
 def end(ids: Collection[UUID], ending: SessionEnding, now: datetime) -> None:
-    """End locked, live sessions."""
+    """End locked, live sessions; their leases linger (the caller counts)."""
     run(
-        f"UPDATE ledger_lease SET ended_at = %s, ending = %s WHERE id IN ({places(len(ids))})",  # noqa: S608 - marks
-        [instant_out(now), str(ending), *uuids_out(ids)],
+        "UPDATE ledger_lease SET ended_at = %s, ending = %s, lingering = %s, lingers_until = expires_at"  # noqa: S608 - marks
+        f" WHERE id IN ({places(len(ids))})",
+        [instant_out(now), str(ending), True, *uuids_out(ids)],
     )
 
 
@@ -194,6 +200,8 @@ def _lock(condition: str, values: Sequence[object]) -> list[LeaseRow]:
                 None if row[10] is None else instant(row[10]),
                 *row[11:15],
                 instant(row[15]),
+                instant(row[16]),
+                *row[17:],
             )
         )
         for row in fetch(f"{_SELECT}{condition} ORDER BY lease.id{lock_clause('lease')}", values)

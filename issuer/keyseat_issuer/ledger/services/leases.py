@@ -12,8 +12,9 @@ from uuid import UUID
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Pool, SeatKind, SessionEnding
-from keyseat_issuer.ledger.services import audit, entitlement, lease_rows, pools
+from keyseat_issuer.ledger.services import audit, entitlement, lease_rows, named_leases, overlap, pools
 from keyseat_issuer.ledger.services.entitlement import Candidate
+from keyseat_issuer.ledger.services.lease_places import Places
 from keyseat_issuer.ledger.services.lease_rows import LeaseRow
 from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.session_values import (
@@ -31,13 +32,10 @@ from keyseat_issuer.ledger.services.sessions import end_sessions, lease_ended
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_shared.evidence import Verdict
 from keyseat_shared.instants import format_instant
 from keyseat_shared.policy import Policy
 
 ACTOR = "service"
-_RECLAIM_AT_ONCE = 1000
-"""Expired sessions ended in one go by the request that needs a seat: bounds what one turn can cost."""
 
 
 def process(requests: Sequence[Request], policy: Policy, now: datetime) -> list[Outcome]:
@@ -62,6 +60,7 @@ class _Turn:
         self.found: dict[UUID, LeaseRow] = {}
         self.by_key: dict[str, LeaseRow] = {}
         self.changed: set[UUID] = set()
+        self.places = Places(policy, now)
         self.unsaved: list[LeaseRow] = []
         self.events: list[audit.NewEvent] = []
 
@@ -79,6 +78,7 @@ class _Turn:
                 organization = organizations[index]
                 outcomes[index] = self._try(functools.partial(self._acquire, organization_id=organization), request)
         self._flush()
+        self.places.save()
         for pool_id in sorted(self.changed):
             pools.save_counters(self.pools[pool_id])
         renewals = [(index, r) for index, r in enumerate(requests) if index not in outcomes and isinstance(r, Renew)]
@@ -125,6 +125,7 @@ class _Turn:
         rows = lease_rows.lock_rows(releases, keys={r.idempotency for r in requests if isinstance(r, Acquire)})
         self.found = {row.pk: row for row in rows}
         self.by_key = {row.idempotency: row for row in rows if row.idempotency}
+        self.places.load(self.pools, {request.machine_id for request in requests if isinstance(request, Acquire)})
 
     # Releasing -------------------------------------------------------------------------------------------------------
 
@@ -149,6 +150,7 @@ class _Turn:
     def _end(self, rows: Iterable[LeaseRow], ending: SessionEnding) -> list[LeaseRow]:
         ended, changed = end_sessions(rows, self.pools, ending, self.now)
         self.changed |= changed
+        self.places.ended(ended)
         for row in ended:
             self._tell("session.ended", row, {"reason": str(ending)})
         return ended
@@ -164,10 +166,11 @@ class _Turn:
             entitlement.require_subscription(organization_id, request.product, self.now)
         home = entitlement.assigned_pool(request.holder, request.product, listed, self.pools, self.now)
         if listed[0].seats == SeatKind.NAMED:
-            return self._take_over(request, next(found for found in listed if found.pool_id == home))
+            return self._take_over(request, listed, next(found for found in listed if found.pool_id == home))
         if request.release_previous:
             self._release_previous(request.holder, request.product, request.machine_id)
-        return self._start(request, self._pool_with_room(listed), seats=1)
+        candidate = self.places.choose(listed, request.machine_id, self._flush)
+        return self._start(request, candidate, self.places.begin(candidate, request.machine_id), seats=1)
 
     def _repeat(self, known: LeaseRow, request: Acquire) -> Grant:
         """Answer a request that came before: the same session, a new lease.
@@ -184,29 +187,31 @@ class _Turn:
             )
         return self._grant_again(known, request.nonce)
 
-    def _take_over(self, request: Acquire, candidate: Candidate) -> Grant:
-        """Start the one session of a named user; a session on the same machine goes on, any other one ends."""
+    def _take_over(self, request: Acquire, listed: Sequence[Candidate], candidate: Candidate) -> Grant:
+        """Start the one session of a named user; a session on the same machine goes on, any other one ends.
+
+        Raises:
+            KeyseatError: ``QUOTA_EXCEEDED`` where the user's leases on other machines must end first.
+        """
         self._flush()
-        for row in lease_rows.lock_running(
-            request.holder.name, request.product, self.pools, organization=candidate.organization_id
-        ):
-            if row.expires_at > self.now and same_machine(row.machine_id, request.machine_id):
-                return self._grant_again(row, request.nonce)
-            self._end([row], SessionEnding.TAKEN_OVER)
-        return self._start(request, candidate, seats=0)
+        self.places.save()
+        holder, product = request.holder.name, request.product
+        running = lease_rows.lock_running(holder, product, self.pools, organization=candidate.organization_id)
+        locked = [self.pools[each.pool_id] for each in listed]
+        away = named_leases.Away.look(request, running, candidate.pool_id, locked, self.now)
+        if away.here is not None:
+            return self._grant_again(away.here, request.nonce, short=bool(away.ends))
+        away.require_room(self.pools[candidate.pool_id], self.policy, self.now)
+        self._end(running, SessionEnding.TAKEN_OVER)
+        until = self.now + self._life(timedelta(), short=bool(away.ends))
+        if away.left is not None and away.left.expires_at <= self.now + self._life(timedelta(), short=False):
+            until = max(until, away.left.expires_at)
+            self.places.take(away.left)
+            self.changed.add(away.left.pool_id)
+        return self._start(request, candidate, min(until, candidate.ends_at), seats=0)
 
-    def _pool_with_room(self, listed: Sequence[Candidate]) -> Candidate:
-        for candidate in listed:
-            pool = self.pools[candidate.pool_id]
-            if pool.used >= pool.quota:
-                self._flush()
-                pools.reclaim_expired(pool, self.now, most_sessions=_RECLAIM_AT_ONCE)
-            if pool.used < pool.quota:
-                return candidate
-        raise entitlement.sessions_used_up([self.pools[candidate.pool_id] for candidate in listed], self.now)
-
-    def _start(self, request: Acquire, candidate: Candidate, *, seats: int) -> Grant:
-        expires_at = min(self.now + timedelta(seconds=self.policy.lease_ttl), candidate.ends_at)
+    def _start(self, request: Acquire, candidate: Candidate, expires_at: datetime, *, seats: int) -> Grant:
+        pool = self.pools[candidate.pool_id]
         row = LeaseRow(
             pk=new_id(self.now),
             pool_id=candidate.pool_id,
@@ -224,20 +229,26 @@ class _Turn:
             request_sha256=request.fingerprint,
             organization_name=candidate.organization_name,
             subscription_ends_at=candidate.ends_at,
+            started_at=self.now,
+            pool_quota=pool.quota,
+            pool_used=pool.used,
+            pool_lingering=pool.lingering,
         )
         self.unsaved.append(row)
         self.by_key[request.idempotency] = row
         if seats:
-            self.pools[candidate.pool_id].used += seats
             self.changed.add(candidate.pool_id)
-        self._tell("session.started", row, {"expires_at": format_instant(expires_at)})
+        told: dict[str, object] = {"expires_at": format_instant(expires_at)}
+        if pool.used + pool.lingering > pool.quota:
+            told["overlap"] = pool.used + pool.lingering - pool.quota
+        self._tell("session.started", row, told)
         return self._grant(row, request.nonce, expires_at, created=True)
 
-    def _grant_again(self, lease: LeaseRow, nonce: str) -> Grant:
+    def _grant_again(self, lease: LeaseRow, nonce: str, *, short: bool = False) -> Grant:
         """Return a new lease for a session that exists: like a renewal."""
         self._flush()
         [row] = lease_rows.lock_rows({lease.pk})
-        expires_at = self._renewed_until(row)
+        expires_at = self._renewed_until(row, short=short or self._is_pressed(row))
         lease_rows.extend({row.pk}, self.now, expires_at)
         told = {"sessions": [str(row.pk)]}
         self.events.append(audit.NewEvent("session.renewed", "1 sessions", told, row.organization_id))
@@ -249,10 +260,12 @@ class _Turn:
         found = {row.pk: row for row in lease_rows.lock_rows({request.session_id for _, request in renewals})}
         outcomes: dict[int, Outcome] = {}
         until: dict[datetime, set[UUID]] = defaultdict(set)
+        away = named_leases.away(found.values(), self.policy, self.now)
         for index, request in renewals:
             try:
                 row = _renewable(found.get(request.session_id), request)
-                expires_at = self._renewed_until(row)
+                short = (row.pool_id, row.holder) in away if row.seats == 0 else self._is_pressed(row)
+                expires_at = self._renewed_until(row, short=short)
             except KeyseatError as refusal:
                 outcomes[index] = refusal
                 continue
@@ -266,8 +279,14 @@ class _Turn:
             self.events.append(audit.NewEvent("session.renewed", f"{len(renewed)} sessions", {"sessions": renewed}))
         return outcomes
 
-    def _renewed_until(self, row: LeaseRow) -> datetime:
-        """Return the end of a new lease for a session.
+    def _is_pressed(self, row: LeaseRow) -> bool:
+        return row.seats > 0 and overlap.is_pressed(row.pool_quota, row.pool_used, row.pool_lingering)
+
+    def _life(self, age: timedelta, *, short: bool) -> timedelta:
+        return overlap.short_life(self.policy, age) if short else timedelta(seconds=self.policy.lease_ttl)
+
+    def _renewed_until(self, row: LeaseRow, *, short: bool) -> datetime:
+        """Return the end of a new lease for a session; a ``short`` one is no longer than the session has lived.
 
         Raises:
             KeyseatError: ``LEASE_ENDED`` where the session is over.
@@ -280,7 +299,8 @@ class _Turn:
             raise lease_ended(ending, ended_at)
         # Never earlier than before: the client holds a signed lease until then, so its seat must stay taken. Where the
         # vendor has made leases shorter since, a client counts it for less, and knows by it when the seat comes back.
-        return max(row.expires_at, min(self.now + timedelta(seconds=self.policy.lease_ttl), row.subscription_ends_at))
+        until = self.now + self._life(self.now - row.started_at, short=short)
+        return max(row.expires_at, min(until, row.subscription_ends_at))
 
     def _grant(self, row: LeaseRow, nonce: str, until: datetime, *, created: bool = False) -> Grant:
         # A lease cut short by the subscription's end is renewed at the same share of its time.
@@ -320,20 +340,10 @@ class _Turn:
         )
 
 
-def same_machine(enrolled: str, probed: str) -> bool:
-    """Tell whether two machine IDs mean the same machine and user, by the matching rules of the design, section 6."""
-    if enrolled == probed:
-        return True
-    from keyseat_shared.machine_id import MachineID  # noqa: PLC0415 - the usual answer needs no decoding
-    from keyseat_shared.matching import match  # noqa: PLC0415 - likewise
-
-    return match(MachineID.parse_canonical(enrolled), MachineID.parse_canonical(probed)).verdict is Verdict.SAME
-
-
 def _renewable(row: LeaseRow | None, request: Renew) -> LeaseRow:
     if row is None or not _owns(request.holder, row):
         raise _no_session()
-    if not same_machine(row.machine_id, request.machine_id):
+    if not named_leases.same_machine(row.machine_id, request.machine_id):
         raise KeyseatError(
             ReasonCode.MACHINE_MISMATCH,
             "the session belongs to another machine",

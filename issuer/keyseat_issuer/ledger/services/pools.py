@@ -10,24 +10,28 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, Min, Q, Sum
+from django.db.models import Count, F, Min, Q, Sum
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Lease, Pool, SeatKind
 from keyseat_issuer.ledger.plain_sql import fetch, lock_clause, places, run, uuid_in, uuid_out, uuids_out
+from keyseat_issuer.ledger.services import overlap
 from keyseat_issuer.ledger.services.sessions import reclaim_sessions
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
 _CHUNK = 500
-_COLUMNS = ("id", "subscription_id", "product", "seats", "quota", "used", "assigned")
+_COLUMNS = ("id", "subscription_id", "product", "seats", "quota", "used", "assigned", "lingering")
 _SELECT = f"SELECT {', '.join(_COLUMNS)} FROM ledger_pool WHERE id IN ({{}}) ORDER BY id"  # noqa: S608 - marks
 _NOTHING: Mapping[str, Any] = {"over": 0, "bound": 0, "soonest": None}
 
 
 class Availability(NamedTuple):
-    """A pool at an instant: expired seats count as free. ``next_expiry``: when the next offline seat comes back."""
+    """A pool at an instant: expired seats count as free. ``next_expiry``: when the next offline seat comes back.
+
+    ``lingering``: leases that run on although their sessions have ended.
+    """
 
     quota: int
     used: int
@@ -35,6 +39,7 @@ class Availability(NamedTuple):
     assigned: int
     offline: int
     next_expiry: datetime | None
+    lingering: int = 0
 
 
 def lock_pool(pool_id: UUID | str) -> Pool:
@@ -68,9 +73,10 @@ def reclaim_expired(pool: Pool, now: datetime, *, most_sessions: int | None = No
     """Take back the seats of a locked pool's expired sessions and offline licences; return how many seats.
 
     Costs two index look-ups where nothing has expired, and an update of the expired rows otherwise; of sessions,
-    which can be many, at most ``most_sessions`` are ended.
+    which can be many, at most ``most_sessions`` are ended. Leases that lingered until now are not counted any more.
     """
     sessions = reclaim_sessions(pool, now, most_sessions)
+    forgotten = overlap.forget_ended(pool, now)
     expired = Allocation.objects.filter(
         pool_id=pool.pk, kind=AllocationKind.OFFLINE, released_at__isnull=True, expires_at__lte=now
     )
@@ -79,7 +85,7 @@ def reclaim_expired(pool: Pool, now: datetime, *, most_sessions: int | None = No
         # At its own expiry: that is when the seat was free again, however much later anybody asked.
         expired.update(released_at=F("expires_at"), ending=Ending.EXPIRED)
         pool.used -= seats
-    if seats or sessions:
+    if seats or sessions or forgotten:
         save_counters(pool)
     return seats + sessions
 
@@ -105,7 +111,10 @@ def charge(pool: Pool, kind: AllocationKind, now: datetime, *, count: int = 1, l
 
 def save_counters(pool: Pool) -> None:
     """Write a locked pool's counters."""
-    run("UPDATE ledger_pool SET used = %s, assigned = %s WHERE id = %s", (pool.used, pool.assigned, uuid_out(pool.pk)))
+    run(
+        "UPDATE ledger_pool SET used = %s, assigned = %s, lingering = %s WHERE id = %s",
+        (pool.used, pool.assigned, pool.lingering, uuid_out(pool.pk)),
+    )
 
 
 def new_allocation(
@@ -171,7 +180,7 @@ def availability(pool: Pool, now: datetime) -> Availability:
 
 
 def availabilities(pools: Sequence[Pool], now: datetime) -> dict[UUID, Availability]:
-    """Return the figures of many pools by their ids, with two statements for every 500 of them.
+    """Return the figures of many pools by their ids, with three statements for every 500 of them.
 
     They are for people to read: whoever acts on them locks the pool and looks again.
     """
@@ -196,6 +205,8 @@ def availabilities(pools: Sequence[Pool], now: datetime) -> dict[UUID, Availabil
             .values_list("pool")
             .annotate(over=Sum("seats"))
         )
+        over = Lease.objects.filter(expired, pool__in=ids, lingering=True).values_list("pool").annotate(Count("pk"))
+        gone = dict(over) if any(pool.lingering for pool in part) else {}
         for pool in part:
             row = seats.get(pool.pk, _NOTHING)
             used = max(0, pool.used - row["over"] - sessions.get(pool.pk, 0))
@@ -206,6 +217,7 @@ def availabilities(pools: Sequence[Pool], now: datetime) -> dict[UUID, Availabil
                 assigned=pool.assigned,
                 offline=row["bound"],
                 next_expiry=row["soonest"],
+                lingering=max(0, pool.lingering - gone.get(pool.pk, 0)),
             )
     return found
 

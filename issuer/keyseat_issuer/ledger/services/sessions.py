@@ -1,9 +1,11 @@
 """How sessions end: expired ones are taken back on demand, and everything else that ends one tells why.
 
 A session that counts holds a seat of its pool until it ends, so whoever ends one locks the pool first.
-There is no sweeper: an expired session's seat is taken back when somebody needs it.
+There is no sweeper: an expired session's seat is taken back when somebody needs it. One that ends before its lease
+leaves that lease in the world, and counts in ``Pool.lingering`` (``overlap``).
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -92,7 +94,7 @@ def reclaim_sessions(pool: Pool, now: datetime, most: int | None = None) -> int:
 def end_sessions(
     rows: Iterable[_Row], pools: Mapping[UUID, Pool], ending: SessionEnding, now: datetime
 ) -> tuple[list[_Row], set[UUID]]:
-    """End live sessions of locked pools and count their seats free (not saved).
+    """End live sessions of locked pools; count their seats free and their leases as lingering (not saved).
 
     A session whose lease ran out before ``now`` ended then, by itself, and gets that ending.
 
@@ -109,6 +111,8 @@ def end_sessions(
             expired.append(row.pk)
         else:
             ended.append(row)
+            pools[row.pool_id].lingering += 1
+            changed.add(row.pool_id)
         if row.seats:
             pools[row.pool_id].used -= row.seats
             changed.add(row.pool_id)
@@ -150,20 +154,26 @@ def end_for(
     rows = Lease.objects.select_for_update(of=("self",)).filter(wanted).order_by("pk")
     ended, changed = end_sessions(rows, by_id, ending, now)
     for pool_id in changed:
-        by_id[pool_id].save(update_fields=("used",))
+        by_id[pool_id].save(update_fields=("used", "lingering"))
     for row in ended:
         row.ended_at, row.ending = now, ending
     return ended
 
 
-def end_converted(allocations: Iterable[UUID], now: datetime) -> int:
-    """End the sessions of users whose assigned seats (allocations) become offline licences; return how many.
+def end_converted(allocations: Iterable[UUID], now: datetime) -> Counter[UUID]:
+    """End the sessions of users whose assigned seats (allocations) become offline licences.
 
-    They hold no seat of their own, so no counter changes. Call under the pools' locks.
+    They hold no seat of their own, so ``Pool.used`` stays; their leases linger. Call under the pools' locks.
+
+    Returns:
+        How many sessions ended in each pool; the caller counts them in ``Pool.lingering``.
     """
     converted = Allocation.objects.filter(pk__in=list(allocations), pool=OuterRef("pool"), holder=OuterRef("holder"))
     running = Lease.objects.filter(Exists(converted), seats=0, ended_at__isnull=True, expires_at__gt=now)
-    return running.update(ended_at=now, ending=SessionEnding.CONVERTED)
+    ended = dict(running.values_list("pk", "pool_id"))
+    if ended:
+        end(ended, SessionEnding.CONVERTED, now)
+    return Counter(ended.values())
 
 
 def pools_of(organization: Organization, now: datetime) -> list[UUID]:
