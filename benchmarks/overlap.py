@@ -57,7 +57,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["KEYSEAT_ISSUER_HOME"] = folder
             ledgers.point_at(f"sqlite:///{Path(folder) / 'ledger.sqlite3'}")
-            felt = _Play(setting, hours).run()
+            from keyseat_issuer.ledger.services.ledger_time import story_time  # noqa: PLC0415 - after set-up
+
+            with story_time():
+                felt = _Play(setting, hours).run()
         where = f"{setting.machines}, used again" if setting.machines else "thrown away"
         share = sum(wait > 0 for wait in felt.waited) / felt.jobs
         mean, late = sum(felt.waited) / felt.jobs, sorted(felt.waited)[int(0.95 * felt.jobs)]

@@ -8,8 +8,8 @@ import pytest
 from django.db import transaction
 
 import shop
+from activation import make_key
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Lease, Organization, Pool
 from keyseat_issuer.ledger.services import leases, members, offline, pools, seats, session_admin
 from keyseat_issuer.ledger.services.audit_check import verify
@@ -47,18 +47,9 @@ class Desk:
         self.now = shop.NOW
         self.policy = default_policy()
         self._names = count()
-        key_id = new_id(shop.NOW)
-        ApiKey.objects.create(
-            id=key_id,
-            organization=customer,
-            prefix="builds",
-            key_sha256="0" * 64,
-            name="CI",
-            scopes="sessions",
-            created_at=shop.NOW,
-            created_by=shop.ACTOR,
-        )
-        self.key = Holder("key:builds", key_id=key_id, organization_id=customer.pk)
+        make_key(customer)
+        row = ApiKey.objects.get()
+        self.key = Holder(f"key:{row.prefix}", key_id=row.pk, organization_id=customer.pk)
 
     def turn(self, *requests: Request) -> list[Outcome]:
         """Answer requests together."""
