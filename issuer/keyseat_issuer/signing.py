@@ -8,7 +8,7 @@ from keyseat_issuer.keystore import KeyStore, Passphrase, SigningKey, ask
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope, Signature, pae
 from keyseat_shared.errors import KeyseatError
-from keyseat_shared.instants import format_instant
+from keyseat_shared.instants import CLOCK_TOLERANCE, format_instant
 from keyseat_shared.trust import ACTIVE, LEASE, LICENSE, TrustBundle, TrustedKey
 
 
@@ -61,6 +61,8 @@ def open_lease_signer(home: Path, trust: TrustBundle, passphrase: Passphrase, no
 def choose_key(trust: TrustBundle, purpose: str, algorithm: str, now: datetime, store: KeyStore) -> TrustedKey:
     """Return the newest active key for the purpose that is valid at ``now`` and whose private half is here.
 
+    A key is left alone in the last 5 minutes of its window: the ledger's time may be as far ahead of ``now``.
+
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE`` that says whether no key is valid or no file is here.
     """
@@ -68,7 +70,7 @@ def choose_key(trust: TrustBundle, purpose: str, algorithm: str, now: datetime, 
         key
         for key in trust.keys
         if (key.purpose, key.key.algorithm, key.status) == (purpose, algorithm, ACTIVE)
-        and key.valid_from <= now < key.valid_until
+        and key.valid_from <= now < key.valid_until - CLOCK_TOLERANCE
     ]
     here = [key for key in valid if store.find(key.key.keyid) is not None]
     if here:

@@ -163,3 +163,13 @@ def test_a_read_only_home_serves(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) 
 
     assert 2 == trust_history.in_force(hosts.other).version
     assert [] == asked
+
+
+def test_a_key_is_left_alone_in_the_last_minutes_of_its_window(hosts: Hosts, source: TrustSource) -> None:
+    """The ledger's time may be that far ahead, and clients would refuse what is dated after the window."""
+    [end] = [key.valid_until for key in source.trust().keys if key.key.keyid == hosts.first]
+    assert (hosts.first,) == source.authority(end - timedelta(minutes=6))[1].keyids
+
+    with pytest.raises(KeyseatError) as refused:
+        source.authority(end - timedelta(minutes=4))
+    assert ReasonCode.KEY_UNAVAILABLE is refused.value.code

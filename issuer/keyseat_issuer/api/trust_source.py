@@ -20,6 +20,7 @@ from keyseat_issuer.trust_freshness import warning
 from keyseat_issuer.trust_history import newest_row, read_version, recorded_version, successors
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, UntrustedError
+from keyseat_shared.instants import CLOCK_TOLERANCE
 from keyseat_shared.policy import Policy
 from keyseat_shared.trust import ACTIVE, LEASE, TrustBundle
 
@@ -76,6 +77,7 @@ class TrustSource:
                 if key is None:
                     raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, "the lease key is not in the trust bundle")
                 key.check_may_sign(LEASE, now)
+                key.check_may_sign(LEASE, now + CLOCK_TOLERANCE)  # the ledger's time may be that far ahead
         except UntrustedError:
             with self._lock:
                 # Its window has closed: the bundle may name a newer key.
