@@ -1,35 +1,39 @@
 """Who may do what outlasts them, asked again at the act itself, under its locks: one rule for API and console."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.ledger.services import invitations, members
 from keyseat_issuer.ledger.services.guards import Guard
-from keyseat_issuer.rights import MANAGERS, require_manageable, require_role
+from keyseat_issuer.rights import MANAGERS, PRIVILEGED, require_manageable, require_role
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
+Proof = Callable[[], None]
+"""Raises where who asks has not proved a short while ago who they are."""
 
-def may_change(organization: Organization, email: str | None, *given: str) -> members.Guard:
+
+def may_change(organization: Organization, email: str | None, *given: str, proof: Proof) -> members.Guard:
     """Return the check that somebody may change a member, and give these roles.
 
     Args:
         organization: where.
         email: who asks; ``None`` for an API key of the organisation.
         given: the roles that the member would get.
+        proof: asked where it is about an owner or admin.
     """
 
     def check(member: Membership) -> None:
-        require_manageable(_role_now(organization, email), member.role, *given)
+        _require(organization, email, {member.role, *given}, proof)
 
     return check
 
 
-def may_invite(organization: Organization, email: str | None) -> invitations.Guard:
+def may_invite(organization: Organization, email: str | None, *, proof: Proof) -> invitations.Guard:
     """Return the check that somebody may give out, replace and take back invitations; arguments as ``may_change``."""
 
     def check(roles: Collection[str]) -> None:
-        require_manageable(_role_now(organization, email), *roles)
+        _require(organization, email, roles, proof)
 
     return check
 
@@ -41,6 +45,13 @@ def manages_still(organization: Organization, email: str | None) -> Guard:
         _role_now(organization, email)
 
     return check
+
+
+def _require(organization: Organization, email: str | None, roles: Collection[str], proof: Proof) -> None:
+    require_manageable(_role_now(organization, email), *roles)
+    # After the role: who may not do it at all is not asked for a password first.
+    if not PRIVILEGED.isdisjoint(roles):
+        proof()
 
 
 def _role_now(organization: Organization, email: str | None) -> Role | None:

@@ -16,6 +16,9 @@ BUYERS = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
 _MANAGEABLE = frozenset({Role.BILLING, Role.MEMBER})
 """The roles that an admin may give, change and take."""
 
+PRIVILEGED = EVERYBODY - _MANAGEABLE
+"""The roles that are given, changed and taken only by who has proved a short while ago who they are."""
+
 
 def require_role(roles: Collection[Role], role: Role) -> None:
     """Require one of these roles.
@@ -36,6 +39,11 @@ def require_role(roles: Collection[Role], role: Role) -> None:
 def manageable_by(actor: Role | None) -> frozenset[Role]:
     """Return the roles that somebody may give, change and take: owners all, admins and API keys the lower two."""
     return EVERYBODY if actor is Role.OWNER else _MANAGEABLE
+
+
+def may_invite_as(role: Role | None) -> frozenset[Role]:
+    """Return the roles that a member of this role may invite others as; ``None``: who is no member any more."""
+    return manageable_by(role) if role in MANAGERS else frozenset()
 
 
 def require_manageable(actor: Role | None, *roles: str) -> None:

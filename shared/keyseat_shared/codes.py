@@ -57,6 +57,7 @@ class ReasonCode(StrEnum):
     ALGORITHM_UNAVAILABLE = "ALGORITHM_UNAVAILABLE"
     UNFORESEEN = "UNFORESEEN"
     TRUST_STALE = "TRUST_STALE"  # docs/adr/0013-a-bundle-can-get-stale.md
+    SIGN_IN_TOO_OLD = "SIGN_IN_TOO_OLD"
 
 
 NEXT_STEPS: dict[ReasonCode, str] = {
@@ -110,6 +111,7 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.CLOCK_AHEAD: "Set the clock of this machine to the right time and try again.",
     ReasonCode.INTERNAL: "Try again; if it stays, tell the operator of the service the request id.",
     ReasonCode.ALGORITHM_UNAVAILABLE: "Update this program and its `cryptography` package (version 48 or later).",
+    ReasonCode.SIGN_IN_TOO_OLD: "Sign in again, and do it within a quarter of an hour.",
     ReasonCode.UNFORESEEN: "Try again. If it stays, tell the maker of this program what the message says.",
     ReasonCode.TRUST_STALE: "Reach the licence server once, or put the newest trust.json of your vendor into the home"
     " folder; check the clock of this machine.",

@@ -30,10 +30,10 @@ def sign_in(page: Page) -> None:
 class Program(threading.Thread):
     """A client without a browser that waits to be signed in."""
 
-    def __init__(self, site: str) -> None:
+    def __init__(self, site: str, scope: str = "sessions") -> None:
         super().__init__(daemon=True)
         self._http = Http(site)
-        form = {"client_id": "keyseat", "device_name": "build-7"}
+        form = {"client_id": "keyseat", "device_name": "build-7", "scope": scope}
         self.asked = self._http.request("/oauth/device", form).json()
         self.answer: dict[str, object] = {}
 
@@ -77,6 +77,34 @@ def test_a_person_signs_a_waiting_program_in(page: Page, site: str) -> None:
     expect(page.get_by_role("status")).to_contain_text("Signed out on build-7")
     check(page)
     assert authenticate(str(program.answer["access_token"])) is None
+
+
+def test_a_program_that_may_manage_the_organisation_needs_the_password_again(page: Page, site: str) -> None:
+    make_account(ADA)
+    program = Program(site, "admin")
+    program.start()
+    page.goto(str(program.asked["verification_uri_complete"]))
+    sign_in(page)
+    page.get_by_role("button", name="Continue").click()
+    expect(page.get_by_text("You will be asked for your password")).to_be_visible()
+    check(page)
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    check(page)
+    page.get_by_label("Password").fill("wrong")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    check(page)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("heading", name="Signed in")).to_be_visible()
+    check(page)
+    program.join(60)
+
+    identity = authenticate(str(program.answer.get("access_token")))
+    assert identity is not None, program.answer
+    assert frozenset({"admin"}) == identity.scopes
+    assert identity.authenticated_at is not None
 
 
 def test_an_invited_person_chooses_a_password_and_sees_their_organisation(

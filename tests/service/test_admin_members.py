@@ -25,6 +25,10 @@ def office(ledger: Ledger) -> Iterator[Office]:
         yield running
 
 
+def proved() -> None:
+    """Who asks has just given a password."""
+
+
 def role_of(office: Office, email: str) -> str | None:
     return (
         Membership.objects.filter(organization=office.organization, email=email).values_list("role", flat=True).first()
@@ -55,7 +59,13 @@ class TestMembers:
 
         removed = office.call("DELETE", f"/members/{office.member(ADA)}")
 
-        assert {"email": ADA, "seats_freed": 1, "offline_until": [], "api_keys": []} == removed.json()
+        assert {
+            "email": ADA,
+            "seats_freed": 1,
+            "offline_until": [],
+            "invitations": [],
+            "api_keys": [],
+        } == removed.json()
         renewed = office.site.renew(session.json()["session_id"], key="ada")
         assert (410, "LEASE_ENDED", "MEMBER_REMOVED") == problem(renewed)
 
@@ -144,7 +154,7 @@ class TestRoles:
 
     def test_are_read_again_under_the_lock(self, office: Office) -> None:
         """An owner who was demoted between the door and the act changes nothing any more."""
-        guard = may_change(office.organization, ADMIN, Role.ADMIN)
+        guard = may_change(office.organization, ADMIN, Role.ADMIN, proof=proved)
 
         with pytest.raises(KeyseatError, match="only an owner"):
             members.set_role(office.organization, ADA, Role.ADMIN, actor="test", now=shop.NOW, guard=guard)
@@ -159,7 +169,7 @@ class TestRoles:
             members.set_role(org, ADMIN, now, actor="test", now=shop.NOW)
 
         with pytest.raises(KeyseatError, match=r"may not do this|no such organisation"):
-            members.remove_member(org, ADA, actor="test", now=shop.NOW, guard=may_change(org, ADMIN))
+            members.remove_member(org, ADA, actor="test", now=shop.NOW, guard=may_change(org, ADMIN, proof=proved))
         with pytest.raises(KeyseatError, match=r"may not do this|no such organisation"):
             invitations.invite(
                 org,
@@ -168,7 +178,7 @@ class TestRoles:
                 with_account=with_account,
                 actor="test",
                 now=shop.NOW,
-                guard=may_invite(org, ADMIN),
+                guard=may_invite(org, ADMIN, proof=proved),
             )
         assert ("member", False) == (role_of(office, ADA), Invitation.objects.exists())
 

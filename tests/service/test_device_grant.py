@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -12,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 from console_site import Counter
 from databases import Ledger
 from keyseat_issuer.web.asgi import FewAtOnce, build
+from keyseat_issuer.web.models import ClientSignIn
 from keyseat_issuer.web.tokens import authenticate
 from web_server import PASSWORD, Answer, Http, make_account, serve
 
@@ -241,6 +244,65 @@ class TestThePersonWhoIsAsked:
         late = person.post_page("/device", {"user_code": str(asked["user_code"]), "action": "approve"})
         assert late.status == 429
         assert int(late.headers["Retry-After"]) > 0
+
+    @pytest.mark.parametrize("scope", ["admin", "sessions admin"])
+    def test_gives_the_password_again_before_a_program_may_manage_the_organisation(self, site: str, scope: str) -> None:
+        """Else whoever finds a browser open takes a token away that makes keys and gives ownership away."""
+        asked = ask(site, scope=scope)
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+        approval = {"user_code": str(asked["user_code"]), "action": "approve"}
+        suspended = person.post_page("/device", approval)
+
+        assert (302, "/account/confirm?next=%2Fdevice") == (suspended.status, suspended.headers["Location"])
+        assert poll(site, asked["device_code"]).json() == {"error": "authorization_pending"}
+
+        before = int(time.time())
+        page = "/account/confirm?next=/device"
+        assert 200 == person.post_page(page, {"password": "wrong", "next": "/device"}).status
+        assert poll(site, asked["device_code"]).json()["error"] in {"authorization_pending", "slow_down"}
+        approved = person.post_page(page, {"password": PASSWORD, "next": "/device"})
+
+        assert "is signed in as" in approved.text
+        identity = authenticate(str(poll(site, asked["device_code"]).json()["access_token"]))
+        assert identity is not None
+        assert identity.authenticated_at is not None
+        assert before <= identity.authenticated_at.timestamp() <= time.time()
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_approves_no_code_that_they_left_by_confirming_something_else_later(self, site: str) -> None:
+        asked = ask(site, scope="admin")
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+        person.post_page("/device", {"user_code": str(asked["user_code"]), "action": "approve"})
+        person.request("/device")
+        person.post_page("/account/confirm?next=/device", {"password": PASSWORD, "next": "/device"})
+
+        assert poll(site, asked["device_code"]).json() == {"error": "authorization_pending"}
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_needs_no_password_to_deny(self, site: str) -> None:
+        asked = ask(site, scope="admin")
+        answer_code(site, asked["user_code"], "deny")
+
+        assert poll(site, asked["device_code"]).json() == {"error": "access_denied"}
+
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_is_not_asked_by_a_renewed_token_again(self, site: str) -> None:
+        """Renewing is no proof: the time of the proof stays what it was."""
+        asked = ask(site, scope="admin")
+        person = Http(site)
+        person.sign_in(ADA, PASSWORD)
+        person.post_page("/device", {"user_code": str(asked["user_code"]), "action": "approve"})
+        person.post_page("/account/confirm?next=/device", {"password": PASSWORD, "next": "/device"})
+        first = poll(site, asked["device_code"]).json()
+        form = {"grant_type": "refresh_token", "client_id": "keyseat", "refresh_token": str(first["refresh_token"])}
+        ClientSignIn.objects.update(authenticated_at=datetime(2026, 1, 1, tzinfo=UTC))
+        second = Http(site).request("/oauth/token", form).json()
+
+        identity = authenticate(str(second["access_token"]))
+        assert identity is not None
+        assert datetime(2026, 1, 1, tzinfo=UTC) == identity.authenticated_at
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_can_enter_the_right_code_as_often_as_they_like(self, site: str) -> None:

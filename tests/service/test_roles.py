@@ -23,7 +23,19 @@ from keyseat_shared.errors import KeyseatError
 from service_program import VendorTrust
 from vendor import OTHER_MACHINE, Vendor
 
-WHO = ("owner", "admin", "billing", "ada", "eve", "owner-sessions", "owner-admin", "key+", "key-", "nobody")
+WHO = (
+    "owner",
+    "admin",
+    "billing",
+    "ada",
+    "eve",
+    "owner-sessions",
+    "owner-admin",
+    "owner-unproved",
+    "key+",
+    "key-",
+    "nobody",
+)
 OPERATION = {"healthz", "readyz", "metrics"}
 
 

@@ -20,11 +20,12 @@ from vendor import Vendor
 OWNER, ADMIN, BILLING = "owner@example.com", "admin@example.com", "billing@example.com"
 ADA, BOB, EVE = "ada@example.com", "bob@example.com", "eve@example.org"
 SCOPES = frozenset({"sessions", "admin"})
-PEOPLE = {name.partition("@")[0]: Person(name, SCOPES) for name in (OWNER, ADMIN, BILLING, ADA, BOB, EVE)} | {
-    "owner-sessions": Person(OWNER, frozenset({"sessions"})),
-    "owner-admin": Person(OWNER, frozenset({"admin"})),
+PEOPLE = {name.partition("@")[0]: Person(name, SCOPES, shop.NOW) for name in (OWNER, ADMIN, BILLING, ADA, BOB, EVE)} | {
+    "owner-sessions": Person(OWNER, frozenset({"sessions"}), shop.NOW),
+    "owner-admin": Person(OWNER, frozenset({"admin"}), shop.NOW),
+    "owner-unproved": Person(OWNER, SCOPES),
 }
-"""People by their tokens. Eve is a member of no organisation here."""
+"""People by their tokens, who gave their password at ``shop.NOW``. Eve is a member of no organisation here."""
 
 
 ROLES = {OWNER: Role.OWNER, ADMIN: Role.ADMIN, BILLING: Role.BILLING, ADA: Role.MEMBER, BOB: Role.MEMBER}
@@ -116,4 +117,6 @@ def expected(name: str, who: str, *, own: bool) -> bool:
         return rule.key_scope is not None and (who == "key+" or rule.key_scope == ANY_SCOPE)
     person = PEOPLE[who]
     signed_in = not person.scopes.isdisjoint(rule.sign_in)
+    if rule.recent and person.authenticated_at is None:
+        return False
     return signed_in and (rule.reach is Reach.OWN or ROLES.get(person.email) in rule.roles)

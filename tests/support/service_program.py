@@ -23,6 +23,7 @@ class Person:
 
     email: str
     scopes: frozenset[str] = frozenset({"sessions"})
+    authenticated_at: datetime | None = None
 
 
 class VendorTrust:

@@ -7,10 +7,11 @@ from uuid import UUID
 from fastapi import Depends, Request
 
 from keyseat_issuer.api.auth import Caller
-from keyseat_issuer.api.roles import require_role, rule_of
+from keyseat_issuer.api.roles import require_recent, require_role, rule_of
 from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.models import Membership, Organization, Role
+from keyseat_issuer.member_guards import Proof
 from keyseat_issuer.next_steps import without_commands
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -53,11 +54,15 @@ async def access_of(request: Request, service: ServiceDep, caller: CallerDep, or
     """Return the caller's access to the organisation in the path.
 
     Raises:
-        KeyseatError: ``NOT_FOUND`` for those outside of it, whether it exists or not; ``NOT_ALLOWED``.
+        KeyseatError: ``NOT_FOUND`` for those outside of it, whether it exists or not; ``NOT_ALLOWED``;
+            ``SIGN_IN_TOO_OLD``.
     """
     access = await service.threads.run(_find, caller, organization_id)
+    rule = rule_of(route_name(request))
     if access.role is not None:
-        require_role(rule_of(route_name(request)), access.role)
+        require_role(rule, access.role)
+    if rule.recent:
+        require_recent(caller, service.clock())
     return access
 
 
@@ -83,6 +88,11 @@ def _no_organization() -> KeyseatError:
         "you have no such organisation",
         next_step="GET /api/v1/organizations lists yours.",
     )
+
+
+def proof_of(service: Service, access: Access) -> Proof:
+    """Return what asks whether the caller has proved a short while ago who they are."""
+    return lambda: require_recent(access.caller, service.clock())
 
 
 async def act(service: Service, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:

@@ -10,7 +10,7 @@ from django.apps import apps
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act, no_such
+from keyseat_issuer.api.admin_access import BASE, Access, AccessDep, act, no_such, proof_of
 from keyseat_issuer.api.admin_pages import Next, PageDep, PageQuery, read_page
 from keyseat_issuer.api.admin_values import Body, Email
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
@@ -49,6 +49,17 @@ class MemberAnswer(BaseModel):
     role: str
 
 
+class RoleAnswer(MemberAnswer):
+    """A member as it now is, and what follows.
+
+    `invitations` are those that this member gave out and may give no more: they end. `api_keys` are the prefixes of
+    the keys of somebody who manages no more: they go on, so revoke those that only this person knows.
+    """
+
+    invitations: list[str]
+    api_keys: list[str]
+
+
 class RoleBody(Body):
     """A member's new role."""
 
@@ -58,13 +69,14 @@ class RoleBody(Body):
 class RemovalAnswer(BaseModel):
     """What a removal did. Offline licences stay until these instants: they cannot be revoked.
 
-    `api_keys` are the prefixes of keys that the member made. They go on, being the organisation's: revoke those that
-    only this person knows.
+    `invitations` are those that the member gave out: they end. `api_keys` are the prefixes of keys that the member
+    made. They go on, being the organisation's: revoke those that only this person knows.
     """
 
     email: str
     seats_freed: int
     offline_until: list[str]
+    invitations: list[str]
     api_keys: list[str]
 
 
@@ -135,20 +147,25 @@ async def list_members(
     summary="Change a member's role",
     responses=problems(403, 404, 409, *ALWAYS),
 )
-async def set_role(service: ServiceDep, access: AccessDep, member_id: UUID, body: RoleBody) -> MemberAnswer:
+async def set_role(service: ServiceDep, access: AccessDep, member_id: UUID, body: RoleBody) -> RoleAnswer:
     """Change a role. Only an owner gives or takes the roles of owners and admins; one owner always stays."""
 
-    def change() -> Membership:
+    def change() -> members.RoleChange:
         return members.set_role(
             access.organization,
             _email_of(access, member_id),
             body.role,
             actor=access.actor,
             now=service.clock(),
-            guard=may_change(access.organization, access.email, body.role),
+            guard=may_change(access.organization, access.email, body.role, proof=proof_of(service, access)),
         )
 
-    return _answer(await act(service, change))
+    changed = await act(service, change)
+    return RoleAnswer(
+        **_answer(changed.member).model_dump(),
+        invitations=list(changed.invitations),
+        api_keys=list(changed.api_keys),
+    )
 
 
 @router.delete(
@@ -166,7 +183,7 @@ async def remove(service: ServiceDep, access: AccessDep, member_id: UUID) -> Rem
             _email_of(access, member_id),
             actor=access.actor,
             now=service.clock(),
-            guard=may_change(access.organization, access.email),
+            guard=may_change(access.organization, access.email, proof=proof_of(service, access)),
         )
 
     removed = await act(service, take_out)
@@ -174,6 +191,7 @@ async def remove(service: ServiceDep, access: AccessDep, member_id: UUID) -> Rem
         email=removed.email,
         seats_freed=removed.seats_freed,
         offline_until=[format_instant(until) for until in removed.offline_until],
+        invitations=list(removed.invitations),
         api_keys=list(removed.api_keys),
     )
 
@@ -231,7 +249,7 @@ async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) 
             with_account=_with_account,
             actor=access.actor,
             now=service.clock(),
-            guard=may_invite(access.organization, access.email),
+            guard=may_invite(access.organization, access.email, proof=proof_of(service, access)),
         )
 
     made = await act(service, make)
@@ -262,7 +280,7 @@ async def withdraw(service: ServiceDep, access: AccessDep, invitation_id: UUID) 
             row.email,
             actor=access.actor,
             now=service.clock(),
-            guard=may_invite(access.organization, access.email),
+            guard=may_invite(access.organization, access.email, proof=proof_of(service, access)),
         )
 
     return WithdrawalAnswer(email=await act(service, take_back))

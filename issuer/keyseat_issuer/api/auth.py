@@ -31,6 +31,10 @@ class Identity(Protocol):
     def scopes(self) -> frozenset[str]:
         """What the sign-in was allowed."""
 
+    @property
+    def authenticated_at(self) -> datetime | None:
+        """When the user last proved who they are for this sign-in."""
+
 
 UserLookup = Callable[[str, datetime], Identity | None]
 
@@ -40,6 +44,7 @@ class Caller(NamedTuple):
 
     holder: Holder
     scopes: frozenset[str]
+    authenticated_at: datetime | None = None
 
     @property
     def is_user(self) -> bool:
@@ -125,7 +130,7 @@ class Authenticator:
         identity = None if self._find_user is None else self._find_user(token, now)
         if identity is None:
             raise _refused("unknown", "the token is unknown or has expired")
-        return Caller(Holder(identity.email, email=identity.email), identity.scopes)
+        return Caller(Holder(identity.email, email=identity.email), identity.scopes, identity.authenticated_at)
 
 
 def _refused(reason: str, message: str) -> KeyseatError:

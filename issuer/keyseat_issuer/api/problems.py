@@ -19,6 +19,7 @@ STATUS: dict[ReasonCode, HTTPStatus] = {
     ReasonCode.UNSUPPORTED_FORMAT: HTTPStatus.BAD_REQUEST,
     ReasonCode.INVALID_INPUT: HTTPStatus.UNPROCESSABLE_ENTITY,
     ReasonCode.NOT_ALLOWED: HTTPStatus.FORBIDDEN,
+    ReasonCode.SIGN_IN_TOO_OLD: HTTPStatus.UNAUTHORIZED,
     ReasonCode.NOT_A_MEMBER: HTTPStatus.FORBIDDEN,
     ReasonCode.NOT_ASSIGNED: HTTPStatus.FORBIDDEN,
     ReasonCode.NOT_FOUND: HTTPStatus.NOT_FOUND,
@@ -37,6 +38,7 @@ TITLES: dict[ReasonCode, str] = {
     ReasonCode.MALFORMED: "The request cannot be read",
     ReasonCode.INVALID_INPUT: "The request is not right",
     ReasonCode.NOT_ALLOWED: "Not allowed",
+    ReasonCode.SIGN_IN_TOO_OLD: "The sign-in is too old for this",
     ReasonCode.NOT_A_MEMBER: "Not a member of the organisation",
     ReasonCode.NOT_ASSIGNED: "No licence is assigned",
     ReasonCode.NOT_FOUND: "Not found",
@@ -114,6 +116,22 @@ def problem_body(error: KeyseatError, status: int, request_id: str) -> bytes:
         separators=(",", ":"),
         default=str,
     ).encode()
+
+
+def too_old(seconds: int) -> ApiError:
+    """Return the answer to a sign-in whose person was asked more than ``seconds`` ago who they are (RFC 9470)."""
+    return ApiError(
+        ReasonCode.SIGN_IN_TOO_OLD,
+        f"this needs a password or second factor given within the last {seconds // 60} minutes",
+        status=HTTPStatus.UNAUTHORIZED,
+        headers={
+            "WWW-Authenticate": 'Bearer realm="keyseat", error="insufficient_user_authentication", '
+            f'error_description="a more recent authentication is needed", max_age="{seconds}"'
+        },
+        details={"reason": "authentication", "max_age": seconds},
+        next_step="Sign in again: `POST /oauth/device` with the scope `admin`, approve it in a browser, and send this"
+        " with the new token. Renewing the old one is not enough. The console asks for the password by itself.",
+    )
 
 
 def internal_error() -> ApiError:

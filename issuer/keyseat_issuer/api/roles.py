@@ -1,10 +1,12 @@
 """Who may do what: one table of all routes. What is not in it is refused, and the service does not start.
 
-A route is named by its operation id. Three questions are answered here and nowhere else: which roles of a user, which
-scope of an API key, and which scope of a user's sign-in a route needs.
+A route is named by its operation id. Four questions are answered here and nowhere else: which roles of a user, which
+scope of an API key, and which scope of a user's sign-in a route needs, and whether its person must have proved a short
+while ago who they are: a stolen token, or a browser left open, must not give away what outlasts it.
 """
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from fastapi.routing import APIRoute
 
 from keyseat_issuer import rights
 from keyseat_issuer.api.auth import Caller
+from keyseat_issuer.api.problems import too_old
 from keyseat_issuer.ledger.models import Role
 from keyseat_issuer.rights import BUYERS, EVERYBODY, MANAGERS, OWNERS
 from keyseat_shared.codes import ReasonCode
@@ -34,12 +37,21 @@ class Reach(Enum):
 
 
 class Rule(NamedTuple):
-    """What a route needs. ``key_scope`` ``None``: no API key may. ``sign_in``: one of these scopes of a user token."""
+    """What a route needs.
+
+    ``key_scope`` ``None``: no API key may. ``sign_in``: one of these scopes of a user token. ``recent``: who calls has
+    proved within ``RECENT`` who they are; where it depends on whose role it is, ``member_guards`` asks.
+    """
 
     reach: Reach
     roles: frozenset[Role] = frozenset()
     key_scope: str | None = None
     sign_in: frozenset[str] = frozenset()
+    recent: bool = False
+
+
+RECENT = timedelta(minutes=15)
+"""How long a password or second factor counts as given just now, for a program."""
 
 
 _ADMIN = frozenset({"admin"})
@@ -49,8 +61,10 @@ _OPEN = Rule(Reach.OPEN)
 _SESSION = Rule(Reach.OWN, EVERYBODY, "sessions", frozenset({"sessions"}))
 
 
-def _of(roles: frozenset[Role], key_scope: str | None = None, sign_in: frozenset[str] = _ADMIN) -> Rule:
-    return Rule(Reach.ORGANIZATION, roles, key_scope, sign_in)
+def _of(
+    roles: frozenset[Role], key_scope: str | None = None, sign_in: frozenset[str] = _ADMIN, *, recent: bool = False
+) -> Rule:
+    return Rule(Reach.ORGANIZATION, roles, key_scope, sign_in, recent)
 
 
 MATRIX: dict[str, Rule] = {
@@ -72,7 +86,7 @@ MATRIX: dict[str, Rule] = {
     "organization_get": _of(EVERYBODY, ANY_SCOPE, _EITHER),
     "own_seat_get": _of(EVERYBODY, None, _EITHER),
     "subscriptions_list": _of(BUYERS, "seats:read"),
-    "ownership_transfer": _of(OWNERS),
+    "ownership_transfer": _of(OWNERS, recent=True),
     "members_list": _of(MANAGERS, "members:read"),
     "member_set_role": _of(MANAGERS, "members:write"),
     "member_remove": _of(MANAGERS, "members:write"),
@@ -96,7 +110,7 @@ MATRIX: dict[str, Rule] = {
     "usage_report": _of(MANAGERS, "audit:read"),
     # A key that makes keys would outlive its own revocation.
     "api_keys_list": _of(MANAGERS),
-    "api_keys_create": _of(MANAGERS),
+    "api_keys_create": _of(MANAGERS, recent=True),
     "api_key_revoke": _of(MANAGERS),
 }
 """Every route of the service and what it needs."""
@@ -157,6 +171,16 @@ def require_role(rule: Rule, role: Role) -> None:
         KeyseatError: ``NOT_ALLOWED`` with ``details["roles"]``.
     """
     rights.require_role(rule.roles, role)
+
+
+def require_recent(caller: Caller, now: datetime) -> None:
+    """Require that the person behind a sign-in proved within ``RECENT`` who they are; renewing a token is no proof.
+
+    Raises:
+        ApiError: ``SIGN_IN_TOO_OLD`` (401).
+    """
+    if caller.authenticated_at is None or now - caller.authenticated_at > RECENT:
+        raise too_old(int(RECENT.total_seconds()))
 
 
 def check_routes(api: FastAPI, guards: Iterable[Any]) -> None:

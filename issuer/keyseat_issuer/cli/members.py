@@ -88,9 +88,19 @@ def role(output: Output, org: str, email: str, role: str) -> None:
     with database.ledger_errors():
         organization = organizations.find(org)
     changed = members.set_role(organization, email, Role(role), actor=audit.cli_actor(), now=now_utc())
+
+    def human() -> None:
+        output.print(f"{changed.member.email} is now {changed.member.role} of {organization.name!r}.")
+        _warn_of_what_they_gave_out(output, email, changed.invitations, changed.api_keys)
+
     output.emit(
-        {"organization": organization.name, "member": _as_dict(changed)},
-        lambda: output.print(f"{changed.email} is now {changed.role} of {organization.name!r}."),
+        {
+            "organization": organization.name,
+            "member": _as_dict(changed.member),
+            "invitations": list(changed.invitations),
+            "api_keys": list(changed.api_keys),
+        },
+        human,
     )
 
 
@@ -116,11 +126,7 @@ def remove(output: Output, org: str, email: str) -> None:
         )
         for until in removed.offline_until:
             output.warn(f"an offline licence stays valid, and its seat taken, until {format_instant(until)}")
-        if removed.api_keys:
-            output.warn(
-                f"API keys that {removed.email} made go on working: {', '.join(removed.api_keys)}."
-                " `keyseat-issuer api-key revoke KEY` ends one."
-            )
+        _warn_of_what_they_gave_out(output, removed.email, removed.invitations, removed.api_keys)
 
     output.emit(
         {
@@ -128,10 +134,23 @@ def remove(output: Output, org: str, email: str) -> None:
             "email": removed.email,
             "seats_freed": removed.seats_freed,
             "offline_until": [format_instant(until) for until in removed.offline_until],
+            "invitations": list(removed.invitations),
             "api_keys": list(removed.api_keys),
         },
         human,
     )
+
+
+def _warn_of_what_they_gave_out(
+    output: Output, email: str, invitations: tuple[str, ...], api_keys: tuple[str, ...]
+) -> None:
+    if invitations:
+        output.warn(f"invitations that {email} gave out work no more: {', '.join(invitations)}")
+    if api_keys:
+        output.warn(
+            f"API keys that {email} made go on working: {', '.join(api_keys)}."
+            " `keyseat-issuer api-key revoke KEY` ends one."
+        )
 
 
 def _as_dict(entry: "Membership") -> dict[str, object]:

@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
-from keyseat_issuer.console.password_again import password_again
+from keyseat_issuer.console.password_again import forget_suspended, proof_of
 from keyseat_issuer.console.people import choices
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.models import Invitation, Role
@@ -32,17 +32,17 @@ class Typed(NamedTuple):
 
 
 @page("console_invite", "GET", "POST")
-@password_again(lambda request: request.POST.get("role") == Role.OWNER)
 def invite(request: HttpRequest, visit: Visit) -> HttpResponse:
     """Show the form, or invite everybody in it; where one address cannot be invited, nobody is."""
     if request.method != "POST":
+        forget_suspended(request)
         return _show(request, visit, Typed("", Role.MEMBER))
     typed = Typed(request.POST.get("emails", ""), request.POST.get("role", ""))
     if typed.role not in Role.values:
         return _show(request, visit, typed, HTTPStatus.BAD_REQUEST, fault="Choose a role.")
     try:
         listed = [entry.email or entry.typed for entry in address_list.read(typed.emails)]
-        made = _make(visit, listed, Role(typed.role))
+        made = _make(request, visit, listed, Role(typed.role))
     except KeyseatError as error:
         status = _STATUS.get(error.code, HTTPStatus.CONFLICT)
         return _show(request, visit, typed, status, fault=told(error), lines=error.details.get("lines", []))
@@ -58,7 +58,7 @@ def send_again(request: HttpRequest, visit: Visit, invitation_id: UUID) -> HttpR
         return _gone(request, visit)
     role = Role(row.role)
     try:
-        made = _make(visit, [row.email], role)
+        made = _make(request, visit, [row.email], role)
     except KeyseatError as error:
         messages.error(request, _first_line(error))
     else:
@@ -72,7 +72,7 @@ def withdraw(request: HttpRequest, visit: Visit, invitation_id: UUID) -> HttpRes
     row = _find(visit, invitation_id)
     if row is None:
         return _gone(request, visit)
-    guard = may_invite(visit.organization, visit.user.email)
+    guard = may_invite(visit.organization, visit.user.email, proof=proof_of(request))
     try:
         invitations.withdraw(visit.organization, row.email, actor=visit.actor, now=visit.now, guard=guard)
     except KeyseatError as error:
@@ -82,7 +82,7 @@ def withdraw(request: HttpRequest, visit: Visit, invitation_id: UUID) -> HttpRes
     return redirect("console_members", visit.organization.pk)
 
 
-def _make(visit: Visit, emails: list[str], role: Role) -> list[Invited]:
+def _make(request: HttpRequest, visit: Visit, emails: list[str], role: Role) -> list[Invited]:
     return invitations.invite(
         visit.organization,
         emails,
@@ -90,7 +90,7 @@ def _make(visit: Visit, emails: list[str], role: Role) -> list[Invited]:
         with_account=with_account,
         actor=visit.actor,
         now=visit.now,
-        guard=may_invite(visit.organization, visit.user.email),
+        guard=may_invite(visit.organization, visit.user.email, proof=proof_of(request)),
     )
 
 

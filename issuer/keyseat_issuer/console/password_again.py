@@ -4,11 +4,28 @@ import functools
 from collections.abc import Callable
 
 from allauth.account.decorators import reauthentication_required
-from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
+from allauth.account.internal.flows.reauthentication import (
+    STATE_SESSION_KEY,
+    raise_if_reauthentication_required,
+)
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from keyseat_issuer.console.visits import P, View, Visit
+from keyseat_issuer.member_guards import Proof
+
+
+def proof_of(request: HttpRequest) -> Proof:
+    """Return what asks for the password at the act itself, where it turns out to need it (``member_guards``).
+
+    The act is taken back, and goes on after the password.
+    """
+    return lambda: raise_if_reauthentication_required(request, app="keyseat")
+
+
+def forget_suspended(request: HttpRequest) -> None:
+    """Drop a form that waits for the password: its page is opened anew."""
+    request.session.pop(STATE_SESSION_KEY, None)
 
 
 def password_again(when: Callable[[HttpRequest], bool] | None = None) -> Callable[[View[P]], View[P]]:
@@ -24,7 +41,7 @@ def password_again(when: Callable[[HttpRequest], bool] | None = None) -> Callabl
         @functools.wraps(view)
         def answer(request: HttpRequest, visit: Visit, /, *arguments: P.args, **options: P.kwargs) -> HttpResponseBase:
             if request.method == "GET":
-                request.session.pop(STATE_SESSION_KEY, None)
+                forget_suspended(request)
             return guarded(request, visit, *arguments, **options)
 
         return answer

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from keyseat_issuer.console.licenses import shown
-from keyseat_issuer.console.password_again import password_again
+from keyseat_issuer.console.password_again import password_again, proof_of
 from keyseat_issuer.console.templatetags.console import short_id, through
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.models import AllocationKind, Membership, Role
@@ -74,7 +74,6 @@ def member_page(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResp
 
 
 @page("console_member_role", "POST")
-@password_again(lambda request: request.POST.get("role") == Role.OWNER)
 def set_role(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
     """Change a member's role; who gives their own away is asked first."""
     member = _find(visit, member_id)
@@ -100,18 +99,19 @@ def set_role(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpRespons
             verb="Change my role",
         )
     try:
-        members.set_role(
+        changed = members.set_role(
             visit.organization,
             member.email,
             role,
             actor=visit.actor,
             now=visit.now,
-            guard=may_change(visit.organization, visit.user.email, role),
+            guard=may_change(visit.organization, visit.user.email, role, proof=proof_of(request)),
         )
     except KeyseatError as error:
         messages.error(request, told(error))
     else:
         messages.success(request, f"{member.email} is now {role}.")
+        _tell_what_they_gave_out(request, visit, changed.invitations, changed.api_keys)
         if me and role not in MANAGERS:
             return redirect("home")
     return redirect("console_member", visit.organization.pk, member.pk)
@@ -124,8 +124,7 @@ def remove(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
     if member is None:
         return _gone(request, visit)
     me = member.email == visit.user.email
-    guard = may_change(visit.organization, visit.user.email)
-    names = dict(_keys(visit, member))
+    guard = may_change(visit.organization, visit.user.email, proof=proof_of(request))
     try:
         if "confirmed" not in request.POST:
             require_manageable(visit.role, member.role)
@@ -139,9 +138,7 @@ def remove(request: HttpRequest, visit: Visit, member_id: UUID) -> HttpResponse:
     for until in removed.offline_until:
         stays = "An offline licence stays valid, and keeps its seat, {}."
         messages.warning(request, format_html(stays, through(until)))
-    if removed.api_keys:
-        made = ", ".join(f"“{names.get(prefix, '')}” ({prefix})" for prefix in removed.api_keys)
-        messages.warning(request, f"API keys that they made go on working: {made}. Revoke those that they may know.")
+    _tell_what_they_gave_out(request, visit, removed.invitations, removed.api_keys)
     return redirect("home") if me else redirect("console_members", visit.organization.pk)
 
 
@@ -217,6 +214,15 @@ def _show(request: HttpRequest, visit: Visit, member: Membership, *, fault: str 
     return render(request, "console/member.html", context, status=status)
 
 
+def _tell_what_they_gave_out(request: HttpRequest, visit: Visit, invited: Sequence[str], keys: Sequence[str]) -> None:
+    if invited:
+        messages.warning(request, f"Invitations that they gave out work no more: {', '.join(invited)}.")
+    if keys:
+        rows = visit.organization.api_keys.filter(prefix__in=keys).order_by("-id")
+        made = ", ".join(f"“{row.name}” ({row.prefix})" for row in rows)
+        messages.warning(request, f"API keys that they made go on working: {made}. Revoke those that they may know.")
+
+
 def _ask_about_removal(request: HttpRequest, visit: Visit, member: Membership) -> HttpResponse:
     [person] = _with_seats(visit, _people(visit, member))
     lines: list[str] = []
@@ -236,7 +242,8 @@ def _ask_about_removal(request: HttpRequest, visit: Visit, member: Membership) -
         title=f"Remove {member.email}?",
         lines=lines or ["They hold no licence here, and have made no API key."],
         meaning=f"{member.email} leaves {visit.organization.name}, and has to be invited again to come back. "
-        "An invitation that waits for them stops working. Their account and other organisations stay as they are.",
+        "Invitations that they gave out, or that wait for them, stop working. Their account and other organisations "
+        "stay as they are.",
         fields=[],
         verb="Remove",
     )

@@ -7,7 +7,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib.sessions.models import Session
 
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services import audit, inviters
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.naming import unknown
 from keyseat_issuer.web import tokens
@@ -37,6 +37,8 @@ def with_second_factor() -> set[str]:
 def deactivate(email: str, *, actor: str, now: datetime) -> User:
     """Shut an account off: no sign-in, and what it is signed in on ends at once. Seats stay as they are.
 
+    Invitations that it gave out end, in all its organisations.
+
     Raises:
         KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``.
     """
@@ -46,6 +48,7 @@ def deactivate(email: str, *, actor: str, now: datetime) -> User:
         user.save(update_fields=("is_active",))
         tokens.end_all(user, now)
         _end_browser_sessions(user, now)
+        inviters.end_everywhere(inviters.of_user(user.email), because="account shut off", actor=actor, now=now)
 
     return _act("account.deactivated", email, shut, actor=actor, now=now)
 

@@ -1,9 +1,15 @@
 """The page where a signed-in person answers a client's request to be signed in (RFC 8628, section 3.3)."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import cast
 
+from allauth.account.internal.flows.login import get_authentication_records
+from allauth.account.internal.flows.reauthentication import (
+    STATE_SESSION_KEY,
+    is_reauthentication_required,
+    raise_if_reauthentication_required,
+)
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -31,6 +37,7 @@ def device_page(request: HttpRequest) -> HttpResponse:
     approve somebody else's machine by one click (RFC 8628, section 5.4).
     """
     if request.method == "GET":
+        request.session.pop(STATE_SESSION_KEY, None)  # an approval that waited for the password, and was left
         return _ask(request, UserCodeForm(initial={"user_code": request.GET.get("user_code", "")[:20]}))
     form = UserCodeForm(request.POST)
     if not form.is_valid():
@@ -44,10 +51,25 @@ def device_page(request: HttpRequest) -> HttpResponse:
         action = request.POST.get("action")
         if action not in {"approve", "deny"}:
             return _show(request, typed, found)
-        if device.decide(found, cast("User", request.user), approve=action == "approve", now=now):
+        approve = action == "approve"
+        if approve and _needs_proof(found):
+            # Else a browser left open would give away a token that outlasts it, and passes by every other question.
+            raise_if_reauthentication_required(request, app="keyseat")
+        user = cast("User", request.user)
+        if device.decide(found, user, approve=approve, now=now, authenticated_at=authenticated_at(request)):
             return render(request, "web/device_done.html", {"approved": action == "approve", "asked": found})
     form.add_error("user_code", _UNKNOWN)
     return _ask(request, form, HTTPStatus.BAD_REQUEST)
+
+
+def _needs_proof(asked: DeviceAuthorization) -> bool:
+    return "admin" in asked.scopes.split()
+
+
+def authenticated_at(request: HttpRequest) -> datetime | None:
+    """Return when the person last gave a password or second factor in this browser."""
+    records = get_authentication_records(request, cast("User", request.user))
+    return datetime.fromtimestamp(int(records[-1]["at"]), UTC) if records else None
 
 
 def _look_up(request: HttpRequest, typed: str, now: datetime) -> DeviceAuthorization | limits.Spent | None:
@@ -76,6 +98,7 @@ def _show(request: HttpRequest, user_code: str, found: DeviceAuthorization) -> H
         "asked": found,
         "user_code": user_code,
         "client": device.CLIENTS[found.client_id],
+        "proof_needed": _needs_proof(found) and is_reauthentication_required(request, app="keyseat"),
         "rights": [device.SCOPES[scope] for scope in found.scopes.split()],
     }
     return render(request, "web/device_confirm.html", context)

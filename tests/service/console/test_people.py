@@ -135,7 +135,7 @@ class TestRoles:
 
     @pages_only
     def test_leave_one_owner_at_least(self, org: Organization) -> None:
-        desk = Desk(OWNER, org)
+        desk = confirm(Desk(OWNER, org))
         assert "The last owner stays owner." in desk.get(f"members/{row(org, OWNER).pk}").text
         demoted = act(desk, org, OWNER, "role", role="admin", confirmed="yes")
         removed = act(desk, org, OWNER, "remove", confirmed="yes")
@@ -147,7 +147,7 @@ class TestRoles:
     @pages_only
     def test_that_one_gives_away_oneself_are_asked_about_first(self, org: Organization) -> None:
         members.set_role(org, ADA, Role.OWNER, actor="test", now=shop.NOW)
-        desk = Desk(OWNER, org)
+        desk = confirm(Desk(OWNER, org))
         asked = act(desk, org, OWNER, "role", role="member")
         assert ("Become member yourself?" in asked.text, "owner") == (True, role_of(org, OWNER))
         done = act(desk, org, OWNER, "role", role="member", confirmed="yes")
@@ -160,13 +160,34 @@ class TestRoles:
         assert before == AuditEvent.objects.count()
 
     @pages_only
-    def test_of_an_owner_are_given_after_the_password_only(self, org: Organization) -> None:
-        desk = Desk(OWNER, org)
-        asked = act(desk, org, ADA, "role", role="owner")
-        assert ("Confirm that it is you" in asked.text, "member") == (True, role_of(org, ADA))
-        path = f"{desk.base}members/{row(org, ADA).pk}/role"
+    @pytest.mark.parametrize(
+        ("target", "what", "form", "after"),
+        [
+            (ADA, "role", {"role": "owner"}, "owner"),
+            (ADA, "role", {"role": "admin"}, "admin"),
+            (ADMIN, "role", {"role": "member"}, "member"),
+            (ADMIN, "remove", {"confirmed": "yes"}, None),
+        ],
+    )
+    def test_of_owners_and_admins_are_given_and_taken_after_the_password_only(
+        self, org: Organization, target: str, what: str, form: dict[str, object], after: str | None
+    ) -> None:
+        desk, before = Desk(OWNER, org), role_of(org, target)
+        events = AuditEvent.objects.count()
+        asked = act(desk, org, target, what, **form)
+        assert ("Confirm that it is you" in asked.text, before) == (True, role_of(org, target))
+        assert events == AuditEvent.objects.count()
+        path = f"{desk.base}members/{row(org, target).pk}/{what}"
         done = desk.post(f"/account/confirm?next={path}", {"password": PASSWORD, "next": path})
-        assert ("ada@example.com is now owner." in done.text, "owner") == (True, role_of(org, ADA))
+        assert (200, after) == (done.status, role_of(org, target))
+        assert audit_check.verify().ok
+
+    @pages_only
+    @pytest.mark.parametrize("role", ["owner", "admin"])
+    def test_of_owners_and_admins_are_invited_to_after_the_password_only(self, org: Organization, role: str) -> None:
+        asked = Desk(OWNER, org).post("members/invite", {"emails": EVE, "role": role})
+        assert ("Confirm that it is you" in asked.text, []) == (True, waiting(org))
+        assert [] == mail.outbox
 
 
 class TestRemoval:
@@ -216,7 +237,7 @@ class TestRemoval:
     def test_of_owners_and_admins_is_the_owners_right(
         self, org: Organization, who: str, target: str, form: dict[str, object], *, allowed: bool
     ) -> None:
-        told = act(Desk(who, org), org, target, "remove", **form)
+        told = act(confirm(Desk(who, org)), org, target, "remove", **form)
         assert (allowed and bool(form)) == (role_of(org, target) is None)
         assert allowed == ("is no member any more" in told.text or "Remove " + target in told.text)
 
@@ -225,7 +246,7 @@ class TestRemoval:
         options = {"expires_at": None, "actor": f"user:{ADMIN}", "now": shop.NOW}
         old, new = (api_keys.create_key(org, ["sessions"], name=name, **options).row.prefix for name in ("old", "<b>"))
         api_keys.revoke_key(org, old, actor="test", now=shop.NOW)
-        desk = Desk(OWNER, org)
+        desk = confirm(Desk(OWNER, org))
         asked = act(desk, org, ADMIN, "remove")
         done = act(desk, org, ADMIN, "remove", confirmed="yes")
         assert f"API key “<b>” ({new}): goes on working." in asked.text
@@ -233,9 +254,26 @@ class TestRemoval:
         assert [False] * 4 == [unwanted in shown.html for unwanted in (old, "<b>") for shown in (asked, done)]
 
     @pages_only
+    def test_ends_the_invitations_that_the_member_gave_out_and_tells_so(self, org: Organization) -> None:
+        Desk(ADMIN, org).post("members/invite", {"emails": EVE, "role": "member"})
+        desk = confirm(Desk(OWNER, org))
+        assert "Invitations that they gave out" in act(desk, org, ADMIN, "remove").text
+        done = act(desk, org, ADMIN, "remove", confirmed="yes")
+        assert (True, []) == (f"Invitations that they gave out work no more: {EVE}." in done.text, waiting(org))
+
+    @pages_only
+    def test_of_a_role_ends_and_names_the_same(self, org: Organization) -> None:
+        Desk(ADMIN, org).post("members/invite", {"emails": EVE, "role": "member"})
+        options = {"expires_at": None, "actor": f"user:{ADMIN}", "now": shop.NOW}
+        key = api_keys.create_key(org, ["sessions"], name="ci", **options).row.prefix
+        done = act(confirm(Desk(OWNER, org)), org, ADMIN, "role", role="billing")
+        assert f"Invitations that they gave out work no more: {EVE}." in done.text
+        assert f"API keys that they made go on working: “ci” ({key})." in done.text
+
+    @pages_only
     def test_of_oneself_leads_home(self, org: Organization) -> None:
         members.set_role(org, ADA, Role.OWNER, actor="test", now=shop.NOW)
-        assert "/" == act(Desk(OWNER, org), org, OWNER, "remove", confirmed="yes").path
+        assert "/" == act(confirm(Desk(OWNER, org)), org, OWNER, "remove", confirmed="yes").path
 
     @pages_only
     def test_does_not_reach_another_organisation(self, org: Organization) -> None:

@@ -116,6 +116,7 @@ class Invitation(models.Model):
     created_at = models.DateTimeField()
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
+    invited_by = models.CharField(max_length=MAX_EMAIL + 10, default="", db_default="")
 
     class Meta:
         """Constraints."""

@@ -18,7 +18,7 @@ from django.db.models import Q
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import ApiKey, Organization
-from keyseat_issuer.ledger.services import audit, paging
+from keyseat_issuer.ledger.services import audit, inviters, paging
 from keyseat_issuer.ledger.services.guards import Guard, allow
 from keyseat_issuer.ledger.services.naming import clean_name
 from keyseat_issuer.ledger.services.organizations import lock_organization
@@ -174,6 +174,8 @@ def state(row: ApiKey, now: datetime) -> str:
 def revoke_key(organization: Organization | None, prefix: str, *, actor: str, now: datetime) -> ApiKey:
     """Revoke a key, named by its prefix (or by the whole text); its sessions run until their leases end.
 
+    Invitations that it gave out end: whoever stole it may have asked somebody in.
+
     Raises:
         KeyseatError: ``NOT_FOUND``.
     """
@@ -181,6 +183,8 @@ def revoke_key(organization: Organization | None, prefix: str, *, actor: str, no
     with audit.act("api-key.revoked", actor=actor, organization=organization, subject=named, now=now) as at:
         rows = ApiKey.objects.select_for_update(of=("self",)).select_related("organization").filter(prefix=named)
         row = (rows if organization is None else rows.filter(organization=organization)).first()
+        if row is not None:
+            lock_organization(row.organization)
         if row is None:
             raise KeyseatError(
                 ReasonCode.NOT_FOUND,
@@ -197,6 +201,9 @@ def revoke_key(organization: Organization | None, prefix: str, *, actor: str, no
                 subject=row.prefix,
                 details={"name": row.name},
                 now=at,
+            )
+            inviters.end_of(
+                row.organization, inviters.of_key(row.prefix), because="API key revoked", actor=actor, now=at
             )
     return row
 

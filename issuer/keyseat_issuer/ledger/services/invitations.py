@@ -90,6 +90,7 @@ def invite(
                     token_sha256=_digest(entry.token),
                     created_at=at,
                     expires_at=expires_at,
+                    invited_by=actor,
                 )
                 for entry in made
             ]

@@ -21,10 +21,11 @@ from keyseat_issuer.ledger.models import (
     SessionEnding,
 )
 from keyseat_issuer.ledger.models.organizations import MAX_EMAIL
-from keyseat_issuer.ledger.services import api_keys, audit, paging, pools
+from keyseat_issuer.ledger.services import api_keys, audit, inviters, paging, pools
 from keyseat_issuer.ledger.services.naming import shorten, unknown
 from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_issuer.ledger.services.sessions import end_for, pools_of
+from keyseat_issuer.rights import MANAGERS, may_invite_as
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -37,11 +38,25 @@ class Removal(NamedTuple):
     """What a removal did: assigned seats that became free, and offline licences that stay until they expire.
 
     ``api_keys`` are the prefixes of the keys that the member made and that go on: they are the organisation's.
+    ``invitations`` are the addresses that the member had invited, and who cannot accept any more.
     """
 
     email: str
     seats_freed: int
     offline_until: tuple[datetime, ...]
+    api_keys: tuple[str, ...] = ()
+    invitations: tuple[str, ...] = ()
+
+
+class RoleChange(NamedTuple):
+    """A member in a new role, and what follows where it may do less.
+
+    ``invitations`` are the addresses that the member had invited as what the member may give no more: they end.
+    ``api_keys`` are the prefixes of the keys of one who manages no more: they go on, being the organisation's.
+    """
+
+    member: Membership
+    invitations: tuple[str, ...] = ()
     api_keys: tuple[str, ...] = ()
 
 
@@ -166,8 +181,10 @@ def set_role(
     actor: str,
     now: datetime,
     guard: Guard = allow,
-) -> Membership:
+) -> RoleChange:
     """Change a member's role; ``guard`` may refuse it, seeing the member as it stands under the lock.
+
+    Invitations that the member gave out and may give no more end.
 
     Raises:
         KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
@@ -190,7 +207,10 @@ def set_role(
             details={"from": before, "to": str(role)},
             now=at,
         )
-    return member
+        ended = _end_invitations(organization, wanted, role, because="role lost", actor=actor, now=at)
+        lost = before in MANAGERS and role not in MANAGERS
+        keys = tuple([row.prefix for row in api_keys.made_by(organization, wanted, at)]) if lost else ()
+    return RoleChange(member, ended, keys)
 
 
 def transfer_ownership(
@@ -225,6 +245,7 @@ def transfer_ownership(
             details={"from": giver, "was": held},
             now=at,
         )
+        _end_invitations(organization, giver, Role.ADMIN, because="role lost", actor=actor, now=at)
     return before, after
 
 
@@ -235,7 +256,7 @@ def remove_member(
 
     API keys that the member made go on: programs of the organisation use them. Who wants them gone revokes them.
 
-    An invitation that waits for this address stops working.
+    An invitation that waits for this address stops working, and so do those that the member gave out.
 
     Raises:
         KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
@@ -270,7 +291,21 @@ def remove_member(
             },
             now=at,
         )
-    return Removal(wanted, freed, kept, keys)
+        ended = _end_invitations(organization, wanted, None, because="member removed", actor=actor, now=at)
+    return Removal(wanted, freed, kept, keys, ended)
+
+
+def _end_invitations(
+    organization: Organization, email: str, role: Role | None, *, because: str, actor: str, now: datetime
+) -> tuple[str, ...]:
+    return inviters.end_of(
+        organization,
+        inviters.of_user(email),
+        because=because,
+        actor=actor,
+        now=now,
+        may_give=may_invite_as(role),
+    )
 
 
 def _free_seats(organization: Organization, email: str, now: datetime) -> int:
