@@ -7,6 +7,7 @@ import pytest
 from builders import ROOT, SECOND_ROOT, THIRD_ROOT, SeededKey, bundle
 from keyseat_shared.errors import TrustError
 from keyseat_shared.trust import TrustBundle
+from keyseat_verifier import account_place
 from keyseat_verifier.trust_source import TrustSource
 
 CHAIN = {
@@ -126,3 +127,95 @@ class TestStepsByHand:
         version, warnings = used(tmp_path)
 
         assert (1, 1) == (version, len(warnings))
+
+
+class TestWhatWasInUse:
+    """It is remembered in the account's own place, signed as it is."""
+
+    def test_survives_that_the_home_loses_it(self, tmp_path: Path) -> None:
+        source(tmp_path).adopt(bundle(version=7))
+        (tmp_path / "trust.json").unlink()
+        assert (7, ()) == used(tmp_path)
+
+    def test_survives_an_older_bundle_in_its_place(self, tmp_path: Path) -> None:
+        source(tmp_path).adopt(bundle(version=7))
+        put(tmp_path, trust=bundle(version=5))
+        assert (7, ()) == used(tmp_path)
+
+    def test_counts_in_every_home(self, tmp_path: Path) -> None:
+        source(tmp_path / "one").adopt(bundle(version=7))
+        assert (7, ()) == used(tmp_path / "another")
+
+    def test_is_remembered_also_where_somebody_put_it_into_the_home(self, tmp_path: Path) -> None:
+        put(tmp_path, trust=bundle(version=7))
+        assert (7, ()) == used(tmp_path)
+        (tmp_path / "trust.json").unlink()
+        assert (7, ()) == used(tmp_path)
+
+    def test_is_remembered_with_the_steps_that_lead_there(self, tmp_path: Path) -> None:
+        running = source(tmp_path)
+        for version in (2, 3, 4, 5):
+            running.adopt(CHAIN[version])
+        assert (5, ()) == used(tmp_path / "another")
+
+    def test_needs_no_steps_while_the_pinned_root_signs(self, tmp_path: Path, own_account_home: Path) -> None:
+        running = source(tmp_path)
+        for version in (2, 3, 4):
+            running.adopt(bundle(version=version))
+        assert ["4.json"] == [path.name for path in own_account_home.rglob("trust-*/*")]
+
+    def test_is_each_vendors_own_in_a_home_that_they_share(self, tmp_path: Path) -> None:
+        theirs = SeededKey(9)
+        source(tmp_path).adopt(bundle(version=7))
+        their_first = TrustBundle.from_bytes(bundle(version=1, root=[theirs]))
+        other = TrustSource(their_first, str(tmp_path), "KSE", clock=None, allow_example_keys=False)
+        other.adopt(bundle(version=9, root=[theirs]))
+        version, warnings = used(tmp_path)
+        assert (7, True) == (version, "was not adopted" in warnings[0])
+
+    def test_does_not_hinder_a_release_that_pins_a_newer_one(self, tmp_path: Path) -> None:
+        source(tmp_path).adopt(bundle(version=3))
+        newer = TrustBundle.from_bytes(bundle(version=8))
+        found = TrustSource(newer, str(tmp_path), "KSE", clock=None, allow_example_keys=False).load()
+        assert (8, ()) == (found[0].trust.version, found[1])
+
+    def test_is_believed_by_the_update_rule_alone(self, tmp_path: Path, own_account_home: Path) -> None:
+        source(tmp_path).adopt(bundle(version=2))
+        (folder,) = own_account_home.rglob("trust-*")
+        (folder / "9.json").write_bytes(bundle(version=9, root=[SeededKey(9)]))
+        version, warnings = used(tmp_path)
+        assert 2 == version
+        assert "version 9 of the trust bundle was in use here, and its copy is lost: version 2 counts" in warnings[0]
+        assert "Activate online" in warnings[0]
+
+    @pytest.mark.parametrize("content", [b"", b"{", b"junk"])
+    def test_that_is_damaged_falls_back_and_locks_nobody_out(
+        self, tmp_path: Path, own_account_home: Path, content: bytes
+    ) -> None:
+        source(tmp_path).adopt(bundle(version=7))
+        (tmp_path / "trust.json").unlink()
+        for path in own_account_home.rglob("trust-*/*"):
+            path.write_bytes(content)
+        version, warnings = used(tmp_path)
+        assert (1, 1) == (version, len(warnings))
+
+    def test_that_is_lost_everywhere_falls_back_to_the_pinned_one(self, tmp_path: Path, own_account_home: Path) -> None:
+        source(tmp_path).adopt(bundle(version=7))
+        (tmp_path / "trust.json").unlink()
+        for path in own_account_home.rglob("trust-*/*"):
+            path.unlink()
+        assert (1, ()) == used(tmp_path)
+
+    def test_is_kept_also_where_the_home_cannot_be_written(self, tmp_path: Path) -> None:
+        home = tmp_path / "file"
+        home.write_bytes(b"a file where the folder should be")
+        running = source(home)
+        running.adopt(bundle(version=7))
+        assert 7 == running.verifier().trust.version
+        assert 7 == used(home)[0]
+
+    def test_is_used_without_any_place_to_remember_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(account_place, "candidates", list)
+        (tmp_path / "sessions").write_bytes(b"a file where the folder should be")
+        source(tmp_path).adopt(bundle(version=7))
+        assert (7, ()) == used(tmp_path)

@@ -2,15 +2,19 @@
 
 Where no root key of the pinned bundle has signed the newest, the update rule leads there over versions in between.
 Those are kept beside it: ``trust/<version>.json``.
+
+What was in use once is remembered in the account's own place as well (ADR 0018): removing it from the home, replacing
+it by an older one or naming another home does not bring a revoked key back.
 """
 
+import contextlib
 import os
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.files import read_file
 from keyseat_shared.trust import TrustBundle
-from keyseat_verifier.paths import TRUST, TRUST_STEPS, shown, write_private
+from keyseat_verifier.paths import TRUST, TRUST_STEPS, scope_of, second_state_folder, shown, write_private
 from keyseat_verifier.store import Stamp, stamp
 from keyseat_verifier.verifier import Clock, Verifier
 
@@ -21,13 +25,18 @@ _DIGITS = 16
 class TrustSource:
     """Gives the verifier for the bundle in use, and notices when a newer bundle lies in the home folder."""
 
-    __slots__ = ("_allow_example_keys", "_clock", "_folder", "_loaded", "_pinned", "_product", "_unkept", "path")
+    __slots__ = (
+        *("_allow_example_keys", "_clock", "_folder", "_home", "_loaded", "_memory", "_pinned", "_product", "_unkept"),
+        "path",
+    )
 
     def __init__(
         self, pinned: TrustBundle, home: str, product: str, *, clock: Clock | None, allow_example_keys: bool
     ) -> None:
         """Keep what was given; nothing is read yet."""
         self.path = os.path.join(home, TRUST)
+        self._home = home
+        self._memory = ""
         self._folder = os.path.join(home, TRUST_STEPS)
         self._pinned = pinned
         self._product = product
@@ -67,6 +76,7 @@ class TrustSource:
         except OSError:
             self._unkept = newer
             self._loaded = None
+        self._remember(newer)
 
     def _write(self, present: TrustBundle, data: bytes) -> None:
         try:
@@ -77,6 +87,24 @@ class TrustSource:
         write_private(self.path, data)
 
     def _newest(self) -> tuple[TrustBundle, tuple[str, ...]]:
+        """Return the newest bundle of the home and of the memory, and warnings."""
+        trust, warnings = self._from_home()
+        newer = [number for number in _numbers(self._memory_folder()) if number > trust.version]
+        if not newer:
+            if trust is not self._pinned:
+                self._remember(trust)
+            return trust, warnings
+        remembered = self._from_memory(trust, newer[-1])
+        if remembered.version < newer[-1]:
+            lost = (
+                f"version {newer[-1]} of the trust bundle was in use here, and its copy is lost: version"
+                f" {remembered.version} counts. Activate online, or put the vendor's newest trust bundle into"
+                f" {shown(self.path)}."
+            )
+            warnings = (*warnings, lost)
+        return remembered, warnings
+
+    def _from_home(self) -> tuple[TrustBundle, tuple[str, ...]]:
         if not os.path.exists(self.path):
             return self._pinned, ()
         trust = self._pinned
@@ -88,20 +116,48 @@ class TrustSource:
             except TrustError as error:
                 if error.code is not ReasonCode.TRUST_INVALID:
                     raise
-            trust = self._stepped()
+            trust = self._stepped(self._folder)
             return self._update(trust, data), ()
         except KeyseatError as error:
             if error.code is ReasonCode.TRUST_ROLLBACK:
                 return trust, ()  # an older one that an earlier version of the program left there
             return trust, (f"{shown(self.path)} was not adopted: {error.message}",)
 
-    def _stepped(self) -> TrustBundle:
+    def _from_memory(self, trust: TrustBundle, newest: int) -> TrustBundle:
+        """Return the newest bundle that the memory leads to, by the update rule like any other."""
+        try:
+            return self._update(trust, read_file(os.path.join(self._memory_folder(), f"{newest}.json")))
+        except KeyseatError:
+            stepped = self._stepped(self._folder, self._memory_folder())
+        return stepped if stepped.version > trust.version else trust
+
+    def _remember(self, trust: TrustBundle) -> None:
+        """Keep a bundle in the memory; where it cannot be written nothing is lost that the home does not have."""
+        folder = self._memory_folder()
+        numbers = _numbers(folder)
+        if trust.version in numbers:
+            return
+        with contextlib.suppress(OSError):
+            write_private(os.path.join(folder, f"{trust.version}.json"), trust.data)
+            with contextlib.suppress(TrustError):
+                self._update(self._pinned, trust.data)  # where this holds no step in between is needed
+                for number in numbers:
+                    if number < trust.version:
+                        os.unlink(os.path.join(folder, f"{number}.json"))
+
+    def _memory_folder(self) -> str:
+        # By root keys: programs of several vendors, or of one before and after a rotation, have a memory each.
+        if not self._memory:
+            self._memory = os.path.join(second_state_folder(self._home), f"trust-{scope_of(self._pinned)}")
+        return self._memory
+
+    def _stepped(self, *folders: str) -> TrustBundle:
         """Return the bundle that the versions kept in between lead to."""
         trust = self._pinned
-        for number in _numbers(self._folder):
+        for number, folder in sorted([(number, place) for place in folders for number in _numbers(place)]):
             if number > trust.version:
                 try:
-                    trust = self._update(trust, read_file(os.path.join(self._folder, f"{number}.json")))
+                    trust = self._update(trust, read_file(os.path.join(folder, f"{number}.json")))
                 except KeyseatError:
                     continue  # a step that leads nowhere from here
         return trust
