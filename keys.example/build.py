@@ -8,7 +8,7 @@ from pathlib import Path
 
 from keyseat_issuer.keystore import PrivateKey
 from keyseat_issuer.signing import EnvelopeSigner
-from keyseat_issuer.trust_admin import Draft
+from keyseat_issuer.trust_draft import Draft
 from keyseat_shared.envelope import LICENSE_TYPE, TEST_LICENSE_TYPE
 from keyseat_shared.keys import ED25519
 from keyseat_shared.machine_id import MachineID

@@ -4,14 +4,14 @@ A key that lives in an HSM or a cloud KMS has a `<purpose>-<keyid>.uri` file ins
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from keyseat_issuer.home import KEYS_FOLDER, make_private_folder, write_private
 from keyseat_issuer.pkcs8 import decrypt_private_key, encrypt_private_key
@@ -85,6 +85,10 @@ class PrivateKey:
         """Return the encrypted file content (about 0.4 s of scrypt)."""
         return encrypt_private_key(self._secret, passphrase, salt=salt, iv=iv)
 
+    def public_pem(self) -> bytes:
+        """Return the public half as a PEM file: what others list it by."""
+        return self._secret.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
     def __repr__(self) -> str:
         return f"PrivateKey({self.public.algorithm}, {self.public.keyid})"
 
@@ -99,12 +103,12 @@ class StoredKey(NamedTuple):
 
 
 class KeyStore:
-    """The folder of private keys. ``elsewhere`` is a second folder to look in: where a root key is kept offline."""
+    """The folder of private keys. ``elsewhere`` are folders to look in as well: where root keys are kept offline."""
 
-    def __init__(self, home: Path, elsewhere: Path | None = None) -> None:
+    def __init__(self, home: Path, elsewhere: Sequence[Path] = ()) -> None:
         """Use ``home``/keys; nothing is read yet."""
         self.folder = home / KEYS_FOLDER
-        self._elsewhere = elsewhere
+        self._elsewhere = tuple(elsewhere)
 
     def find(self, keyid: str) -> StoredKey | None:
         """Return the file of a key, or ``None`` where it is not here."""
@@ -112,8 +116,8 @@ class KeyStore:
 
     def stored(self) -> Iterator[StoredKey]:
         """Go through the key files, those kept elsewhere last."""
-        for folder in (self.folder, self._elsewhere):
-            if folder is None or not folder.is_dir():
+        for folder in (self.folder, *self._elsewhere):
+            if not folder.is_dir():
                 continue
             for path in sorted(folder.iterdir()):
                 purpose, dash, keyid = path.stem.partition("-")
@@ -129,20 +133,22 @@ class KeyStore:
         )
 
     def save(self, purpose: str, key: PrivateKey, passphrase: str) -> Path:
-        """Write a key, encrypted. Root keys go to the folder elsewhere, where there is one."""
-        folder = self._elsewhere if purpose == ROOT and self._elsewhere is not None else self.folder
-        if folder is self.folder:
-            make_private_folder(folder)
-        path = folder / f"{purpose}-{key.public.keyid}.pem"
+        """Write a key, encrypted. Root keys go to the first folder elsewhere, where there is one."""
+        path = self._place(purpose) / f"{purpose}-{key.public.keyid}.pem"
         write_private(path, key.to_pem(passphrase))
         return path
 
     def save_uri(self, purpose: str, public: PublicKey, uri: str) -> Path:
         """Write where a key in an HSM or KMS is found (a ``securesystemslib`` private key URI, which is no secret)."""
-        make_private_folder(self.folder)
-        path = self.folder / f"{purpose}-{public.keyid}.uri"
+        path = self._place(purpose) / f"{purpose}-{public.keyid}.uri"
         write_private(path, uri.strip().encode() + b"\n")
         return path
+
+    def _place(self, purpose: str) -> Path:
+        if purpose == ROOT and self._elsewhere:
+            return self._elsewhere[0]
+        make_private_folder(self.folder)
+        return self.folder
 
     def open(self, public: PublicKey, passphrase: Passphrase) -> SigningKey:
         """Open the private half of ``public``.
@@ -231,7 +237,7 @@ def parse_private_key(pem: bytes, passphrase: str, name: str, *, wrong: str = _W
 
 
 def parse_public_key(path: Path) -> PublicKey:
-    """Read the public half of an Ed25519 key from a PEM file.
+    """Read the public half of an Ed25519 or ML-DSA-65 key from a PEM file.
 
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE``.
@@ -240,9 +246,10 @@ def parse_public_key(path: Path) -> PublicKey:
         key = load_pem_public_key(read_bounded(path))
     except (ValueError, UnsupportedAlgorithm):
         raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{str(path)!r} is not a public key in PEM form") from None
-    if not isinstance(key, Ed25519PublicKey):
-        raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{str(path)!r} is not an Ed25519 key")
+    if not isinstance(key, (Ed25519PublicKey, MLDSA65PublicKey)):
+        raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{str(path)!r} is neither an Ed25519 nor an ML-DSA-65 key")
     raw = key.public_bytes_raw()
-    public = PublicKey(ED25519, raw, key_id(ED25519, raw))
+    algorithm = ED25519 if isinstance(key, Ed25519PublicKey) else ML_DSA_65
+    public = PublicKey(algorithm, raw, key_id(algorithm, raw))
     public.check()
     return public

@@ -3,103 +3,91 @@
 Order of a change: the new version goes into the history folder, then with its whole text into the ledger
 in one transaction, then becomes ``trust.json``. After a crash in between, ``trust_history.current_trust``
 finishes what the ledger says, and forgets what it does not know.
+
+Where not enough root keys are at hand, the change becomes a proposal instead (``proposals``), and nothing is in force
+before it is adopted.
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
 from keyseat_issuer.database import ledger_errors, require_ready
 from keyseat_issuer.home import TRUST_FILE, exclusive, write_private
-from keyseat_issuer.keystore import ROOT, KeyStore, Passphrase, PrivateKey, SigningKey
-from keyseat_issuer.signing import EnvelopeSigner, once
+from keyseat_issuer.keystore import ROOT, KeyStore, Passphrase, PrivateKey, SigningKey, ask
+from keyseat_issuer.proposals import Proposal, default_path, fresh_subject, in_words, merged, write_proposal
+from keyseat_issuer.root_keys import RootKeys, RootPassphrases, fitting, missing, require_room
+from keyseat_issuer.root_rotation import Plan, Rotation, plan, with_root
+from keyseat_issuer.signing import once
+from keyseat_issuer.trust_draft import Draft, find_key, new_trusted_key, refuse_known, require_keys_for
 from keyseat_issuer.trust_history import (
-    BUNDLE_ACTIONS,
     KEY_ADDED,
     KEY_RETIRED,
     KEY_REVOKED,
     POLICY_SET,
+    PROPOSED,
     RENEWED,
     ROOT_ROTATED,
-    audit_details,
     bundle_digest,
-    damaged,
     history,
-    read_details,
     reconciled,
+    record,
     write_history,
 )
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.envelope import MAX_SIGNATURES, TRUST_TYPE
+from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, TrustError
-from keyseat_shared.instants import format_instant
 from keyseat_shared.keys import ED25519, PublicKey
 from keyseat_shared.policy import Policy
-from keyseat_shared.trust import ACTIVE, COMPROMISED, LEASE, LICENSE, RETIRED, TrustBundle, TrustedKey, bundle_payload
-
-LIFETIME_DAYS: Mapping[str, int] = {LICENSE: 5 * 365 + 1, LEASE: 365}
-"""Days a new key signs by default: long for licences (an offline client rarely gets a new bundle), short for
-leases, whose key lives on a server."""
+from keyseat_shared.trust import COMPROMISED, RETIRED, Quorum, TrustBundle, TrustedKey
 
 
-class Draft(NamedTuple):
-    """What a bundle says, before it is signed."""
+class Pending(NamedTuple):
+    """A change that waits for signatures: where its proposal was written, and the version it would be."""
 
+    path: Path
+    proposal: Proposal
     version: int
-    issued_at: datetime
-    vendor: str
-    root: tuple[PublicKey, ...]
-    threshold: int
-    keys: tuple[TrustedKey, ...]
-    policy: Policy
-    signatures_required: tuple[str, ...]
-    fresh_until: datetime | None = None
-
-    @classmethod
-    def after(cls, trust: TrustBundle, now: datetime) -> "Draft":
-        """Start the next version from ``trust``, unchanged but for its number and date, and fresh for as long again."""
-        issued_at = max(now, trust.issued_at)
-        span = None if trust.fresh_until is None else trust.fresh_until - trust.issued_at
-        return cls(
-            trust.version + 1,
-            issued_at,
-            trust.vendor,
-            trust.root,
-            trust.threshold,
-            trust.keys,
-            trust.policy,
-            trust.signatures_required,
-            None if span is None else issued_at + span,
-        )
-
-    def sign(self, signers: Sequence[SigningKey]) -> bytes:
-        """Return the bundle file signed by these root keys."""
-        return EnvelopeSigner(signers).sign(TRUST_TYPE, bundle_payload(**self._asdict()))
 
 
-def new_trusted_key(key: PublicKey, purpose: str, now: datetime, days: int | None) -> TrustedKey:
-    """Return the bundle's entry for a key that signs from ``now`` on, for ``days`` (default by purpose)."""
-    lifetime = LIFETIME_DAYS[purpose] if days is None else days
-    return TrustedKey(key, purpose, now, now + timedelta(days=lifetime), ACTIVE)
+class Rotated(NamedTuple):
+    """Root keys that went and came."""
+
+    old: tuple[PublicKey, ...]
+    new: tuple[PublicKey, ...]
 
 
 class TrustAdmin:
     """Makes new versions of the trust bundle in ``home``. The passphrase is asked for only when a key is needed.
 
-    ``root_folder`` is where the root key is, if it is kept away from the home (it should be).
+    ``root_folders`` are where root keys are, if they are kept away from the home (they should be); root keys can have
+    passphrases of their own (``root_passphrases``). ``proposal`` is where a change that lacks root keys is written;
+    without it such a change is refused where one root key would do, and goes into the home where it takes several.
+    ``pending`` tells after a change whether it came to that.
     """
 
     def __init__(
-        self, home: Path, passphrase: Passphrase, *, actor: str, now: datetime, root_folder: Path | None = None
+        self,
+        home: Path,
+        passphrase: Passphrase,
+        *,
+        actor: str,
+        now: datetime,
+        root_folders: Sequence[Path] = (),
+        root_passphrases: RootPassphrases | None = None,
+        proposal: Path | None = None,
     ) -> None:
         """Keep who acts, when, and where the keys are."""
         self._home = home
-        self._store = KeyStore(home, root_folder)
+        self._store = KeyStore(home, root_folders)
         self._passphrase = once(passphrase)
+        self._roots = RootKeys(self._store, root_passphrases or (lambda _key: iter([self._asked()])))
         self._actor = actor
         self._now = now
+        self._proposal = proposal
+        self.pending: Pending | None = None
 
     def add_key(self, purpose: str, algorithm: str = ED25519, *, days: int | None = None) -> TrustedKey:
         """Make a key, keep it encrypted, and list it in a new version.
@@ -123,25 +111,23 @@ class TrustAdmin:
         Raises:
             KeyseatError: ``KEY_UNAVAILABLE``, ``INVALID_INPUT`` and others of a change.
         """
-        from keyseat_issuer.remote_key import open_remote_key  # noqa: PLC0415 - few keys are remote
-
-        open_remote_key(uri, public, self._passphrase).sign(b"keyseat: does this key sign?")
+        self._proven(uri, public)
         with self._changing() as (trust, now):
-            _refuse_known(trust, public)
+            refuse_known(trust, public)
             path = self._store.save_uri(purpose, public, uri)
             entry = new_trusted_key(public, purpose, now, days)
             draft = _with_key(Draft.after(trust, now), entry)
-            self._publish(trust, draft, KEY_ADDED, public.keyid, key_file=path)
+            self._publish(trust, draft, KEY_ADDED, public.keyid, key_files=[path])
         return entry
 
     def _add(self, purpose: str, key: PrivateKey, days: int | None) -> TrustedKey:
         with self._changing() as (trust, now):
-            _refuse_known(trust, key.public)
-            signers = self._root_signers(trust)
-            path = self._store.save(purpose, key, self._asked())
+            refuse_known(trust, key.public)
             entry = new_trusted_key(key.public, purpose, now, days)
             draft = _with_key(Draft.after(trust, now), entry)
-            self._publish(trust, draft, KEY_ADDED, key.public.keyid, signers=signers, key_file=path)
+            signers = self._signers(trust, draft)
+            path = self._store.save(purpose, key, self._asked())
+            self._publish(trust, draft, KEY_ADDED, key.public.keyid, signers=signers, key_files=[path])
         return entry
 
     def retire_key(self, keyid: str) -> TrustedKey:
@@ -172,23 +158,26 @@ class TrustAdmin:
             self._publish(trust, Draft.after(trust, now)._replace(keys=keys), action, old.key.keyid)
         return entry
 
-    def rotate_root(self, keyid: str | None = None) -> tuple[PublicKey, PublicKey]:
-        """Replace a root key (``keyid`` says which, where there are several). Return the old and the new one.
+    def rotate_root(self, asked: Rotation = Rotation(), *, uri: str | None = None) -> Rotated:  # noqa: B008 - a value
+        """Put other root keys in place of the present ones, or beside them, or change how many must sign.
 
-        Signed by the old and the new root keys, so that clients that pinned the old one go along.
+        Without more, the only root key (or the only pair) is replaced. Signed by the present and the new root keys, so
+        that clients that pinned the present ones go along. ``uri`` says where the one key of ``asked.given`` lives.
 
         Raises:
             KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``, ``KEY_UNAVAILABLE`` and others of a change.
         """
         with self._changing() as (trust, now):
-            old = _root_key(trust, keyid)
-            signers = self._root_signers(trust)
-            new = PrivateKey.generate(ED25519)
-            path = self._store.save(ROOT, new, self._asked())
-            root = tuple([new.public if key is old else key for key in trust.root])
-            draft = Draft.after(trust, now)._replace(root=root)
-            self._publish(trust, draft, ROOT_ROTATED, old.keyid, signers=[new, *signers], key_file=path)
-        return old, new.public
+            planned = plan(trust, asked)
+            made = [PrivateKey.generate(algorithm) for algorithm in planned.make]
+            draft = with_root(Draft.after(trust, now), _root_with(planned, made), planned.threshold)
+            remote = [] if uri is None else [self._proven(uri, asked.given[0])]
+            signers = self._signers(trust, draft, [*made, *remote])
+            files = [self._store.save_uri(ROOT, asked.given[0], uri)] if uri is not None else []
+            files += [self._store.save(ROOT, key, self._asked()) for key in made]
+            subject = planned.gone[0].keyid if planned.gone else draft.root[-1].keyid
+            self._publish(trust, draft, ROOT_ROTATED, subject, signers=signers, key_files=files)
+        return Rotated(planned.gone, tuple([key for key in draft.root if key not in trust.root]))
 
     def set_policy(self, policy: Policy, signatures_required: tuple[str, ...] | None = None) -> TrustBundle:
         """Put other rules into force.
@@ -200,7 +189,7 @@ class TrustAdmin:
             required = trust.signatures_required if signatures_required is None else signatures_required
             if (policy, required) == (trust.policy, trust.signatures_required):
                 raise KeyseatError(ReasonCode.INVALID_INPUT, "the policy says all that already")
-            _require_keys_for(trust, required)
+            require_keys_for(trust, required)
             draft = Draft.after(trust, now)._replace(policy=policy, signatures_required=required)
             return self._publish(trust, draft, POLICY_SET, policy.digest())
 
@@ -215,15 +204,27 @@ class TrustAdmin:
             if never_stale:
                 draft = draft._replace(fresh_until=None)
             elif days is not None:
-                draft = draft._replace(fresh_until=_days_after(draft.issued_at, days))
+                draft = draft.fresh_for(days)
             if trust.fresh_until is None and draft.fresh_until is None:
                 raise KeyseatError(
                     ReasonCode.INVALID_INPUT,
                     "the trust bundle never gets stale, so there is nothing to renew",
                     next_step="Say for how many days each version is to be fresh: --fresh-days N.",
                 )
-            until = "no end" if draft.fresh_until is None else format_instant(draft.fresh_until)
-            return self._publish(trust, draft, RENEWED, f"fresh until {until}")
+            return self._publish(trust, draft, RENEWED, fresh_subject(draft.fresh_until))
+
+    def adopt(self, proposals: Sequence[Proposal]) -> TrustBundle:
+        """Put a proposal into force that enough root keys have signed, on one copy or over several.
+
+        Raises:
+            KeyseatError: ``KEY_UNAVAILABLE`` where signatures are missing, ``TRUST_ROLLBACK`` where another version was
+                adopted since it was made, ``ALREADY_EXISTS``, ``INVALID_INPUT``, ``TRUST_INVALID``.
+        """
+        proposal = merged(proposals)
+        with self._changing() as (trust, now):
+            _refuse_stale(trust, proposal)
+            action, subject = proposal.act()
+            return self._put_into_force(trust, proposal.to_bundle(), action, subject, now)
 
     @contextlib.contextmanager
     def _changing(self) -> Iterator[tuple[TrustBundle, datetime]]:
@@ -236,30 +237,46 @@ class TrustAdmin:
                 now = ledger_now(self._now)
             yield reconciled(self._home), now
 
-    def _asked(self) -> str:
-        return self._passphrase if isinstance(self._passphrase, str) else self._passphrase()
+    def _proven(self, uri: str, public: PublicKey) -> SigningKey:
+        """Open a key in an HSM or KMS, once it has shown that it signs."""
+        from keyseat_issuer.remote_key import open_remote_key  # noqa: PLC0415 - few keys are remote
 
-    def _root_signers(self, trust: TrustBundle) -> list[SigningKey]:
-        """Open root keys up to the threshold, then former ones that are still here.
+        key = open_remote_key(uri, public, self._passphrase)
+        key.sign(b"keyseat: does this key sign?")
+        return key
+
+    def _asked(self) -> str:
+        return ask(self._passphrase)
+
+    def _signers(self, trust: TrustBundle, draft: Draft, made: Sequence[SigningKey] = ()) -> list[SigningKey]:
+        """Open the root keys that must sign, as far as they are at hand, then former ones that are still here.
 
         A client that pinned a former root key can then go straight to the newest version; without that
         signature it has to take every version in between.
         """
-        here = [key for key in trust.root if self._store.find(key.keyid) is not None]
-        if len(here) < trust.threshold:
-            missing = ", ".join(key.keyid for key in trust.root if key not in here)
-            raise KeyseatError(
-                ReasonCode.KEY_UNAVAILABLE,
-                f"changing the trust bundle takes {trust.threshold} root key(s); {len(here)} are here",
-                details={"missing": missing},
-                next_step="Bring the root key back from where you keep it: --root-keys FOLDER.",
-            )
-        signers = [self._store.open(key, self._passphrase) for key in here]
-        for former in self._former_roots(trust)[: MAX_SIGNATURES - len(signers) - 1]:
-            # One that no longer opens only costs the short cut.
-            with contextlib.suppress(KeyseatError):
-                signers.append(self._store.open(former, self._passphrase))
-        return signers
+        wanted = (*trust.quorums(), *draft.quorums())
+        require_room(draft.payload(), wanted)
+        signers, refused = self._roots.sign_for(wanted, {key.public: key for key in made})
+        have = [key.public for key in signers]
+        left = missing(wanted, have)
+        may_wait = self._proposal is not None or max(trust.threshold, draft.threshold) > 1
+        if left and (not may_wait or (refused is not None and not have)):
+            raise refused or self._lacking(trust, left)
+        if left:
+            return signers
+        former = [key for key in self._former_roots(trust) if key.algorithm in trust.signatures_required]
+        room = fitting(former, draft.payload(), have)
+        return [*signers, *self._roots.open_quietly(room)]
+
+    def _lacking(self, trust: TrustBundle, left: Sequence[Quorum]) -> KeyseatError:
+        here = len(self._roots.are_here(trust.root))
+        return KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"changing the trust bundle takes {trust.threshold} root key(s); {here} are here",
+            details={"missing": in_words(left)},
+            next_step="Bring the root key back from where you keep it: --root-keys FOLDER. Or write the change to a"
+            " file that is signed where the key is: --proposal FILE.",
+        )
 
     def _former_roots(self, trust: TrustBundle) -> list[PublicKey]:
         found: list[PublicKey] = []
@@ -268,7 +285,7 @@ class TrustAdmin:
             with contextlib.suppress(KeyseatError):
                 past = () if row.entry is None else TrustBundle.from_bytes(row.entry.bundle.encode()).root
                 found += [key for key in past if key not in trust.root and key not in found]
-        return [key for key in found if self._store.find(key.keyid) is not None]
+        return self._roots.are_here(found)
 
     def _publish(
         self,
@@ -278,50 +295,82 @@ class TrustAdmin:
         subject: str,
         *,
         signers: Sequence[SigningKey] | None = None,
-        key_file: Path | None = None,
+        key_files: Sequence[Path] = (),
     ) -> TrustBundle:
+        """Put a version into force, or write it as a proposal where signatures are missing."""
         data = b""
         try:
-            data = draft.sign(self._root_signers(trust) if signers is None else signers)
-            # Exactly what a client that has the present version will do.
-            newer = trust.update(data)
-            write_history(self._home, data, newer.version)
-            self._record(newer, action, subject)
+            signing = self._signers(trust, draft) if signers is None else signers
+            if missing((*trust.quorums(), *draft.quorums()), [key.public for key in signing]):
+                self._propose(trust, draft, action, subject, signing)
+                return trust
+            data = draft.sign(signing)
+            return self._put_into_force(trust, data, action, subject, draft.issued_at)
         except BaseException as error:
             # The bundle that was to list the new key did not come about.
-            if key_file is not None and _is_forgotten(data, error):
-                with contextlib.suppress(OSError):
-                    key_file.unlink()
+            if key_files and self.pending is None and _is_forgotten(data, error):
+                for path in key_files:
+                    with contextlib.suppress(OSError):
+                        path.unlink()
             raise
+
+    def _put_into_force(self, trust: TrustBundle, data: bytes, action: str, subject: str, now: datetime) -> TrustBundle:
+        # Exactly what a client that has the present version will do.
+        newer = trust.update(data)
+        write_history(self._home, data, newer.version)
+        record(newer, action, subject, actor=self._actor, now=now)
         write_private(self._home / TRUST_FILE, data)
         return newer
 
-    def _record(self, newer: TrustBundle, action: str, subject: str) -> None:
+    def _propose(
+        self, trust: TrustBundle, draft: Draft, action: str, subject: str, signers: Sequence[SigningKey]
+    ) -> None:
         from django.db import transaction  # noqa: PLC0415 - Django is set up by now
 
-        from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - likewise
         from keyseat_issuer.ledger.services.audit import append  # noqa: PLC0415 - likewise
 
-        with ledger_errors(), transaction.atomic():
-            row = append(
-                actor=self._actor,
-                action=action,
-                organization=None,
-                subject=subject,
-                details=audit_details(newer.data, newer.version),
-                now=newer.issued_at,
-            )
-            # Another host with a copy of this home may have been faster; the audit head's lock orders us.
-            before = AuditEvent.objects.filter(action__in=BUNDLE_ACTIONS, seq__lt=row.seq).order_by("-seq").first()
-            known = None if before is None else read_details(before.details)
-            if before is not None and known is None:
-                raise damaged(before.seq)
-            if known is not None and known.version != newer.version - 1:
-                raise TrustError(
-                    ReasonCode.TRUST_ROLLBACK,
-                    "somebody else changed the trust bundle at the same time; nothing was changed here",
-                    next_step="Look at it with `keyseat-issuer trust show`, then try again.",
+        proposal = Proposal(trust, draft.payload()).sign(signers)
+        path = self._proposal or default_path(self._home, proposal)
+        write_proposal(path, proposal)
+        try:
+            details = {"action": action, "version": draft.version, "digest": proposal.digest}
+            with ledger_errors(), transaction.atomic():
+                append(
+                    actor=self._actor,
+                    action=PROPOSED,
+                    organization=None,
+                    subject=subject,
+                    details=details,
+                    now=draft.issued_at,
                 )
+        except BaseException:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
+        self.pending = Pending(path, proposal, draft.version)
+
+
+def _refuse_stale(trust: TrustBundle, proposal: Proposal) -> None:
+    if proposal.payload == Envelope.from_bytes(trust.data).payload:
+        message = f"that is version {trust.version} of the trust bundle, which is in force already"
+        raise KeyseatError(ReasonCode.ALREADY_EXISTS, message, next_step="")
+    if proposal.present.data != trust.data:
+        raise TrustError(
+            ReasonCode.TRUST_ROLLBACK,
+            f"the proposal changes version {proposal.present.version} of the trust bundle, and version {trust.version}"
+            " is in force; nothing was changed",
+            details={"proposed_from": bundle_digest(proposal.present.data), "in_force": bundle_digest(trust.data)},
+            next_step="Make the change again: it starts from the version in force then. Throw this file away.",
+        )
+
+
+def _root_with(planned: Plan, made: Sequence[PrivateKey]) -> tuple[PublicKey, ...]:
+    left = iter(made)
+    return tuple([next(left).public if key is None else key for key in planned.root])
+
+
+def _with_key(draft: Draft, entry: TrustedKey) -> Draft:
+    return draft._replace(keys=(*draft.keys, entry))
 
 
 def _is_forgotten(data: bytes, error: BaseException) -> bool:
@@ -337,70 +386,3 @@ def _is_forgotten(data: bytes, error: BaseException) -> bool:
     except KeyseatError:
         return False
     return all(row.entry is not None and row.entry.digest != bundle_digest(data) for row in rows)
-
-
-def find_key(trust: TrustBundle, keyid: str) -> TrustedKey:
-    """Return the key whose id starts with ``keyid``.
-
-    Raises:
-        KeyseatError: ``NOT_FOUND``, or ``INVALID_INPUT`` where several start so or it is a root key.
-    """
-    found = [key for key in trust.keys if key.key.keyid.startswith(keyid.lower())]
-    if len(found) == 1 and keyid:
-        return found[0]
-    if found:
-        raise KeyseatError(ReasonCode.INVALID_INPUT, f"{len(found)} keys start with {keyid!r}; write more of the id")
-    if any(key.keyid.startswith(keyid.lower()) for key in trust.root):
-        raise KeyseatError(
-            ReasonCode.INVALID_INPUT,
-            f"{keyid!r} is a root key",
-            next_step="Replace it with `keyseat-issuer trust rotate`.",
-        )
-    raise KeyseatError(
-        ReasonCode.NOT_FOUND,
-        f"the trust bundle has no key {keyid[:40]!r}",
-        next_step="`keyseat-issuer keys list` shows the key ids.",
-    )
-
-
-def _days_after(issued_at: datetime, days: int) -> datetime:
-    try:
-        return issued_at + timedelta(days=days)
-    except OverflowError:
-        raise KeyseatError(ReasonCode.INVALID_INPUT, f"{days} days reach beyond the year 9999") from None
-
-
-def _root_key(trust: TrustBundle, keyid: str | None) -> PublicKey:
-    found = [key for key in trust.root if keyid is None or key.keyid.startswith(keyid.lower())]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise KeyseatError(
-            ReasonCode.INVALID_INPUT,
-            f"there are {len(found)} root keys; say which one to replace (--key KEYID)",
-            details={"root keys": [key.keyid for key in found]},
-        )
-    raise KeyseatError(ReasonCode.NOT_FOUND, f"there is no root key {keyid!r}")
-
-
-def _with_key(draft: Draft, entry: TrustedKey) -> Draft:
-    return draft._replace(keys=(*draft.keys, entry))
-
-
-def _refuse_known(trust: TrustBundle, public: PublicKey) -> None:
-    if public in (*trust.root, *[key.key for key in trust.keys]):
-        raise KeyseatError(
-            ReasonCode.ALREADY_EXISTS, f"the key {public.keyid} is in the trust bundle already", next_step=""
-        )
-
-
-def _require_keys_for(trust: TrustBundle, required: tuple[str, ...]) -> None:
-    for purpose in (LICENSE, LEASE):
-        have = {key.key.algorithm for key in trust.keys if (key.purpose, key.status) == (purpose, ACTIVE)}
-        for algorithm in required:
-            if algorithm not in have:
-                raise KeyseatError(
-                    ReasonCode.INVALID_INPUT,
-                    f"no active {purpose} key could make the {algorithm} signature",
-                    next_step=f"First: keyseat-issuer keys add --purpose {purpose} --algorithm {algorithm}",
-                )

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ KEY_REVOKED = "trust.key_revoked"
 ROOT_ROTATED = "trust.root_rotated"
 POLICY_SET = "trust.policy_set"
 RENEWED = "trust.renewed"
+PROPOSED = "trust.proposed"
+"""A proposal was written, which other root keys must sign; no bundle yet."""
 BUNDLE_ACTIONS = (CREATED, KEY_ADDED, KEY_RETIRED, KEY_REVOKED, ROOT_ROTATED, POLICY_SET, RENEWED)
 """The audit rows that carry a bundle: details hold ``version``, ``digest`` and ``bundle`` (the whole text)."""
 
@@ -173,6 +176,33 @@ def require_newest(trust: TrustBundle) -> None:
             details={"version": newest.entry.version},
             next_step=f"Do it again: it is decided under version {newest.entry.version} of the trust bundle then.",
         )
+
+
+def record(newer: TrustBundle, action: str, subject: str, *, actor: str, now: datetime) -> None:
+    """Put a new version on record, in one transaction with the check that it follows the newest one there.
+
+    Raises:
+        TrustError: ``TRUST_ROLLBACK`` where another host was faster, ``AUDIT_BROKEN`` where the row before is damaged.
+    """
+    from django.db import transaction  # noqa: PLC0415 - Django is set up by now
+
+    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.services.audit import append  # noqa: PLC0415 - likewise
+
+    with ledger_errors(), transaction.atomic():
+        details = audit_details(newer.data, newer.version)
+        row = append(actor=actor, action=action, organization=None, subject=subject, details=details, now=now)
+        # Another host with a copy of this home may have been faster; the audit head's lock orders us.
+        before = AuditEvent.objects.filter(action__in=BUNDLE_ACTIONS, seq__lt=row.seq).order_by("-seq").first()
+        known = None if before is None else read_details(before.details)
+        if before is not None and known is None:
+            raise damaged(before.seq)
+        if known is not None and known.version != newer.version - 1:
+            raise TrustError(
+                ReasonCode.TRUST_ROLLBACK,
+                "somebody else changed the trust bundle at the same time; nothing was changed here",
+                next_step="Look at it with `keyseat-issuer trust show`, then try again.",
+            )
 
 
 class Recorded(NamedTuple):

@@ -262,6 +262,18 @@ def bundle_payload(
     )
 
 
+def unverified_bundle(payload: bytes) -> TrustBundle:
+    """Read what a bundle would say, signed by nobody yet, for those who are to sign it. Trust nothing that it says.
+
+    Raises:
+        TrustError: ``TRUST_INVALID``.
+    """
+    try:
+        return _read(loads_object(payload), b"")
+    except MalformedError as error:
+        raise TrustError(ReasonCode.TRUST_INVALID, f"the trust bundle is not usable: {error.message}") from None
+
+
 def _require_threshold(bundle: TrustBundle, envelope: Envelope, whose: str) -> None:
     signers = envelope.signers(bundle.root)
     for quorum in bundle.quorums():

@@ -13,8 +13,10 @@ from keyseat_issuer import trust_admin
 from keyseat_issuer.creation import Created
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keystore import KeyStore
+from keyseat_issuer.root_rotation import Rotation
 from keyseat_issuer.signing import open_license_signer
-from keyseat_issuer.trust_admin import TrustAdmin, find_key
+from keyseat_issuer.trust_admin import TrustAdmin
+from keyseat_issuer.trust_draft import Draft, find_key
 from keyseat_issuer.trust_history import current_trust, history, read_version
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
@@ -115,7 +117,7 @@ def test_a_client_that_slept_through_two_rotations_takes_the_newest_version(issu
 
 
 def test_without_the_former_root_key_clients_step_through_the_versions(issuer: Created) -> None:
-    old, _ = admin(issuer.home).rotate_root()
+    (old,) = admin(issuer.home).rotate_root().old
     stored = KeyStore(issuer.home).find(old.keyid)
     assert stored is not None
     stored.path.unlink()
@@ -157,7 +159,7 @@ def test_a_root_key_kept_offline_is_asked_for_and_then_used(issuer: Created, tmp
         admin(issuer.home).add_key(LICENSE)
     assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
     assert "--root-keys" in caught.value.next_step
-    _, new = admin(issuer.home, root_folder=stick).rotate_root()
+    (new,) = admin(issuer.home, root_folders=[stick]).rotate_root().new
     assert (stick / f"root-{new.keyid}.pem").exists()
     assert not (issuer.home / "keys" / f"root-{new.keyid}.pem").exists()
 
@@ -176,6 +178,10 @@ def test_a_signature_is_required_only_where_keys_can_make_it(issuer: Created) ->
         admin(issuer.home).set_policy(policy, (ED25519, ML_DSA_65))
     for purpose in (LICENSE, LEASE):
         admin(issuer.home).add_key(purpose, ML_DSA_65)
+    with pytest.raises(KeyseatError, match="ml-dsa-65 root key") as caught:
+        admin(issuer.home).set_policy(policy, (ED25519, ML_DSA_65))
+    assert "trust rotate --hybrid" in caught.value.next_step
+    admin(issuer.home).rotate_root(Rotation(hybrid=True))
     trust = admin(issuer.home).set_policy(policy, (ED25519, ML_DSA_65))
     assert (ED25519, ML_DSA_65) == trust.signatures_required
     signer = open_license_signer(issuer.home, trust, PASSPHRASE, NOW + timedelta(days=1))
@@ -209,11 +215,11 @@ class TestCrashes:
     def test_before_the_ledger_knows_the_change_is_forgotten(
         self, issuer: Created, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def crash(*_: object) -> None:
+        def crash(*_: object, **_named: object) -> None:
             raise Crash
 
         with monkeypatch.context() as patch:
-            patch.setattr(TrustAdmin, "_record", crash)
+            patch.setattr(trust_admin, "record", crash)
             with pytest.raises(Crash):
                 admin(issuer.home).add_key(LICENSE)
         assert issuer.trust == current_trust(issuer.home)
@@ -223,7 +229,7 @@ class TestCrashes:
     def test_after_the_ledger_knows_the_change_is_finished(
         self, issuer: Created, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def crash(*_: object) -> None:
+        def crash(*_: object, **_named: object) -> None:
             raise Crash
 
         with monkeypatch.context() as patch:
@@ -247,14 +253,14 @@ class TestCrashes:
         act: Callable[[TrustAdmin], object],
         stopped: BaseException,
     ) -> None:
-        record = TrustAdmin._record
+        record = trust_admin.record
 
-        def interrupted(*given: object) -> None:
-            record(*given)  # committed, and then Ctrl-C arrives, or the database's answer does not
+        def interrupted(*given: object, **named: object) -> None:
+            record(*given, **named)  # type: ignore[arg-type]  # committed, and then Ctrl-C arrives, or the database's answer does not
             raise stopped
 
         with monkeypatch.context() as patch:
-            patch.setattr(TrustAdmin, "_record", interrupted)
+            patch.setattr(trust_admin, "record", interrupted)
             with pytest.raises(type(stopped)):
                 act(admin(issuer.home))
         newest = current_trust(issuer.home)
@@ -265,12 +271,12 @@ class TestCrashes:
     def test_a_key_that_the_ledger_does_not_know_is_taken_away_again(
         self, issuer: Created, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def crash(*_: object) -> None:
+        def crash(*_: object, **_named: object) -> None:
             raise Crash
 
         before = [stored.keyid for stored in KeyStore(issuer.home).stored()]
         with monkeypatch.context() as patch:
-            patch.setattr(TrustAdmin, "_record", crash)
+            patch.setattr(trust_admin, "record", crash)
             with pytest.raises(Crash):
                 admin(issuer.home).add_key(LICENSE)
         assert before == [stored.keyid for stored in KeyStore(issuer.home).stored()]
@@ -287,7 +293,7 @@ class TestTampering:
     def test_a_signed_bundle_that_the_ledger_does_not_know_is_refused(self, issuer: Created) -> None:
         # Whoever has the root key could else lift the sunset past the audit trail.
         root = KeyStore(issuer.home).open(issuer.trust.root[0], PASSPHRASE)
-        draft = trust_admin.Draft.after(issuer.trust, NOW)
+        draft = Draft.after(issuer.trust, NOW)
         draft = draft._replace(policy=issuer.trust.policy._replace(sunset=None))
         (issuer.home / "trust.json").write_bytes(draft.sign([root]))
         with pytest.raises(TrustError, match="on record") as caught:
@@ -301,7 +307,7 @@ class TestTampering:
         admin(issuer.home).add_key(LICENSE)
         desk = admin(copy)
         with pytest.raises(TrustError) as caught:
-            desk._publish(stale, trust_admin.Draft.after(stale, NOW + timedelta(days=1)), "trust.policy_set", "x")
+            desk._publish(stale, Draft.after(stale, NOW + timedelta(days=1)), "trust.policy_set", "x")
         assert ReasonCode.TRUST_ROLLBACK is caught.value.code
         assert [1, 2] == versions_on_record()
         assert current_trust(issuer.home) == current_trust(copy)

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,3 +35,12 @@ def test_a_vector_gives_its_verdict(case: dict[str, str]) -> None:
 def test_each_vector_has_its_own_name() -> None:
     names = [case["name"] for case in VECTORS["cases"]]
     assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("name", ["loads: hybrid", "an algorithm dropped by both roots"])
+def test_without_ml_dsa_in_the_library_a_hybrid_root_cannot_be_checked(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.asymmetric.mldsa", None)
+    (case,) = [case for case in VECTORS["cases"] if case["name"] == name]
+    assert "ALGORITHM_UNAVAILABLE" == verdict(case)

@@ -8,7 +8,8 @@ import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_issuer.cli.passphrase import passphrase_asker, read_passphrase, warn_of_exposed_keys
-from keyseat_issuer.cli.trust_options import admin_options, key_rows, open_admin, print_keys
+from keyseat_issuer.cli.trust_access import Access, admin_options, open_admin, tell_pending
+from keyseat_issuer.cli.trust_options import key_rows, print_keys
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -84,8 +85,7 @@ def add(
     own_passphrase: str | None,
     uri: str | None,
     public_key: Path | None,
-    passphrase_file: str | None,
-    root_folder: Path | None,
+    access: Access,
 ) -> None:
     """Add a key, in a new version of the trust bundle.
 
@@ -95,17 +95,20 @@ def add(
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--uri goes with --public-key, and not with --import")
     if own_passphrase is not None and imported is None:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--import-passphrase-file goes with --import")
-    admin = open_admin(output, passphrase_file, root_folder)
+    admin = open_admin(output, access)
     if uri is not None and public_key is not None:
         from keyseat_issuer.keystore import parse_public_key
 
         entry = admin.add_remote_key(purpose, parse_public_key(public_key), uri, days=days)
     elif imported is not None:
-        key = _imported(output, imported, own_passphrase, passphrase_file)
+        key = _imported(output, imported, own_passphrase, access.passphrase_file)
         entry = admin.import_key(purpose, key, days=days)
     else:
         entry = admin.add_key(purpose, algorithm, days=days)
     keyid, until = entry.key.keyid, format_instant(entry.valid_until)
+    told: dict[str, object] = {"keyid": keyid, "purpose": purpose, "algorithm": entry.key.algorithm}
+    if tell_pending(output, admin, told | {"valid_until": until}):
+        return
     version = load_trust().version
 
     def human() -> None:
@@ -115,8 +118,7 @@ def add(
         output.say("Next: back up the keys, and give clients the new bundle (`keyseat-issuer trust export FILE`).")
 
     output.emit(
-        {"keyid": keyid, "purpose": purpose, "algorithm": entry.key.algorithm, "valid_until": until}
-        | {"trust_version": version},
+        told | {"valid_until": until, "trust_version": version},
         human,
     )
 
@@ -140,9 +142,12 @@ def _imported(output: Output, pem: Path, own_passphrase: str | None, passphrase_
 @click.argument("keyid")
 @admin_options
 @pass_output
-def retire(output: Output, *, keyid: str, passphrase_file: str | None, root_folder: Path | None) -> None:
+def retire(output: Output, *, keyid: str, access: Access) -> None:
     """Stop signing with the key KEYID (its first characters will do). What it signed stays valid."""
-    entry = open_admin(output, passphrase_file, root_folder).retire_key(keyid)
+    admin = open_admin(output, access)
+    entry = admin.retire_key(keyid)
+    if tell_pending(output, admin, {"keyid": entry.key.keyid, "status": entry.status}):
+        return
     trust = load_trust()
 
     def human() -> None:

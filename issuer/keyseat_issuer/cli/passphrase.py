@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,11 @@ def passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-def warn_of_exposed_keys(output: Output, home: Path, root_folder: Path | None = None) -> None:
+def warn_of_exposed_keys(output: Output, home: Path, root_folders: Sequence[Path] = ()) -> None:
     """Warn of key files that others may read. They are encrypted, so that work goes on."""
     from keyseat_issuer.keystore import KeyStore
 
-    for path in KeyStore(home, root_folder).exposed():
+    for path in KeyStore(home, root_folders).exposed():
         output.warn(f"others can read the key file {str(path)!r}; run `chmod 600` on it")
 
 
@@ -63,8 +63,8 @@ def passphrase_asker(output: Output, passphrase_file: str | None, *, new: bool =
     return ask
 
 
-def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = False) -> str:
-    """Get the passphrase now: from the file, else from a hidden prompt (asked twice when ``new``).
+def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = False, what: str = "Passphrase") -> str:
+    """Get the passphrase now: from the file, else from a hidden prompt (asked twice when ``new``) that says ``what``.
 
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE`` or ``INVALID_INPUT``.
@@ -74,7 +74,7 @@ def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = 
     elif sys.stdin.isatty():
         if new:
             output.say(f"Choose a passphrase of at least {MIN_LENGTH} characters for the keys. Nobody can reset it.")
-        passphrase = _typed(new=new)
+        passphrase = _typed(what, new=new)
     else:
         raise KeyseatError(
             ReasonCode.KEY_UNAVAILABLE,
@@ -86,12 +86,10 @@ def read_passphrase(output: Output, passphrase_file: str | None, *, new: bool = 
     return passphrase
 
 
-def _typed(*, new: bool) -> str:
+def _typed(what: str, *, new: bool) -> str:
     try:
         typed = str(
-            click.prompt(
-                "Passphrase", hide_input=True, confirmation_prompt="Again, to be sure" if new else False, err=True
-            )
+            click.prompt(what, hide_input=True, confirmation_prompt="Again, to be sure" if new else False, err=True)
         )
         typed.encode()  # lone surrogates stand for bytes that are no text (PEP 383)
     except UnicodeError:

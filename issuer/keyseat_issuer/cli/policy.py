@@ -1,14 +1,11 @@
 """`keyseat-issuer policy`: the vendor's rules, which are data in the trust bundle."""
 
-from pathlib import Path
-
 import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
+from keyseat_issuer.cli.trust_access import Access, admin_options, open_admin, tell_pending
 from keyseat_issuer.cli.trust_options import (
-    admin_options,
     checked,
-    open_admin,
     policy_lines,
     products_from,
     sunset_from,
@@ -131,8 +128,7 @@ def set_policy(
     products: tuple[str, ...],
     signatures: tuple[str, ...],
     yes: bool,
-    passphrase_file: str | None,
-    root_folder: Path | None,
+    access: Access,
 ) -> None:
     """Change rules, in a new version of the trust bundle. What is not named stays as it is.
 
@@ -158,9 +154,11 @@ def set_policy(
     changes = _changes(old, new)
     if required != before.signatures_required:
         changes["signatures"] = (", ".join(before.signatures_required), ", ".join(required))
-    admin = open_admin(output, passphrase_file, root_folder)
+    admin = open_admin(output, access)
     _confirm(output, old, new, stricter=set(required) > set(before.signatures_required), yes=yes)
     trust = admin.set_policy(new, required)
+    if tell_pending(output, admin, {"policy": new.to_dict(), "policy_digest": new.digest()}):
+        return
 
     def human() -> None:
         output.print(f"The trust bundle is version {trust.version} now. What changed:")

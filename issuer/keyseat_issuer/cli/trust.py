@@ -1,4 +1,4 @@
-"""`keyseat-issuer trust`: the trust bundle that clients build in, its root key, and revocation."""
+"""`keyseat-issuer trust`: the trust bundle that clients build in, its root keys, and revocation."""
 
 from pathlib import Path
 
@@ -6,7 +6,10 @@ import click
 
 from keyseat_issuer.cli.keys import warn_without_key
 from keyseat_issuer.cli.output import Output, json_option, pass_output
-from keyseat_issuer.cli.trust_options import admin_options, key_rows, open_admin, policy_lines, print_keys
+from keyseat_issuer.cli.trust_access import Access, admin_options, open_admin, tell_pending, warn_of_weak_root
+from keyseat_issuer.cli.trust_changes import root_lines
+from keyseat_issuer.cli.trust_options import key_rows, policy_lines, print_keys
+from keyseat_issuer.cli.trust_sign import adopt, new_root, review, sign
 from keyseat_issuer.home import issuer_home, load_trust, write_private
 from keyseat_issuer.trust_freshness import warning
 from keyseat_shared.codes import ReasonCode
@@ -16,11 +19,16 @@ from keyseat_shared.instants import format_instant, now_utc
 _SHOWN = 8
 """Characters of a key id that are typed to confirm."""
 _PUBLIC = 0o644
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
 @click.group()
 def trust() -> None:
-    """Show and export the trust bundle, replace the root key, revoke a stolen key."""
+    """Show and export the trust bundle, replace root keys, sign a change of it, revoke a stolen key."""
+
+
+for _command in (new_root, review, sign, adopt):
+    trust.add_command(_command)
 
 
 @trust.command()
@@ -39,7 +47,8 @@ def show(output: Output) -> None:
             f"{bundle.vendor}: trust bundle version {bundle.version}, {format_instant(bundle.issued_at)}", "bold"
         )
         output.print(f"  {bundle_digest(bundle.data)}")
-        output.print(f"  {bundle.threshold} of {len(bundle.root)} root key(s) must sign a change")
+        for line in root_lines(bundle):
+            output.print(f"  {line}")
         output.print(f"  a licence needs these signatures: {', '.join(bundle.signatures_required)}")
         if bundle.fresh_until is not None:
             output.print(f"  fresh until {format_instant(bundle.fresh_until)}")
@@ -63,46 +72,7 @@ def show(output: Output) -> None:
     )
     if told := warning(bundle, now_utc()):
         output.warn(told)
-
-
-@trust.command()
-@click.option(
-    "--fresh-days",
-    "days",
-    type=click.IntRange(1, 3650),
-    metavar="N",
-    help="How long each version is fresh, this and those to come; by default as long as the present one.",
-)
-@click.option("--never-stale", is_flag=True, help="No longer ask clients for a fresh bundle.")
-@admin_options
-@pass_output
-def renew(
-    output: Output,
-    *,
-    days: int | None,
-    never_stale: bool,
-    passphrase_file: str | None,
-    root_folder: Path | None,
-) -> None:
-    """Sign the same keys and rules anew, so that clients have a fresh bundle.
-
-    Under a bundle that is stale clients accept no leases (`policy set --require-fresh` says for what else, or not, a
-    fresh one is required). So nobody can keep the news from them that a key was revoked. Every change of keys or
-    policy is fresh for as long again.
-    """
-    if days is not None and never_stale:
-        raise KeyseatError(ReasonCode.INVALID_INPUT, "--fresh-days and --never-stale exclude each other")
-    bundle = open_admin(output, passphrase_file, root_folder).renew(days, never_stale=never_stale)
-    until = None if bundle.fresh_until is None else format_instant(bundle.fresh_until)
-
-    def human() -> None:
-        said = "never gets stale" if until is None else f"is fresh until {until}"
-        output.print(f"The trust bundle is version {bundle.version} now, and {said}.")
-        output.say("Running servers take it up and hand it out by themselves; clients get it from them.")
-        if until is not None:
-            output.say("Next: note that day. Whoever holds the root key renews it before, with a good margin.")
-
-    output.emit({"trust_version": bundle.version, "fresh_until": until}, human)
+    warn_of_weak_root(output, bundle)
 
 
 @trust.command()
@@ -129,23 +99,95 @@ def export(output: Output, *, file: Path, version: int | None) -> None:
 
 
 @trust.command()
-@click.option("--key", "keyid", metavar="KEYID", help="Which root key to replace, where there are several.")
+@click.option(
+    "--fresh-days",
+    "days",
+    type=click.IntRange(1, 3650),
+    metavar="N",
+    help="How long each version is fresh, this and those to come; by default as long as the present one.",
+)
+@click.option("--never-stale", is_flag=True, help="No longer ask clients for a fresh bundle.")
 @admin_options
 @pass_output
-def rotate(output: Output, *, keyid: str | None, passphrase_file: str | None, root_folder: Path | None) -> None:
-    """Replace the root key. The old and the new one sign the new version, so clients go along.
+def renew(output: Output, *, days: int | None, never_stale: bool, access: Access) -> None:
+    """Sign the same keys and rules anew, so that clients have a fresh bundle.
 
-    Keys that sign licences and leases are rotated by `keys add`, then `keys retire`.
+    Under a bundle that is stale clients accept no leases (`policy set --require-fresh` says for what else, or not, a
+    fresh one is required). So nobody can keep the news from them that a key was revoked. Every change of keys or
+    policy is fresh for as long again.
     """
-    old, new = open_admin(output, passphrase_file, root_folder).rotate_root(keyid)
-    version = load_trust().version
+    if days is not None and never_stale:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--fresh-days and --never-stale exclude each other")
+    admin = open_admin(output, access)
+    bundle = admin.renew(days, never_stale=never_stale)
+    if tell_pending(output, admin, {}):
+        return
+    until = None if bundle.fresh_until is None else format_instant(bundle.fresh_until)
 
     def human() -> None:
-        output.print(f"The root key is {new.keyid} now; the trust bundle is version {version}.")
-        output.say(f"Next: back up the new key, and keep the old one ({old.keyid}) while clients pin it: it also signs")
-        output.say("later versions, so that those clients can take the newest one at once.")
+        said = "never gets stale" if until is None else f"is fresh until {until}"
+        output.print(f"The trust bundle is version {bundle.version} now, and {said}.")
+        output.say("Running servers take it up and hand it out by themselves; clients get it from them.")
+        if until is not None:
+            output.say("Next: note that day. Whoever holds root keys renews it before, with a good margin.")
 
-    output.emit({"old": old.keyid, "new": new.keyid, "trust_version": version}, human)
+    output.emit({"trust_version": bundle.version, "fresh_until": until}, human)
+
+
+@trust.command()
+@click.option("--key", "replace", metavar="KEYID", multiple=True, help="Replace this root key. Repeatable.")
+@click.option("--drop", metavar="KEYID", multiple=True, help="Take this root key out. Repeatable.")
+@click.option(
+    "--new",
+    "given",
+    metavar="PEM",
+    type=_FILE,
+    multiple=True,
+    help="Public half of a root key made elsewhere (`trust new-root`), in the place of a replaced key (or of the"
+    " only one), else in addition. Repeatable.",
+)
+@click.option("--uri", metavar="URI", help="With one --new: that key lives in an HSM, KMS or vault, under this URI.")
+@click.option("--threshold", type=click.IntRange(1, 16), metavar="K", help="So many root keys must sign from now on.")
+@click.option("--hybrid", is_flag=True, help="Add an ML-DSA-65 root key beside each Ed25519 one.")
+@admin_options
+@pass_output
+def rotate(
+    output: Output,
+    *,
+    replace: tuple[str, ...],
+    drop: tuple[str, ...],
+    given: tuple[Path, ...],
+    uri: str | None,
+    threshold: int | None,
+    hybrid: bool,
+    access: Access,
+) -> None:
+    """Replace, add or take out root keys, or change how many must sign.
+
+    Present and new root keys sign the new version, so clients go along. Without options the only root key is
+    replaced. Keys that sign licences and leases are rotated by `keys add`, then `keys retire`.
+    """
+    from keyseat_issuer.keystore import parse_public_key
+    from keyseat_issuer.root_rotation import Rotation
+
+    if uri is not None and len(given) != 1:
+        raise KeyseatError(ReasonCode.INVALID_INPUT, "--uri goes with exactly one --new")
+    asked = Rotation(replace, drop, tuple([parse_public_key(path) for path in given]), threshold, hybrid)
+    admin = open_admin(output, access)
+    done = admin.rotate_root(asked, uri=uri)
+    told: dict[str, object] = {"old": [key.keyid for key in done.old], "new": [key.keyid for key in done.new]}
+    if tell_pending(output, admin, told):
+        return
+    bundle = load_trust()
+
+    def human() -> None:
+        output.print(f"The trust bundle is version {bundle.version} now. Its root:")
+        for line in root_lines(bundle):
+            output.print(f"  {line}")
+        output.say("Next: back up new root keys, and keep the old ones while clients pin them: they also sign later")
+        output.say("versions, so that those clients can take the newest one at once.")
+
+    output.emit(told | {"threshold": bundle.threshold, "trust_version": bundle.version}, human)
 
 
 @trust.command("revoke-key")
@@ -153,13 +195,13 @@ def rotate(output: Output, *, keyid: str | None, passphrase_file: str | None, ro
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @admin_options
 @pass_output
-def revoke_key(output: Output, *, keyid: str, yes: bool, passphrase_file: str | None, root_folder: Path | None) -> None:
+def revoke_key(output: Output, *, keyid: str, yes: bool, access: Access) -> None:
     """Mark the key KEYID as compromised: clients refuse everything that it ever signed.
 
     Valid licences of customers are refused as well, as soon as their client has the new version. Use it for a
     stolen key; `keys retire` is for one that has served its time.
     """
-    from keyseat_issuer.trust_admin import find_key
+    from keyseat_issuer.trust_draft import find_key
 
     entry = find_key(load_trust(), keyid)
     what = "licences" if entry.purpose == "license" else "leases"
@@ -169,7 +211,10 @@ def revoke_key(output: Output, *, keyid: str, yes: bool, passphrase_file: str | 
         yes=yes,
         consequence=f"All {what} ever signed by {entry.key.keyid} will be refused by clients. This cannot be undone.",
     )
-    entry = open_admin(output, passphrase_file, root_folder).revoke_key(entry.key.keyid)
+    admin = open_admin(output, access)
+    entry = admin.revoke_key(entry.key.keyid)
+    if tell_pending(output, admin, {"keyid": entry.key.keyid, "status": entry.status}):
+        return
     version = load_trust().version
 
     def human() -> None:

@@ -1,75 +1,26 @@
-"""What the commands that change the trust bundle have in common: their options, and the way to the keys."""
+"""What the commands of keys and rules read and show alike: products, dates, policies and lists of keys."""
 
 import difflib
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import click
-
-from keyseat_issuer.cli.output import Output, json_option
-from keyseat_issuer.cli.passphrase import passphrase_asker, passphrase_option, warn_of_exposed_keys
-from keyseat_issuer.home import issuer_home, load_trust
+from keyseat_issuer.cli.output import Output
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_shared.instants import format_instant, now_utc, parse_typed
+from keyseat_shared.instants import format_instant, parse_typed
 from keyseat_shared.policy import Policy, Product
 from keyseat_shared.trust import ACTIVE, COMPROMISED, TrustBundle
-
-if TYPE_CHECKING:
-    from keyseat_issuer.trust_admin import TrustAdmin
 
 _STYLES = {ACTIVE: "green", COMPROMISED: "red"}
 _PRODUCT_FORM = "CODE=named|floating[,unlimited],NAME"
 
 
-def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command ``--passphrase-file``, ``--root-keys`` and ``--json``."""
-    root = click.option(
-        "--root-keys",
-        "root_folder",
-        metavar="FOLDER",
-        type=click.Path(exists=True, file_okay=False, path_type=Path),
-        envvar="KEYSEAT_ROOT_KEYS",
-        show_envvar=True,
-        help="Folder with the root key, where you keep it away from the issuer's home.",
-    )
-    return passphrase_option(root(json_option(command)))
-
-
-def open_admin(output: Output, passphrase_file: str | None, root_folder: Path | None) -> "TrustAdmin":
-    """Return the administration of the issuer's home, dated now; it asks for the passphrase when a key needs it."""
-    from keyseat_issuer.database import require_ready
-    from keyseat_issuer.trust_admin import TrustAdmin
-
-    load_trust()  # first: where there is no issuer at all, that is what to say
-    require_ready()
-    from keyseat_issuer.ledger.services.audit import cli_actor
-
-    warn_of_exposed_keys(output, issuer_home(), root_folder)
-    ask = passphrase_asker(output, passphrase_file)
-
-    def asked() -> str:
-        passphrase = ask()
-        # Nothing is asked after this, and everything is done.
-        output.stopped_note = "The change may be on record: `keyseat-issuer audit list` tells."
-        return passphrase
-
-    return TrustAdmin(
-        issuer_home(),
-        asked,
-        actor=cli_actor(),
-        now=now_utc(),
-        root_folder=root_folder,
-    )
-
-
-def key_rows(trust: TrustBundle, home: Path) -> list[dict[str, object]]:
-    """Return every key of the bundle as JSON-ready values, root keys first, with where its private half is."""
+def key_rows(trust: TrustBundle, home: Path | None) -> list[dict[str, object]]:
+    """Return every key of the bundle as JSON-ready values, root keys first; ``home`` tells where private halves are."""
     from keyseat_issuer.keystore import KeyStore
 
-    stored = {found.keyid: found for found in KeyStore(home).stored()}
+    stored = {} if home is None else {found.keyid: found for found in KeyStore(home).stored()}
 
     def row(keyid: str, algorithm: str, purpose: str, status: str, window: tuple[datetime, datetime] | None) -> Any:  # noqa: ANN401 - a dict of mixed values
         found = stored.get(keyid)
@@ -90,8 +41,11 @@ def key_rows(trust: TrustBundle, home: Path) -> list[dict[str, object]]:
     ]
 
 
-def print_keys(output: Output, rows: list[dict[str, object]], now: datetime) -> None:
-    """Print keys as a table; a window that has ended is told as the status it amounts to."""
+def print_keys(output: Output, rows: list[dict[str, object]], now: datetime, *, places: bool = True) -> None:
+    """Print keys as a table, with the ``places`` of private halves.
+
+    A window that has ended is told as the status it amounts to.
+    """
     from keyseat_issuer.cli.output import Styled
 
     def status(row: dict[str, object]) -> Styled:
@@ -102,7 +56,7 @@ def print_keys(output: Output, rows: list[dict[str, object]], now: datetime) -> 
 
     output.table(
         "",
-        ("Key id", "Signs", "Algorithm", "Status", "From", "Until", "Private key"),
+        ("Key id", "Signs", "Algorithm", "Status", "From", "Until", *(["Private key"] if places else [])),
         [
             (
                 row["keyid"],
@@ -111,7 +65,7 @@ def print_keys(output: Output, rows: list[dict[str, object]], now: datetime) -> 
                 status(row),
                 _day(row["valid_from"]),
                 _day(row["valid_until"]),
-                _place(row["private_key"]),
+                *([_place(row["private_key"])] if places else []),
             )
             for row in rows
         ],
