@@ -1,13 +1,14 @@
 """Proposals: who must sign, what a changed or dishonest one comes to, and that none passes for a bundle."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from builders import LEASE_KEY, LICENSE_KEY, ROOT, SECOND_ROOT, THIRD_ROOT, SeededKey, bundle, trusted
+from keyseat_issuer.cli.trust_changes import change_lines
 from keyseat_issuer.home import write_private
 from keyseat_issuer.keystore import PrivateKey
 from keyseat_issuer.offline_signing import SEEN_FILE, Seen, check_present
@@ -18,8 +19,8 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.keys import ED25519, ML_DSA_65
-from keyseat_shared.policy import default_policy
-from keyseat_shared.trust import COMPROMISED, LEASE, LICENSE, RETIRED, TrustBundle, quorums
+from keyseat_shared.policy import Policy, Product, default_policy
+from keyseat_shared.trust import COMPROMISED, LEASE, LICENSE, RETIRED, TrustBundle, quorums, unverified_bundle
 
 THREE = (ROOT, SECOND_ROOT, THIRD_ROOT)
 QUANTUM = tuple(SeededKey(seed, ML_DSA_65) for seed in (21, 22, 23))
@@ -218,3 +219,43 @@ class TestSeen:
         assert "An older proposal will not be noticed" in str(Seen(tmp_path / "gone", None).remember(PRESENT))
         assert Seen(tmp_path, None).remember(PRESENT) is None
         assert PRESENT == Seen.beside(tmp_path).trust
+
+
+class TestChangesInWords:
+    """A change that is not listed would be signed unseen."""
+
+    POLICY: Mapping[str, object] = {
+        "sunset": None,
+        "eligible_terms": ("annual", "monthly"),
+        "products": {"APP": Product("App", "named")},
+        "lease_ttl": 7200,
+        "lease_renew_after": 600,
+        "forbidden_evidence": ("host-id",),
+        "max_years": 3,
+        "freshness_required": (),
+        "lease_overlap": 7,
+        "lease_takeovers": 7,
+    }
+
+    @pytest.mark.parametrize("field", Policy._fields)
+    def test_every_rule_has_a_line(self, field: str) -> None:
+        changed = POLICY._replace(**{field: self.POLICY[field]})
+        assert changed != POLICY
+        lines = change_lines(PRESENT, unverified_bundle(payload(policy=changed)))
+        assert 2 <= len(lines), lines
+        assert "nothing else" not in lines[1]
+
+    @pytest.mark.parametrize(
+        ("changes", "said"),
+        [
+            ({}, "nothing else"),
+            ({"threshold": 1}, "2 of 3 ed25519 root key(s) must sign a change -> 1 of 3"),
+            ({"root": (ROOT, SECOND_ROOT)}, f"root key goes: {THIRD_ROOT.public.keyid} (ed25519)"),
+            ({"root": (*THREE, QUANTUM[0])}, f"root key comes: {QUANTUM[0].public.keyid} (ml-dsa-65)"),
+            ({"keys": [trusted(LICENSE_KEY)]}, f"key goes, and all that it signed: {LEASE_KEY.public.keyid}"),
+            ({"keys": [trusted(LICENSE_KEY), trusted(LEASE_KEY)]}, f"key {LEASE_KEY.public.keyid}: "),
+            ({"signatures_required": BOTH}, "a licence needs these signatures: ed25519 -> ed25519, ml-dsa-65"),
+        ],
+    )
+    def test_every_other_change_has_a_line(self, changes: dict[str, Any], said: str) -> None:
+        assert said in "\n".join(change_lines(PRESENT, unverified_bundle(payload(**changes))))
