@@ -373,6 +373,26 @@ class TestWithinOneBoot:
         assert refused(ClockGuard(tmp_path), NOW + HOUR)
         assert not refused(ClockGuard(tmp_path), NOW + 5 * HOUR)
 
+    @pytest.mark.parametrize(
+        ("offsets", "expected"),
+        [
+            (b"monotonic           5         0\nboottime      -12345         0\n", -12345),
+            (b"monotonic           0         0\nboottime           0         0\n", 0),
+            (b"boottime\n", 0),
+            (b"boottime x 0\n", 0),
+            (None, 0),
+        ],
+    )
+    def test_the_offset_of_a_time_namespace_is_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offsets: bytes | None, expected: int
+    ) -> None:
+        (tmp_path / "boot").write_bytes(b"boot-1\n")
+        if offsets is not None:
+            (tmp_path / "offsets").write_bytes(offsets)
+        monkeypatch.setattr(clock, "_BOOT_ID", str(tmp_path / "boot"))
+        monkeypatch.setattr(clock, "_OFFSETS", str(tmp_path / "offsets"))
+        assert ("boot-1", expected) == clock._boot_id()
+
     def test_two_kernels_that_share_a_home_do_not_disturb_each_other(
         self, tmp_path: Path, steady: dict[str, object]
     ) -> None:

@@ -21,6 +21,8 @@ from keyseat_verifier.paths import STATE, former_state_folder, home_folder, seco
 INTERVAL = timedelta(minutes=1)
 """How often the state is read and written again while time goes on; well within the tolerance of 5 minutes."""
 
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_OFFSETS = "/proc/self/timens_offsets"
 _SECONDS = 60  # of the interval
 _AT_EXIT = timedelta(minutes=10)
 _SEEN = "the latest time seen by this software on this machine"
@@ -298,12 +300,12 @@ def _boot_id() -> tuple[str, int]:
     (time_namespaces(7)); without it all containers of one kernel count alike.
     """
     try:
-        with open("/proc/sys/kernel/random/boot_id", "rb") as file:
+        with open(_BOOT_ID, "rb") as file:
             boot = file.read(64).strip().decode("ascii", "replace")
     except OSError:
         return "", 0
     try:
-        with open("/proc/self/timens_offsets", "rb") as file:
+        with open(_OFFSETS, "rb") as file:
             for line in file.read(256).splitlines():
                 words = line.split()
                 if words[:1] == [b"boottime"]:
