@@ -11,39 +11,57 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 _MIGRATE = "Run `keyseat-issuer migrate`."
+_OLD = "the ledger's tables are missing or old"
 _INIT = "Make one with `keyseat-issuer init` (or `keyseat-issuer migrate` for the ledger alone)."
 _URL = "Check that DATABASE_URL names the right database, user and password."
 _BUSY = "Try again; if it lasts, find out which program keeps the database locked."
 _UP = "Check that the database server is up and reachable, and that DATABASE_URL is right."
+_ROOM = "Make room on the disk of the database."
 _FILE = "Check that you may read and write the file and its folder, and that the disk has room."
 
-# What drivers say -> what we say. The drivers' own text stays out: it may hold hosts, users and passwords.
+# What drivers say -> the cause in a word, and what we say. The drivers' own text stays out: it may hold hosts, users
+# and passwords.
 _KNOWN = (
-    (("no such table", "does not exist", "undefinedtable"), "the ledger's tables are missing or old", _MIGRATE),
-    (("no such column", "has no column"), "the ledger's tables are missing or old", _MIGRATE),
-    (("statement timeout",), "the database took too long", _BUSY),
+    (
+        ("no such table", "does not exist", "undefinedtable"),
+        "tables",
+        "the ledger's tables are missing or old",
+        _MIGRATE,
+    ),
+    (("no such column", "has no column"), "tables", _OLD, _MIGRATE),
+    (("statement timeout",), "slow", "the database took too long", _BUSY),
     (
         ("idle-in-transaction", "idle in transaction"),
+        "idle",
         "this act stood still for too long, and the database ended it; nothing was done",
         "Do it again.",
     ),
-    (("locked", "lock timeout", "deadlock"), "the database is busy", _BUSY),
-    (("readonly", "read-only"), "the database cannot be written", _FILE),
-    (("unable to open", "disk i/o", "disk is full"), "the database file cannot be used", _FILE),
-    (("not a database", "malformed"), "the file is not a usable SQLite database", "Restore it from a backup."),
-    (("password", "authentication", "permission denied", "role "), "the database refused the sign-in", _URL),
+    (("locked", "lock timeout", "deadlock"), "busy", "the database is busy", _BUSY),
+    (("readonly", "read-only"), "read-only", "the database cannot be written", _FILE),
+    (("disk is full", "no space left"), "disk-full", "the database's disk is full", _ROOM),
+    (("unable to open", "disk i/o"), "file", "the database file cannot be used", _FILE),
+    (("not a database", "malformed"), "file", "the file is not a usable SQLite database", "Restore it from a backup."),
+    (
+        ("password", "authentication", "permission denied", "role "),
+        "sign-in",
+        "the database refused the sign-in",
+        _URL,
+    ),
     (
         ("connection refused", "timeout expired", "unreachable", "no such file"),
+        "unreachable",
         "the database server cannot be reached",
         _UP,
     ),
-    (("resolve", "translate host", "name or service"), "the database server's name is unknown", _URL),
+    (("resolve", "translate host", "name or service"), "unknown-host", "the database server's name is unknown", _URL),
 )
 
 
-def unavailable(message: str, next_step: str) -> KeyseatError:
-    """Return the error for a ledger that cannot be used."""
-    return KeyseatError(ReasonCode.LEDGER_UNAVAILABLE, message, next_step=next_step)
+def unavailable(message: str, next_step: str, cause: str = "") -> KeyseatError:
+    """Return the error for a ledger that cannot be used; ``cause`` is one of few words, for logs and figures."""
+    return KeyseatError(
+        ReasonCode.LEDGER_UNAVAILABLE, message, details={"cause": cause} if cause else {}, next_step=next_step
+    )
 
 
 def explain(error: Exception) -> KeyseatError:
@@ -51,13 +69,13 @@ def explain(error: Exception) -> KeyseatError:
     text = str(error).lower()
     # PostgreSQL says "does not exist" of databases and roles as well as of tables.
     if 'database "' in text and "does not exist" in text:
-        return unavailable("the database does not exist", f"Create it (createdb), then: {_MIGRATE}")
+        return unavailable("the database does not exist", f"Create it (createdb), then: {_MIGRATE}", "no-database")
     if 'role "' in text and "does not exist" in text:
-        return unavailable("the database refused the sign-in", _URL)
-    for signs, message, next_step in _KNOWN:
+        return unavailable("the database refused the sign-in", _URL, "sign-in")
+    for signs, cause, message, next_step in _KNOWN:
         if any(sign in text for sign in signs):
-            return unavailable(message, next_step)
-    return unavailable(f"the database did not answer ({type(error).__name__})", _UP)
+            return unavailable(message, next_step, cause)
+    return unavailable(f"the database did not answer ({type(error).__name__})", _UP, "unknown")
 
 
 @contextlib.contextmanager

@@ -87,7 +87,7 @@ class TestCounting:
         for count in (2, 5):
             metrics.connections(7, {Cut.SLOW_BODY: count})
 
-        text = metrics.exposition(turns=0, waiting=0, seats=[]).decode()
+        text = metrics.exposition(turns=0, waiting=0).decode()
 
         assert "keyseat_connections 7.0" in text
         assert 'keyseat_connections_ended_total{reason="slow body"} 5.0' in text

@@ -24,7 +24,7 @@ from keyseat_issuer.api import (
     trust_route,
 )
 from keyseat_issuer.api.admin_access import access_of
-from keyseat_issuer.api.calls import App
+from keyseat_issuer.api.calls import REFUSAL, App
 from keyseat_issuer.api.frame import Frame
 from keyseat_issuer.api.problems import (
     MEDIA_TYPE,
@@ -127,6 +127,7 @@ def _described(api: FastAPI, describe: Callable[[], dict[str, Any]]) -> dict[str
 def respond(error: KeyseatError, request: Request) -> Response:
     """Return a refusal as a response of the framework."""
     status = status_of(error)
+    request.scope[REFUSAL] = error
     body = problem_body(error, status, request_id_of(request))
     return Response(body, status, headers_of(error, status), MEDIA_TYPE)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from keyseat_issuer.api.calls import (
     CLIENT,
+    REFUSAL,
     REQUEST_ID,
     SECURITY_HEADERS,
     Answer,
@@ -119,6 +120,7 @@ class Frame:
         try:
             answer = await lane.handler(Call(scope, await read_body(scope, receive), part))
         except KeyseatError as error:
+            scope[REFUSAL] = error
             answer = Answer.refusal(error, scope[REQUEST_ID])
         except ClientGone:
             return _CLIENT_ERROR
@@ -136,6 +138,7 @@ class Frame:
         try:
             body = await read_body(scope, receive)
         except KeyseatError as error:
+            scope[REFUSAL] = error
             await Answer.refusal(error, scope[REQUEST_ID]).send(send.plain, scope[REQUEST_ID])
             send.status = status_of(error)
             return
@@ -161,6 +164,7 @@ class Frame:
                 "status": status,
                 "milliseconds": round(seconds * 1000, 1),
                 "client": scope[CLIENT],
+                **_why(scope.get(REFUSAL)),
             },
         )
 
@@ -179,6 +183,14 @@ class _Replay:
             body, self._body = self._body, None
             return {"type": "http.request", "body": body, "more_body": False}
         return await self._receive()
+
+
+def _why(refusal: KeyseatError | None) -> dict[str, str]:
+    """Return what the log says of a refusal: its code, and the cause where that is the database."""
+    if refusal is None:
+        return {}
+    cause = refusal.details.get("cause")
+    return {"code": str(refusal.code)} | ({"reason": cause} if isinstance(cause, str) else {})
 
 
 def _split(template: str) -> tuple[str, str]:

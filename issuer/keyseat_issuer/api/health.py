@@ -1,9 +1,9 @@
 """Liveness, readiness and figures: for the operator's probes, not for clients."""
 
+import asyncio
 import ipaddress
 from http import HTTPStatus
 
-from django.db.models import Sum
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
@@ -13,14 +13,16 @@ from keyseat_issuer.api.metrics import CONTENT_TYPE
 from keyseat_issuer.api.problems import ApiError
 from keyseat_issuer.api.routing import ServiceDep, problems
 from keyseat_issuer.database import require_ready
-from keyseat_issuer.ledger.models import Pool
 from keyseat_issuer.ledger.services.clock_correction import require_right
+from keyseat_issuer.ledger.services.state import Seats, require_writable, seats
 from keyseat_issuer.trust_freshness import warning
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 router = APIRouter(tags=["operation"])
 
+_PATIENCE = 2.0
+"""Seconds that figures wait for the ledger; a scrape has ten by default."""
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 
 
@@ -63,6 +65,7 @@ async def readyz(request: Request, service: ServiceDep) -> Readiness:
         )
     await service.threads.run(require_ready)
     await service.threads.run(require_right, service.clock())
+    await service.threads.run(require_writable, service.clock())
     await service.threads.run(service.trust.authority, service.clock())
     now = service.clock()
     told = warning(service.trust.trust(), now)
@@ -91,26 +94,25 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
     door = _door(request)
     if door is not None:
         service.metrics.connections(door.open, door.ended)
-    seats = await service.threads.run(_seats, service)
-    text = service.metrics.exposition(turns=service.desk.turns, waiting=service.desk.waiting, seats=seats)
+    service.metrics.trust(service.trust.trust())
+    service.metrics.ledger(await _seats(service))
+    text = service.metrics.exposition(turns=service.desk.turns, waiting=service.desk.waiting)
     return Response(text, media_type=CONTENT_TYPE)
+
+
+async def _seats(service: ServiceDep) -> list[Seats] | None:
+    """Return the seats, or ``None`` where the ledger does not answer: the other figures are wanted most just then."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            return await service.threads.run(seats, service.clock())
+    except (KeyseatError, TimeoutError):
+        return None
 
 
 def _door(request: Request) -> Door | None:
     """Return the door of the server; there is none behind another server than ours."""
     found: Door | None = request.scope.get("state", {}).get(DOOR)
     return found
-
-
-def _seats(service: ServiceDep) -> list[tuple[str, int, int]]:
-    now = service.clock()
-    rows = (
-        Pool.objects.filter(subscription__starts_at__lte=now, subscription__ends_at__gt=now)
-        .values("product")
-        .annotate(sold=Sum("quota"), taken=Sum("used"))
-        .order_by("product")
-    )
-    return list(rows.values_list("product", "sold", "taken"))
 
 
 def _is_local(request: Request) -> bool:

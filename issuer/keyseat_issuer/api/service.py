@@ -44,7 +44,7 @@ class Service:
         self.metrics = Metrics()
         self.threads = LedgerThreads()
         self.authenticator = Authenticator(self.threads, self.throttle, clock, find_user)
-        self.desk = SessionDesk(trust.authority, clock)
+        self.desk = SessionDesk(trust.authority, clock, self.metrics.turn)
 
     async def close(self) -> None:
         """Answer what is under way, then end the threads and their connections."""

@@ -4,7 +4,7 @@ from keyseat_issuer.ledger.models.audit import AuditEvent, AuditHead
 from keyseat_issuer.ledger.models.confirmations import Confirmation
 from keyseat_issuer.ledger.models.leases import ApiKey, Lease, SessionEnding
 from keyseat_issuer.ledger.models.organizations import Account, Invitation, Membership, Organization, Role
-from keyseat_issuer.ledger.models.schema import AdditiveMigration
+from keyseat_issuer.ledger.models.schema import AdditiveMigration, Probe
 from keyseat_issuer.ledger.models.seats import (
     Allocation,
     AllocationKind,
@@ -32,6 +32,7 @@ __all__ = [
     "OfflineLicense",
     "Organization",
     "Pool",
+    "Probe",
     "Role",
     "SeatKind",
     "SessionEnding",

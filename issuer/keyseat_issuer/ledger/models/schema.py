@@ -16,3 +16,17 @@ class AdditiveMigration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.app}.{self.name}"
+
+
+class Probe(models.Model):
+    """The one row that readiness writes: a database that can be read and not written is not ready.
+
+    ``count`` changes each time: SQLite does not write what is there already.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    at = models.DateTimeField()
+    count = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"written at {self.at}"

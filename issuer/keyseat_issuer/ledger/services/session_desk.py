@@ -66,8 +66,17 @@ class _Waiting(NamedTuple):
 class SessionDesk:
     """Answers requests for sessions in turns. Make it, ask it and close it on one event loop."""
 
-    def __init__(self, authority: Authority, clock: Callable[[], datetime]) -> None:
-        """Take what signs and what tells the time (both are asked once a turn, from the desk's thread)."""
+    def __init__(
+        self,
+        authority: Authority,
+        clock: Callable[[], datetime],
+        watch: Callable[[int, float], None] = lambda _requests, _seconds: None,
+    ) -> None:
+        """Take what signs and what tells the time (both are asked once a turn, from the desk's thread).
+
+        ``watch`` is told of every turn: how many requests it answered, and how many seconds it took.
+        """
+        self._watch = watch
         self._authority = authority
         self._clock = clock
         self._waiting: deque[_Waiting] = deque()
@@ -135,9 +144,12 @@ class SessionDesk:
             return
         self.turns += 1
         turn = asyncio.get_running_loop().run_in_executor(self._thread, self._turn, [entry.request for entry in batch])
-        turn.add_done_callback(lambda done: self._finish(batch, done))
+        turn.add_done_callback(lambda done: self._finish(batch, done, now))
 
-    def _finish(self, batch: Sequence[_Waiting], turn: "asyncio.Future[list[Reply | KeyseatError]]") -> None:
+    def _finish(
+        self, batch: Sequence[_Waiting], turn: "asyncio.Future[list[Reply | KeyseatError]]", begun: float
+    ) -> None:
+        self._watch(len(batch), time.monotonic() - begun)
         failure = turn.exception()
         answers: Sequence[Reply | BaseException] = [failure] * len(batch) if failure else turn.result()
         for entry, answer in zip(batch, answers, strict=True):
