@@ -3,9 +3,10 @@
 Run as a program: ``damage.py FOLDER first`` or ``damage.py FOLDER mass KIND SEED COUNT``. FOLDER holds what
 ``damage_files.py`` made. It imports nothing by itself, not even `json` or `random`: every case of ``first`` runs in
 a process of its own, forked before anything of keyseat is loaded, so that a broken file is the first that is read.
+``KEYSEAT_TEST_ACCOUNT_HOME`` moves the account's own place (``account_home/sitecustomize.py``); it must be set.
 """
 
-# ruff: noqa: PLC0415, PTH108, PTH118, PTH123 - whatever it imports at its top, or pathlib, would be loaded before the first file
+# ruff: noqa: PLC0415, PTH102, PTH108, PTH110, PTH112, PTH118, PTH123 - it must load nothing before the file
 
 import os
 import sys
@@ -85,9 +86,14 @@ class Place:
 
     def clean(self) -> None:
         """Take it away again."""
-        if self._written:
+        if self._written and os.path.exists(self._written):
             os.unlink(self._written)
-            self._written = ""
+        self._written = ""
+
+    def clock_files(self) -> "tuple[str, ...]":
+        """Return where the client keeps the time."""
+        guard = self.client()._guard
+        return () if guard is None else guard.files(self.machine())
 
     def trust(self) -> "TrustBundle":
         """Return the pinned bundle; the same each time, because checking its keys takes longest."""
@@ -171,12 +177,25 @@ def _beside(name: str) -> "Check":
 
 
 def _clock(place: Place, data: bytes) -> None:
-    from keyseat_verifier import ClockGuard
-
-    for path in ClockGuard(place.home).files(place.machine()):
-        with open(path, "wb") as file:
-            file.write(data)
+    for path in place.clock_files():
+        place.write(path, data)
     _beside("tried")(place, data)
+
+
+def _old_clock(place: Place, data: bytes) -> None:
+    from keyseat_verifier import mark
+
+    for path in place.clock_files():
+        if os.path.exists(path):
+            os.unlink(path)
+    _beside(os.path.join("state", mark.file_name(place.machine(), old=True)))(place, data)
+
+
+def _memory(place: Place, data: bytes) -> None:
+    folder = place.client()._trust._memory_folder()
+    if not os.path.isdir(folder):
+        os.mkdir(folder)
+    _beside(os.path.join(folder, "2.json"))(place, data)
 
 
 def _online(name: str) -> "Check":
@@ -255,6 +274,8 @@ KINDS: "dict[str, tuple[str, Check]]" = {
     "newer-trust": ("newer.json", _beside("trust.json")),
     "trust-step": ("newer.json", _beside("trust/2.json")),
     "clock-state": ("clock.json", _clock),
+    "old-clock-state": ("old-clock.json", _old_clock),
+    "remembered-trust": ("newer.json", _memory),
     "server": ("server.json", _online("server.json")),
     "credentials": ("credentials.json", _online("credentials.json")),
     "lease": ("good.lease", _online("leases/activated/KRE_bad.lease")),
@@ -303,6 +324,11 @@ def main(folder: str, mode: str, kind: str = "", seed: str = "1", count: str = "
     loaded = sys.modules.keys() & {"json", "json.decoder", "hashlib", "re", "keyseat_shared", "keyseat_verifier"}
     if loaded:
         sys.stderr.write(f"the process has loaded {sorted(loaded)} already\n")
+        return 1
+    import sitecustomize
+
+    if not sitecustomize.home:
+        sys.stderr.write("KEYSEAT_TEST_ACCOUNT_HOME is not set\n")
         return 1
     if mode == "first":
         return 1 if first(folder) else 0

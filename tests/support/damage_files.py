@@ -7,7 +7,7 @@ import damage
 from keyseat_shared.envelope import LICENSE_TYPE, TEST_LICENSE_TYPE, Envelope
 from keyseat_shared.request import ComponentNote, MachineRequest
 from keyseat_shared.strictjson import dumps_compact
-from keyseat_verifier import ClockGuard, LicenseClient
+from keyseat_verifier import LicenseClient, mark
 from vendor import MACHINE, Vendor
 
 
@@ -46,7 +46,9 @@ def make(folder: Path) -> None:
     (home / "sessions" / files["good.id"].decode()).mkdir()
     client = LicenseClient("KSE", vendor.bundle, home=home, machine=MACHINE, environ={})
     client.check(datetime.fromisoformat(damage.NOW))
-    (folder / "clock.json").write_bytes(Path(ClockGuard(home).files(str(MACHINE))[0]).read_bytes())
+    (folder / "clock.json").write_bytes(Path(client._guard.files(str(MACHINE))[0]).read_bytes())
+    old: dict[str, object] = {"format": 1, "at": "2023-12-01T11:00:00Z", "boot": "", "uptime": 0}
+    (folder / "old-clock.json").write_bytes(dumps_compact(old | {"mac": mark._mac(str(MACHINE), old)}))
 
 
 def _seed(vendor: Vendor) -> str:

@@ -19,24 +19,23 @@ ROOT = Path(__file__).resolve().parents[2]
 QUICK = {
     *("licence", "licence-of-sessions", "hybrid-licence", "test-licence", "lease-as-licence", "request", "instance-id"),
 }
-MASS = {kind: 2600 if kind in QUICK else 250 for kind in damage.KINDS if kind != "commands"}
+MASS = {kind: 2900 if kind in QUICK else 150 for kind in damage.KINDS if kind != "commands"}
 """Mutations of each kind; where more is read or written for each, fewer."""
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = tmp_path_factory.mktemp("damage")
-    damage_files.make(made)
-    return made
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    damage_files.make(tmp_path)
+    return tmp_path
 
 
 def run(*words: str | Path) -> "subprocess.CompletedProcess[str]":
     """Run a fresh interpreter without `site`, which loads what is installed in this one."""
     packages = Path(cryptography.__file__).parents[1]
-    path = os.pathsep.join([str(ROOT / "shared"), str(ROOT / "verifier"), str(packages)])
-    environment = {**os.environ, "PYTHONPATH": path}
+    places = [*(ROOT / name for name in ("shared", "verifier", "tests/support/account_home")), packages]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     command = [sys.executable, "-S", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
