@@ -78,7 +78,7 @@ class World:
 
     def process_clock(self) -> Steady:
         """Return the clock of a program."""
-        return Steady(f"~{self.process}", self.uptime)
+        return (f"~{self.process}", self.uptime)
 
     def on(self, time: timedelta) -> None:
         """Let time pass with the machine running."""

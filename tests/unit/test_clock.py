@@ -16,7 +16,7 @@ from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import hmac_sha256
 from keyseat_shared.strictjson import dumps_compact
 from keyseat_verifier import ClockGuard, clock
-from keyseat_verifier.mark import Steady, file_name
+from keyseat_verifier.mark import file_name
 from keyseat_verifier.paths import second_state_folder, shown
 from vendor import MACHINE, NOW, OTHER_MACHINE
 
@@ -32,7 +32,7 @@ def steady(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     state: dict[str, object] = {"boot": "boot-1", "uptime": 1000, "offset": 0, "process": "~1"}
     monkeypatch.setattr(clock, "_boot_id", lambda: (state["boot"], state["offset"]))
     monkeypatch.setattr(clock, "_uptime", lambda: state["uptime"])
-    monkeypatch.setattr(clock, "_process_clock", lambda: Steady(state["process"], state["uptime"]))
+    monkeypatch.setattr(clock, "_process_clock", lambda: (state["process"], state["uptime"]))
     return state
 
 
@@ -404,7 +404,7 @@ class TestWithinOneBoot:
     def test_this_system_tells_its_boot_or_nothing(self) -> None:
         assert clock._boot_id() == clock._boot_id()
         assert clock._uptime() >= 0
-        assert clock._process_clock().boot == clock._process_clock().boot
+        assert clock._process_clock()[0] == clock._process_clock()[0]
 
 
 class TestOlderClients:

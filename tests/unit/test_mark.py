@@ -6,19 +6,19 @@ import pytest
 
 from keyseat_shared.errors import KeyseatError
 from keyseat_verifier import mark as marks
-from keyseat_verifier.mark import NOTHING, Anchor, Mark, Steady
+from keyseat_verifier.mark import NOTHING, Mark
 from vendor import MACHINE, NOW, OTHER_MACHINE
 
 MID = str(MACHINE)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
-START = marks.with_signed(NOTHING, NOW, Steady("boot-0", 0))
+START = marks.with_signed(NOTHING, NOW, ("boot-0", 0))
 
 
 def seen(readings: list[datetime], mark: Mark = START) -> Mark:
     """Return the mark after readings, each in a boot of its own."""
     for number, now in enumerate(readings, 1):
-        mark = marks.after(mark, now, Steady(f"boot-{number}", 0))
+        mark = marks.after(mark, now, (f"boot-{number}", 0))
     return mark
 
 
@@ -38,8 +38,8 @@ class TestSightings:
     def test_within_one_boot_need_a_day_of_its_clock(self) -> None:
         quick = slow = START
         for day in range(1, 6):  # somebody tries out five dates within minutes, and somebody leaves the machine on
-            quick = marks.after(quick, NOW + day * DAY, Steady("boot-1", day * 60))
-            slow = marks.after(slow, NOW + day * DAY, Steady("boot-2", day * 86_400))
+            quick = marks.after(quick, NOW + day * DAY, ("boot-1", day * 60))
+            slow = marks.after(slow, NOW + day * DAY, ("boot-2", day * 86_400))
         assert ((NOW + DAY,), True) == (quick.days, quick.at < NOW + HOUR)
         assert slow.at > NOW + 3 * DAY
 
@@ -47,7 +47,7 @@ class TestSightings:
         found = NOTHING
         for year in range(4):  # every year an hour a year ahead: never twice the same, and never counted together
             found = seen([NOW + (365 * year + 1) * DAY, NOW + (365 * (year + 5)) * DAY], found)
-            found = marks.after(found, NOW + (365 * year + 2) * DAY, Steady(f"back-{year}", 0))
+            found = marks.after(found, NOW + (365 * year + 2) * DAY, (f"back-{year}", 0))
             assert all(day <= NOW + (365 * year + 3) * DAY for day in found.days)
 
     def test_of_a_local_clock_are_kept(self) -> None:
@@ -56,14 +56,14 @@ class TestSightings:
 
 
 class TestTheFile:
-    FULL = Mark(NOW, NOW, NOW, NOW, (NOW + DAY,), Steady("boot-1", 7), (Anchor("boot-1", NOW, 5),))
+    FULL = Mark(NOW, NOW, NOW, NOW, (NOW + DAY,), ("boot-1", 7), (("boot-1", NOW, 5),))
 
     def test_is_read_as_it_was_written(self) -> None:
         for mark in (NOTHING, START, self.FULL):
             assert mark == marks.read(marks.write(mark, MID), MID)
 
     def test_holds_no_clock_of_a_process(self) -> None:
-        mark = marks.with_signed(self.FULL, NOW + DAY, Steady(f"{marks.PROCESS}1", 5))
+        mark = marks.with_signed(self.FULL, NOW + DAY, (f"{marks.PROCESS}1", 5))
         assert self.FULL.boots == marks.read(marks.write(mark, MID), MID).boots
 
     def test_of_another_machine_is_refused(self) -> None:

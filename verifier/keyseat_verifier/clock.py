@@ -7,7 +7,7 @@ warning. An honest user is never locked out by the guard's own troubles, nor by 
 
 import os
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import TypeAlias
 
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
@@ -31,12 +31,8 @@ _END = "the end of a licence that this software has seen on this machine"
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
-class _Known(NamedTuple):
-    """What this process knows for one machine ID: the mark, the last reading accepted, and the steady clock then."""
-
-    mark: Mark
-    now: datetime
-    steady: Steady
+_Known: TypeAlias = tuple[Mark, datetime, int]
+"""What a process knows for one machine ID: the mark, the last reading accepted, and the steady clock then."""
 
 
 class ClockGuard:
@@ -90,18 +86,18 @@ class ClockGuard:
         if (
             known is not None
             and fresh is None
-            and known.now <= now
-            and now - known.now < INTERVAL
-            and 0 <= steady.uptime - known.steady.uptime < _SECONDS
-            and signed <= known.mark.at
+            and known[1] <= now
+            and now - known[1] < INTERVAL
+            and 0 <= steady[1] - known[2] < _SECONDS
+            and signed <= known[0].at
         ):
-            self._require(now, known.mark, marks.reached(known.mark, steady), machine_id, expires_at)
+            self._require(now, known[0], marks.reached(known[0], steady), machine_id, expires_at)
             return
         self._asked.add(machine_id)
         recorded = self._read(machine_id)
         mark, reached = recorded or NOTHING, signed
         if known is not None:
-            mark, reached = max(mark, known.mark), max(signed, marks.reached(known.mark, steady))
+            mark, reached = max(mark, known[0]), max(signed, marks.reached(known[0], steady))
         if fresh is not None and fresh >= mark.fresh:
             mark, reached = marks.fresh_from(fresh, now, steady), signed
             self._tell_others(mark, now, steady, machine_id)
@@ -129,7 +125,7 @@ class ClockGuard:
         """
         steady = self._steady()
         known = self._known.get(machine_id)
-        if known is not None and at <= known.mark.at:
+        if known is not None and at <= known[0].at:
             return
         mark = self._read(machine_id) or NOTHING
         if at <= mark.at or at == mark.end:
@@ -137,7 +133,7 @@ class ClockGuard:
         marked = marks.after_end(mark, at, steady)
         if marked != mark:
             self._write(machine_id, marked)
-            self._known[machine_id] = _Known(marked, _FIRST, steady)
+            self._known[machine_id] = (marked, _FIRST, steady[1])
 
     def keep_progress(self) -> None:
         """Write down how far the steady clock has gone on since the last check; the wall clock is not asked.
@@ -149,7 +145,7 @@ class ClockGuard:
             if recorded is None:  # lost since: that is no time to bring it back
                 continue
             steady = self._steady()
-            at = marks.reached(max(recorded, known.mark), steady)
+            at = marks.reached(max(recorded, known[0]), steady)
             if at - recorded.at >= _AT_EXIT:
                 self._write(machine_id, marks.with_signed(recorded, at, steady))
 
@@ -161,14 +157,14 @@ class ClockGuard:
         return tuple([os.path.join(folder, name) for folder in self._folders])
 
     def _keep(self, recorded: Mark | None, mark: Mark, now: datetime | None, steady: Steady, machine_id: str) -> None:
-        self._known[machine_id] = _Known(mark, now or _FIRST, steady)
+        self._known[machine_id] = (mark, now or _FIRST, steady[1])
         if recorded is None or machine_id in self._halved or _is_news(recorded, mark):
             self._write(machine_id, mark)
 
     def _tell_others(self, mark: Mark, now: datetime, steady: Steady, machine_id: str) -> None:
         """Let a server's time count for licence files too that were made for an earlier ID of this machine."""
         for other in self._asked - {machine_id}:
-            self._known[other] = _Known(mark, now, steady)
+            self._known[other] = (mark, now, steady[1])
             self._write(other, mark)
 
     def _require(
@@ -209,16 +205,20 @@ class ClockGuard:
         if self._boot is None:
             self._boot = _boot_id()
         name, offset = self._boot
-        return Steady(name, _uptime() - offset) if name else _process_clock()
+        return (name, _uptime() - offset) if name else _process_clock()
 
     def _read(self, machine_id: str) -> Mark | None:
         """Return the newer of the two recorded marks; what is missing, spoilt or another machine's does not count."""
-        found = []
+        found: list[Mark] = []
+        former = b""
         for path in self.files(machine_id):
             try:
-                found.append(marks.read(read_file(path), machine_id))
+                data = read_file(path)
+                # The copies are alike, but for somebody's doing.
+                found.append(found[0] if data == former and found else marks.read(data, machine_id))
             except KeyseatError:
                 continue
+            former = data
         if len(found) == 1:  # the other copy was lost: it is made again
             self._halved.add(machine_id)
         else:
@@ -290,7 +290,7 @@ def _process_clock() -> Steady:
 
     if not _process:
         _process.append(f"{marks.PROCESS}{os.urandom(8).hex()}")
-    return Steady(_process[0], int(time.monotonic()))
+    return _process[0], int(time.monotonic())
 
 
 def _boot_id() -> tuple[str, int]:

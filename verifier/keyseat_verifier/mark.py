@@ -5,7 +5,7 @@ on from there, and a clock reading once it has been seen on several days. All el
 """
 
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from keyseat_shared import fields
 from keyseat_shared.boundary import guarded
@@ -35,19 +35,11 @@ _DRIFT = 1000  # a steady clock that runs fast gains less than one second in the
 _FIRST = datetime.min.replace(tzinfo=UTC)
 
 
-class Steady(NamedTuple):
-    """A steady clock: what names the boot (or the process, where nothing does), and whole seconds since its start."""
-
-    boot: str
-    uptime: int
-
-
-class Anchor(NamedTuple):
-    """A boot, and that the true time was ``at`` or later when it had lasted ``uptime`` seconds."""
-
-    boot: str
-    at: datetime
-    uptime: int
+# Plain tuples: every named one costs a client's start what a whole check does.
+Steady: TypeAlias = tuple[str, int]
+"""A steady clock: what names the boot (or the process, where nothing does), and whole seconds since its start."""
+Anchor: TypeAlias = tuple[str, datetime, int]
+"""A boot, an instant, and the seconds that the boot had lasted when the true time was that instant or later."""
 
 
 class Mark(NamedTuple):
@@ -67,7 +59,7 @@ class Mark(NamedTuple):
     boots: tuple[Anchor, ...]
 
 
-NOTHING = Mark(_FIRST, _FIRST, _FIRST, _FIRST, (), Steady("", 0), ())
+NOTHING = Mark(_FIRST, _FIRST, _FIRST, _FIRST, (), ("", 0), ())
 """The mark of a machine of which nothing is recorded."""
 
 
@@ -118,13 +110,13 @@ def is_disputed(mark: Mark, now: datetime) -> bool:
 
 def fresh_from(server: datetime, now: datetime, steady: Steady) -> Mark:
     """Return the mark after a server has told the time just now: all that is unsigned is forgotten."""
-    mark = Mark(server, server, server, _FIRST, (), Steady("", 0), ())
+    mark = Mark(server, server, server, _FIRST, (), ("", 0), ())
     return _anchor(mark._replace(seen=max(server, now) if now - server <= NEAR else server), server, steady)
 
 
 def boots(mark: Mark) -> set[str]:
     """Return the boots of the anchors that are written down."""
-    return {anchor.boot for anchor in mark.boots if not anchor.boot.startswith(PROCESS)}
+    return {boot for boot, _, _ in mark.boots if not boot.startswith(PROCESS)}
 
 
 def days_needed(leap: timedelta) -> int:
@@ -134,13 +126,13 @@ def days_needed(leap: timedelta) -> int:
 
 def _is_another_day(day: Steady, steady: Steady) -> bool:
     """Tell whether a day may have passed since the last sighting: within one boot the steady clock must agree."""
-    return not day.boot or day.boot != steady.boot or steady.uptime - day.uptime >= DAY_APART.total_seconds()
+    return not day[0] or day[0] != steady[0] or steady[1] - day[1] >= DAY_APART.total_seconds()
 
 
 def _anchored(mark: Mark, steady: Steady) -> datetime | None:
     for boot, at, uptime in mark.boots:
-        if boot == steady.boot:
-            passed = max(0, steady.uptime - uptime)
+        if boot == steady[0]:
+            passed = max(0, steady[1] - uptime)
             return shifted(at, timedelta(seconds=passed - passed // _DRIFT))
     return None
 
@@ -150,8 +142,8 @@ def _anchor(mark: Mark, at: datetime, steady: Steady) -> Mark:
     anchored = _anchored(mark, steady)
     if anchored is not None and anchored >= at:
         return mark
-    others = [anchor for anchor in mark.boots if anchor.boot != steady.boot]
-    return mark._replace(boots=(*others[1 - MOST_BOOTS :], Anchor(steady.boot, at, steady.uptime)))
+    others = [anchor for anchor in mark.boots if anchor[0] != steady[0]]
+    return mark._replace(boots=(*others[1 - MOST_BOOTS :], (steady[0], at, steady[1])))
 
 
 def file_name(machine_id: str, scope: str = "", *, old: bool = False) -> str:
@@ -187,7 +179,7 @@ def read(data: bytes, machine_id: str) -> Mark:
         fields.instant(value["seen"], "seen"),
         fields.instant(value["end"], "end"),
         tuple([fields.instant(day, "a day") for day in fields.sequence(value["days"], "days", MOST_DAYS)]),
-        Steady(*_boot(value["day"], "day", 2)),
+        _boot(value["day"], "day", 2),
         tuple([_read_anchor(entry) for entry in fields.sequence(value["boots"], "boots", MOST_BOOTS)]),
     )
     # Keyed to the machine: a state carried over from another one says nothing about this clock.
@@ -229,9 +221,7 @@ def _content(mark: Mark) -> dict[str, object]:
         "days": [format_instant(day) for day in mark.days],
         "day": list(mark.day),
         "boots": [
-            [anchor.boot, format_instant(anchor.at), anchor.uptime]
-            for anchor in mark.boots
-            if not anchor.boot.startswith(PROCESS)
+            [boot, format_instant(at), uptime] for boot, at, uptime in mark.boots if not boot.startswith(PROCESS)
         ],
     }
 
@@ -251,4 +241,4 @@ def _boot(value: object, what: str, size: int) -> tuple[str, int]:
 
 def _read_anchor(value: object) -> Anchor:
     boot, uptime = _boot(value, "a boot", 3)
-    return Anchor(boot, fields.instant(fields.sequence(value, "a boot", 3)[1], "a boot"), uptime)
+    return boot, fields.instant(fields.sequence(value, "a boot", 3)[1], "a boot"), uptime
