@@ -39,6 +39,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
 ]
 MIDDLEWARE = [
+    "keyseat_issuer.web.origin.PublicHost",
     "django.middleware.security.SecurityMiddleware",
     "keyseat_issuer.web.security.SecurityHeaders",
     "django.contrib.sessions.middleware.SessionMiddleware",

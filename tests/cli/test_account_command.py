@@ -91,3 +91,15 @@ def test_says_who_may_have_been_meant(ada: User) -> None:
 
     assert 1 == result.exit_code
     assert f"Did you mean '{ADA}'" in result.stderr
+
+
+def test_prints_a_link_for_a_forgotten_password_once_it_is_sure_who_asks(ada: User) -> None:
+    told = answer("reset-password", ADA, "--yes")
+    assert (1, 2) == (run("reset-password", ADA).exit_code, run("reset-password").exit_code)
+    assert 1 == run("reset-password", "nobody@example.com", "--yes").exit_code
+
+    assert told["link"].startswith("http://127.0.0.1:8000/account/password/reset/key/")
+    path = told["link"].removeprefix("http://127.0.0.1:8000")
+    assert 302 == Client().get(path).status_code
+    assert "KEYSEAT_PUBLIC_URL" in run("reset-password", ADA, "--yes").stderr
+    assert "account.reset-link-made" == AuditEvent.objects.order_by("seq").first().action

@@ -120,6 +120,7 @@ class TestServing:
     @SQLITE
     def test_with_several_workers_goes_on_when_one_dies(self, ledger: Ledger, home: Path) -> None:
         server = Server(ledger, home, "--workers", "2")
+        assert "no mail is sent: EMAIL_URL is not set" in server.log.read_text()
         key = answer("api-key", "create", "Example Organisation")["api_key"]
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children")
         if not children.exists():

@@ -19,6 +19,12 @@ from keyseat_shared.errors import KeyseatError
 from web_server import make_account
 
 
+@pytest.fixture(autouse=True)
+def mailing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends mail; the test runner keeps what it sends."""
+    monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1")
+
+
 @pytest.fixture
 def office(ledger: Ledger) -> Iterator[Office]:
     with administered(found()) as running:
@@ -226,8 +232,40 @@ class TestInvitations:
         assert token not in answer.text
         assert token not in office.call("GET", "/invitations").text
 
-    def test_say_that_no_mail_left_this_machine_where_no_mail_server_is_set(self, office: Office) -> None:
-        assert [False] == [entry["mailed"] for entry in self.invite(office, EVE).json()["invitations"]]
+    def test_show_the_link_where_the_server_sends_no_mail(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("EMAIL_URL")
+
+        [entry] = self.invite(office, EVE).json()["invitations"]
+
+        assert (False, []) == (entry["mailed"], mail.outbox)
+        token = entry["link"].partition("token=")[2]
+        assert EVE == invitations.accept(invitations.look_up(token, shop.NOW).pk, EVE, now=shop.NOW).email
+        row = AuditEvent.objects.get(action="invitation.link_shown")
+        assert (f"user:{OWNER}", EVE) == (row.actor, row.subject)
+        assert verify().ok
+
+    def test_show_no_link_that_makes_an_account_with_more_than_the_inviter_may_give(
+        self, office: Office, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It would be their account everywhere: in other organisations, and as the owner that they are here."""
+        monkeypatch.delenv("EMAIL_URL")
+        other = found("Another Organisation")
+        known, invited, settled = "known@example.org", "invited@example.org", "settled@example.org"
+        members.add_members(other, [known, settled], Role.OWNER, actor="test", now=shop.NOW)
+        members.add_members(office.organization, ["second@example.com"], Role.OWNER, actor="test", now=shop.NOW)
+        members.add_members(office.organization, ["here@example.com"], Role.MEMBER, actor="test", now=shop.NOW)
+        invitations.invite(other, [invited], Role.OWNER, with_account=with_account, actor="test", now=shop.NOW)
+        make_account(settled)
+
+        answer = self.invite(
+            office, known, invited, settled, "second@example.com", "here@example.com", BOB, EVE, who="admin"
+        )
+
+        links = {entry["email"]: entry["link"] is not None for entry in answer.json()["invitations"]}
+        withheld = {known, invited, "second@example.com", BOB}  # Bob is a member of both
+        assert dict.fromkeys(withheld, False) | {settled: True, "here@example.com": True, EVE: True} == links
 
     def test_tell_about_every_address_in_the_way_and_invite_nobody(self, office: Office) -> None:
         make_account(ADA)

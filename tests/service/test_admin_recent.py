@@ -17,6 +17,12 @@ from keyseat_issuer.web.accounts import deactivate, with_account
 from web_server import make_account
 
 
+@pytest.fixture(autouse=True)
+def mailing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends mail; the test runner keeps what it sends."""
+    monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1")
+
+
 @pytest.fixture
 def office(ledger: Ledger) -> Iterator[Office]:
     with administered(found()) as running:

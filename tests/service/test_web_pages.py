@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -23,12 +24,14 @@ from freezegun import freeze_time
 import shop
 from databases import Ledger
 from keyseat_issuer.api.logs import JsonFormatter
-from keyseat_issuer.ledger.models import Role
+from keyseat_issuer.ledger.models import AuditEvent, Role
 from keyseat_issuer.ledger.services import members
 from keyseat_issuer.web import adapters, device, tokens
+from keyseat_issuer.web.accounts import reset_link
 from keyseat_issuer.web.adapters import MFAAdapter
 from keyseat_issuer.web.mail import MAIL_THREAD
 from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
+from keyseat_shared.errors import KeyseatError
 from mail_server import mail_server
 from web_server import PASSWORD, make_account
 
@@ -183,6 +186,79 @@ class TestSigningIn:
 
 
 class TestAForgottenPassword:
+    @pytest.fixture(autouse=True)
+    def mailing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1")
+
+    @pytest.mark.parametrize("host", ["license.example.com:1337", "license.example.com.", "LICENSE.example.com"])
+    def test_gets_a_link_to_the_public_url_whatever_the_request_says(
+        self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch, host: str
+    ) -> None:
+        monkeypatch.setattr(settings, "KEYSEAT_PUBLIC_ORIGIN", "https://license.example.com")
+        monkeypatch.setattr(settings, "ALLOWED_HOSTS", ["license.example.com"])
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
+        monkeypatch.setattr(mail, "outbox", [], raising=False)
+        spoofed = {
+            "HTTP_HOST": host,
+            "HTTP_X_FORWARDED_HOST": "evil.example",
+            "HTTP_X_FORWARDED_PORT": "1337",
+            "HTTP_FORWARDED": "host=evil.example",
+        }
+        page = browser.get("/account/password/reset", headers={}, **spoofed)
+        token = CSRF.findall(page.content.decode())[-1]
+        sent = browser.post("/account/password/reset", {"email": ADA, "csrfmiddlewaretoken": token}, **spoofed)
+        mails_are_sent()
+
+        assert 302 == sent.status_code
+        [message] = mail.outbox
+        assert re.search(r"https://license\.example\.com/account/password/reset/key/\S+", message.body)
+        assert (False, False) == ("1337" in message.body, "evil" in message.body)
+        assert "license.example.com." not in message.body.replace("license.example.com/", "")
+
+    def test_of_a_server_without_a_public_url_gets_a_link_to_its_own_socket(
+        self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.locmem.EmailBackend")
+        monkeypatch.setattr(mail, "outbox", [], raising=False)
+        served = {"HTTP_HOST": "localhost:1337", "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "8123"}
+        token = CSRF.findall(browser.get("/account/password/reset", **served).content.decode())[-1]
+        browser.post("/account/password/reset", {"email": ADA, "csrfmiddlewaretoken": token}, **served)
+        mails_are_sent()
+
+        [message] = mail.outbox
+        assert "http://127.0.0.1:8123/account/password/reset/key/" in message.body
+        assert "1337" not in message.body
+
+    def test_is_told_whom_to_ask_where_no_mail_is_sent(
+        self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("EMAIL_URL")
+        token = CSRF.findall(browser.get("/sign-in").content.decode())[-1]
+        page = browser.get("/account/password/reset")
+        sent = [
+            browser.post("/account/password/reset", {"email": email, "csrfmiddlewaretoken": token})
+            for email in (ADA, "nobody@example.com")
+        ]
+
+        assert [200, 503, 503] == [answer.status_code for answer in (page, *sent)]
+        assert "Ask whoever runs this server" in page.content.decode()
+        assert 1 == len({answer.content for answer in sent})
+
+    def test_is_set_anew_by_the_link_that_an_operator_hands_over(self, browser: Client, ada: User) -> None:
+        link = reset_link(ADA, actor="test", now=NOW)
+        form = browser.get(urlsplit(link).path).headers["Location"]
+        new = "an even better horse"
+
+        assert 302 == post(browser, form, {"password1": new, "password2": new})[0]
+        assert 302 == sign_in(Client(), password=new)[0]
+        assert "invalid" in Client().get(urlsplit(link).path).content.decode()
+        assert ["account.reset-link-made"] == list(AuditEvent.objects.values_list("action", flat=True))
+
+    def test_of_an_account_that_is_shut_off_gets_no_link(self, ada: User) -> None:
+        User.objects.update(is_active=False)
+        with pytest.raises(KeyseatError, match="is shut off"):
+            reset_link(ADA, actor="test", now=NOW)
+
     def test_is_replaced_by_a_link_that_works_once(
         self, browser: Client, ada: User, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -192,7 +268,7 @@ class TestAForgottenPassword:
         assert (302, "/account/password/reset/sent") == post(browser, "/account/password/reset", {"email": ADA})[:2]
         mails_are_sent()
         [sent] = mail.outbox
-        [link] = re.findall(r"http://testserver(/account/password/reset/key/\S+)", sent.body)
+        [link] = re.findall(r"http://127.0.0.1:80(/account/password/reset/key/\S+)", sent.body)
         form = browser.get(link).headers["Location"]  # without the key, which is kept in the session
         new = "an even better horse"
         assert 302 == post(browser, form, {"password1": new, "password2": new})[0]

@@ -98,10 +98,10 @@ class TestTheSecret:
 
 
 class TestMail:
-    def test_goes_to_stderr_where_no_server_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_goes_nowhere_where_no_server_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("EMAIL_URL", raising=False)
 
-        assert "keyseat_issuer.web.mail.StderrBackend" == mail_settings().backend
+        assert "django.core.mail.backends.dummy.EmailBackend" == mail_settings().backend
 
     def test_goes_to_the_server_that_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("EMAIL_URL", "smtp+tls://ada:p%40ss@mail.example.com:587")

@@ -101,13 +101,18 @@ class InvitationsBody(Body):
 
 
 class InvitationItem(BaseModel):
-    """An invitation that waits. `mailed` is false where the mail could not be sent; it is told when it is made."""
+    """An invitation that waits. `mailed` is false where the mail could not be sent; it is told when it is made.
+
+    So is `link`, where this server sends no mail at all: hand it over on a way that only the invited person reads. It
+    is `null` where only the vendor may hand it over, as for somebody whom another organisation knows.
+    """
 
     id: str
     email: str
     role: str
     expires_at: str
     mailed: bool | None = None
+    link: str | None = None
 
 
 class Invitations(BaseModel):
@@ -238,7 +243,8 @@ async def list_invitations(service: ServiceDep, access: AccessDep, page: PageDep
 async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) -> Invitations:
     """Invite people by mail, all of them or none: a link works once, for 24 hours, for that address.
 
-    The link goes to the invited person only: who invites never sees it, and cannot accept in another's name.
+    The link goes to the invited person only: who invites does not see it, and cannot accept in another's name. Where
+    the server sends no mail, who invites hands it over: `link`.
     """
 
     def make() -> list[Invited]:
@@ -255,10 +261,15 @@ async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) 
     made = await act(service, make)
     # Not on the ledger's threads: a slow mail server must not hold up anything else.
     failed = await asyncio.to_thread(_mail, access, made)
+    links = await act(service, _links, access, made, service.clock())
     waiting = await act(service, invitations.waiting, access.organization, service.clock())
     fresh = {entry.email for entry in made}
     return Invitations(
-        invitations=[_invitation(row, mailed=row.email not in failed) for row in waiting if row.email in fresh]
+        invitations=[
+            _invitation(row, mailed=row.email not in failed, link=links.get(row.email))
+            for row in waiting
+            if row.email in fresh
+        ]
     )
 
 
@@ -324,10 +335,9 @@ def _answer(row: Membership) -> MemberAnswer:
     return MemberAnswer(id=str(row.pk), email=row.email, role=str(row.role))
 
 
-def _invitation(row: Invitation, *, mailed: bool | None = None) -> InvitationItem:
-    return InvitationItem(
-        id=str(row.pk), email=row.email, role=row.role, expires_at=format_instant(row.expires_at), mailed=mailed
-    )
+def _invitation(row: Invitation, *, mailed: bool | None = None, link: str | None = None) -> InvitationItem:
+    until = format_instant(row.expires_at)
+    return InvitationItem(id=str(row.pk), email=row.email, role=row.role, expires_at=until, mailed=mailed, link=link)
 
 
 def _with_account(emails: Collection[str]) -> set[str]:
@@ -346,5 +356,22 @@ def _mail(access: Access, made: list[Invited]) -> set[str]:
     from keyseat_issuer.web import invitation_mail  # noqa: PLC0415 - needs the pages' settings, which tests may lack
     from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - likewise
 
-    failed = invitation_mail.send(access.organization, made)
-    return set(failed) if sends_for_real() else {entry.email for entry in made}
+    if not sends_for_real():
+        return {entry.email for entry in made}
+    return set(invitation_mail.send(access.organization, made))
+
+
+def _links(access: Access, made: list[Invited], now: datetime) -> dict[str, str]:
+    """Return the links that who invites has to hand over: none where mails are sent."""
+    if not apps.is_installed("keyseat_issuer.web"):
+        return {}
+    from keyseat_issuer.web import invitation_links  # noqa: PLC0415 - as above
+    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - likewise
+    from keyseat_issuer.web.origin import origin_of  # noqa: PLC0415 - likewise
+
+    if sends_for_real():
+        return {}
+    shown = invitation_links.show(
+        access.organization, made, origin=origin_of(), role=access.role, actor=access.actor, now=now
+    )
+    return shown.links

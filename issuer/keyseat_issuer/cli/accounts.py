@@ -118,6 +118,38 @@ def forget_second_factor(output: Output, email: str, *, yes: bool) -> None:
     )
 
 
+@account.command("reset-password")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask: you have made sure who asks for it.")
+@json_option
+@pass_output
+def reset_password(output: Output, email: str, *, yes: bool) -> None:
+    """Print a link that lets EMAIL set a new password: for a server that sends no mail. Make sure that it is they.
+
+    It works once. A second factor stays.
+    """
+    output.confirm(
+        "Is it they?",
+        email,
+        yes=yes,
+        consequence=f"The link lets whoever opens it in as {email}. Make sure that it is they who ask.",
+    )
+    from keyseat_issuer.web import start
+    from keyseat_issuer.web.secret import ensure_secret
+
+    ensure_secret()
+    start.require_ready()
+    from keyseat_issuer.ledger.services import audit
+    from keyseat_issuer.web import accounts
+    from keyseat_issuer.web.public_url import URL_VARIABLE, public_url
+
+    link = accounts.reset_link(email, actor=audit.cli_actor(), now=now_utc())
+    output.emit({"email": email, "link": link}, lambda: output.print(link))
+    output.say("Hand the link over on a way that only that person reads.")
+    if public_url() is None:
+        output.warn(f"the link works on this machine only; set {URL_VARIABLE} to where people reach your server")
+
+
 @account.command("staff")
 @click.argument("email")
 @click.option("--off", is_flag=True, help="No longer.")

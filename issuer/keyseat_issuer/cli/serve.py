@@ -66,8 +66,19 @@ def serve(
     sock = server.bind(bind)
     output.stopped_note = "The service has stopped."
     output.say(f"Serving on {server.url_of(sock)} (Ctrl-C stops)")
+    _warn_of_missing_mail(output)
 
     from keyseat_issuer.api.logs import configure_logging
 
     configure_logging(log_level)
     raise SystemExit(server.serve(sock, make_app, workers=workers, limits=limits, drain=drain))
+
+
+def _warn_of_missing_mail(output: Output) -> None:
+    from keyseat_issuer.web.mail import URL_VARIABLE, sends_for_real
+
+    if not sends_for_real():
+        output.warn(
+            f"no mail is sent: {URL_VARIABLE} is not set. Who invites sees the links and hands them over; forgotten"
+            " passwords need `keyseat-issuer account reset-password EMAIL`."
+        )

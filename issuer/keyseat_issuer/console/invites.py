@@ -15,9 +15,10 @@ from keyseat_issuer.ledger.models import Invitation, Role
 from keyseat_issuer.ledger.services import address_list, invitations
 from keyseat_issuer.ledger.services.invitations import Invited
 from keyseat_issuer.member_guards import may_invite
-from keyseat_issuer.web import invitation_mail
+from keyseat_issuer.web import invitation_links, invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.mail import sends_for_real
+from keyseat_issuer.web.origin import origin_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -46,8 +47,7 @@ def invite(request: HttpRequest, visit: Visit) -> HttpResponse:
     except KeyseatError as error:
         status = _STATUS.get(error.code, HTTPStatus.CONFLICT)
         return _show(request, visit, typed, status, fault=told(error), lines=error.details.get("lines", []))
-    _mail(request, visit, made, Role(typed.role))
-    return redirect("console_members", visit.organization.pk)
+    return _deliver(request, visit, made, Role(typed.role))
 
 
 @page("console_invitation_again", "POST")
@@ -62,7 +62,7 @@ def send_again(request: HttpRequest, visit: Visit, invitation_id: UUID) -> HttpR
     except KeyseatError as error:
         messages.error(request, _first_line(error))
     else:
-        _mail(request, visit, made, role)
+        return _deliver(request, visit, made, role)
     return redirect("console_members", visit.organization.pk)
 
 
@@ -94,13 +94,11 @@ def _make(request: HttpRequest, visit: Visit, emails: list[str], role: Role) -> 
     )
 
 
-def _mail(request: HttpRequest, visit: Visit, made: list[Invited], role: Role) -> None:
-    """Send the links and tell what became of each address.
+def _deliver(request: HttpRequest, visit: Visit, made: list[Invited], role: Role) -> HttpResponse:
+    """Send the links, or show them where this server sends no mail, and tell what became of each address.
 
-    Who invites never sees a link: it makes an account in the invited person's name, for all their organisations.
+    Where mail is sent, who invites sees no link: it makes an account in the invited person's name.
     """
-    origin = f"{request.scheme}://{request.get_host()}"
-    failed = invitation_mail.send_from_a_page(visit.organization, made, origin)
     invited = [entry.email for entry in made if entry.role == role]
     if invited:
         messages.success(request, f"Invited as {role}: {', '.join(invited)}. A link works once, for 24 hours.")
@@ -108,12 +106,23 @@ def _mail(request: HttpRequest, visit: Visit, made: list[Invited], role: Role) -
         if entry.role != role:
             messages.info(request, f"{entry.email} is {entry.role} already and stays so: the link makes the account.")
     if not sends_for_real():
-        told_next = "ask whoever runs it to set a mail server up, then send the invitations again"
-        messages.warning(request, f"No mail has left the server, it knows no mail server: {told_next}.")
-    elif failed is None:
+        return _hand_over(request, visit, made)
+    failed = invitation_mail.send_from_a_page(visit.organization, made, origin_of(request))
+    if failed is None:
         messages.info(request, "The mails are on their way. Send one again if it has not arrived in some minutes.")
     elif failed:
         messages.warning(request, f"No mail could be sent to {', '.join(failed)}. Try “Send again” later.")
+    return redirect("console_members", visit.organization.pk)
+
+
+def _hand_over(request: HttpRequest, visit: Visit, made: list[Invited]) -> HttpResponse:
+    shown = invitation_links.show(
+        visit.organization, made, origin=origin_of(request), role=visit.role, actor=visit.actor, now=visit.now
+    )
+    context = common(visit, "members") | {"links": list(shown.links.items()), "withheld": shown.withheld}
+    response = render(request, "console/invitation_links.html", context)
+    response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def _show(

@@ -3,8 +3,11 @@
 from collections.abc import Callable, Collection
 from datetime import datetime
 
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from django.contrib.sessions.models import Session
+from django.urls import reverse
 
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.services import audit, inviters
@@ -12,6 +15,9 @@ from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.naming import unknown
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import User
+from keyseat_issuer.web.origin import origin_of
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
 
 
 def list_accounts() -> list[User]:
@@ -81,6 +87,26 @@ def forget_second_factor(email: str, *, actor: str, now: datetime) -> User:
         _end_browser_sessions(user, now)
 
     return _act("account.second-factor-removed", email, forget, actor=actor, now=now)
+
+
+def reset_link(email: str, *, actor: str, now: datetime) -> str:
+    """Return a link that lets an account set a new password, for an operator to hand over; it works once.
+
+    Raises:
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``; ``NOT_ALLOWED`` where the account is shut off.
+    """
+
+    def require_active(user: User) -> None:
+        if not user.is_active:
+            raise KeyseatError(
+                ReasonCode.NOT_ALLOWED,
+                f"the account {user.email} is shut off",
+                next_step="`keyseat-issuer account activate` lets it sign in again.",
+            )
+
+    user = _act("account.reset-link-made", email, require_active, actor=actor, now=now)
+    parts = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
+    return origin_of() + reverse("account_reset_password_from_key", kwargs=parts)
 
 
 def set_staff(email: str, *, staff: bool, actor: str, now: datetime) -> User:

@@ -2,6 +2,7 @@
 
 import base64
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context as current
@@ -11,13 +12,13 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
-from django.contrib.sites.shortcuts import get_current_site
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.web.addresses import client_address, network
 from keyseat_issuer.web.mail import send_later
+from keyseat_issuer.web.origin import origin_of, site_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -46,8 +47,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """Write a mail now, and send it in the background."""
         request = current.request
-        written = {"request": request, "email": email, "current_site": get_current_site(request), **context}
+        written = {"request": request, "email": email, **context, "current_site": site_of(request)}
         send_later(self.render_mail(template_prefix, email, written))
+
+    def get_reset_password_from_key_url(self, key: str) -> str:
+        """Return the link of a reset mail, on the origin that people know."""
+        path: str = urlsplit(super().get_reset_password_from_key_url(key)).path
+        return origin_of(self.request) + path
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:  # noqa: ANN401 - allauth's signature
         """Sign in, and count attempts, by the address as accounts keep it: two spellings get no attempts twice."""

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Sequence
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
@@ -15,10 +14,9 @@ from django.urls import reverse
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.services.invitations import Invited
 from keyseat_issuer.web.mail import run_later
+from keyseat_issuer.web.origin import origin_of
 from keyseat_shared.instants import format_instant
 
-DEFAULT_ORIGIN = "http://127.0.0.1:8000"
-"""Where `keyseat-issuer serve` listens unless told otherwise; right on this machine only."""
 PATIENCE = 4.0
 """Seconds that a page waits for the mail server before it says that the mails are on their way."""
 
@@ -30,8 +28,7 @@ def link(invited: Invited, origin: str | None = None) -> str:
 
     The token stands in the query, which our request log leaves out, and never in the path.
     """
-    base = settings.KEYSEAT_PUBLIC_ORIGIN or origin or DEFAULT_ORIGIN
-    return f"{base}{reverse('invitation_link')}?{urlencode({'token': invited.token})}"
+    return f"{origin or origin_of()}{reverse('invitation_link')}?{urlencode({'token': invited.token})}"
 
 
 def send(organization: Organization, invited: Sequence[Invited], origin: str | None = None) -> list[str]:

@@ -1,14 +1,12 @@
-"""Where mail goes: SMTP by ``EMAIL_URL``, else to stderr, where an operator who tries things out sees it."""
+"""Where mail goes: SMTP by ``EMAIL_URL``, else nowhere: pages and commands say so, and how to go on without."""
 
 import logging
 import os
-import sys
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.core.mail import EmailMessage
-from django.core.mail.backends.console import EmailBackend
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -16,7 +14,7 @@ from keyseat_shared.errors import KeyseatError
 URL_VARIABLE = "EMAIL_URL"
 FROM_VARIABLE = "KEYSEAT_MAIL_FROM"
 MAIL_THREAD = "keyseat-mail"
-_TO_STDERR = "keyseat_issuer.web.mail.StderrBackend"
+_NOWHERE = "django.core.mail.backends.dummy.EmailBackend"
 _MOST_AT_ONCE = 16
 _PLACES = threading.BoundedSemaphore(_MOST_AT_ONCE)
 _log = logging.getLogger(__name__)
@@ -26,22 +24,13 @@ class MailSettings(NamedTuple):
     """Django's mail settings. ``sender`` is the address that mails come from."""
 
     sender: str
-    backend: str = _TO_STDERR
+    backend: str = _NOWHERE
     host: str = ""
     port: int = 25
     user: str = ""
     password: str = ""
     use_tls: bool = False
     use_ssl: bool = False
-
-
-class StderrBackend(EmailBackend):
-    """Writes mails to stderr: stdout belongs to the results of commands."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - Django's signature
-        """Write to the present stderr."""
-        options.setdefault("stream", sys.stderr)
-        super().__init__(*arguments, **options)
 
 
 def mail_settings() -> MailSettings:

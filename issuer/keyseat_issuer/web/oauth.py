@@ -8,7 +8,6 @@ from datetime import timedelta
 from http import HTTPStatus
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -17,6 +16,7 @@ from django.views.decorators.http import require_POST
 
 from keyseat_issuer.web import device, limits, tokens
 from keyseat_issuer.web.addresses import client_address, network
+from keyseat_issuer.web.origin import origin_of
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 NEW_REQUESTS = limits.Limit("device-request", 30, timedelta(minutes=10))
@@ -48,7 +48,7 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
         address=address or None,
         now=now,
     )
-    page = (settings.KEYSEAT_PUBLIC_ORIGIN or request.build_absolute_uri("/").rstrip("/")) + reverse("device")
+    page = origin_of(request) + reverse("device")
     return _answer(
         {
             "device_code": started.device_code,

@@ -10,6 +10,8 @@ from keyseat_shared.errors import KeyseatError
 
 URL_VARIABLE = "KEYSEAT_PUBLIC_URL"
 PROXIES_VARIABLE = "KEYSEAT_TRUSTED_PROXIES"
+DEFAULT_ORIGIN = "http://127.0.0.1:8000"
+"""Where `keyseat-issuer serve` listens unless told otherwise; right on this machine only."""
 LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _MOST_PROXIES = 10
 

@@ -6,7 +6,7 @@ allauth's pages are listed one by one: sign-up and e-mail changes stay out.
 from allauth.account import views as account
 from django.urls import include, path, re_path
 
-from keyseat_issuer.web import device_pages, invitation_pages, oauth, pages
+from keyseat_issuer.web import device_pages, invitation_pages, oauth, pages, reset_pages
 
 urlpatterns = [
     path("", pages.home, name="home"),
@@ -24,7 +24,7 @@ urlpatterns = [
     path("account/confirm", account.reauthenticate, name="account_reauthenticate"),
     path("account/password", account.password_change, name="account_change_password"),
     path("account/password/set", account.password_set, name="account_set_password"),
-    path("account/password/reset", account.password_reset, name="account_reset_password"),
+    path("account/password/reset", reset_pages.ask_for_link, name="account_reset_password"),
     path("account/password/reset/sent", account.password_reset_done, name="account_reset_password_done"),
     re_path(
         r"^account/password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)$",

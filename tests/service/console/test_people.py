@@ -22,6 +22,14 @@ from vendor import MACHINE
 from web_server import PASSWORD, make_account
 
 NOTHING = "0190b6a0-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(autouse=True)
+def mailing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that sends mail; the test runner keeps what it sends."""
+    monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1")
+
+
 pages_only = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 
@@ -397,16 +405,30 @@ class TestInviting:
         assert "billing@example.com is billing already and stays so" in told.text
 
     @pages_only
-    def test_says_that_no_mail_left_the_server_where_it_knows_no_mail_server(self, org: Organization) -> None:
-        told = self.invite(org, OWNER, EVE)
-        assert "No mail has left the server, it knows no mail server" in told.text
-        assert "keyseat-issuer" not in told.text
+    def test_shows_the_links_where_the_server_sends_no_mail(
+        self, org: Organization, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("EMAIL_URL")
+        other = found("Another Organisation")
+        members.add_members(other, ["known@example.org"], Role.OWNER, actor="test", now=shop.NOW)
+
+        told = self.invite(org, ADMIN, f"{EVE}, known@example.org, <b>@example.com")
+        assert 400 == told.status
+        told = self.invite(org, ADMIN, f"{EVE}, known@example.org")
+
+        assert "This server sends no mail." in told.text
+        assert "Only your vendor can hand over the links of known@example.org" in told.text
+        assert ("no-store", False) == (told.headers["Cache-Control"], "keyseat-issuer" in told.text)
+        [link] = re.findall(r'value="(http://127\.0\.0\.1:80/invitation\?token=[^"]+)"', told.html)
+        token = link.partition("token=")[2]
+        assert EVE == invitations.accept(invitations.look_up(token, shop.NOW).pk, EVE, now=shop.NOW).email
+        assert [] == mail.outbox
+        assert "invitation.link_shown" == AuditEvent.objects.filter(subject=EVE).order_by("-seq")[1].action
 
     @pages_only
     def test_tells_whom_the_mail_server_refused_and_that_a_slow_one_is_not_waited_for(
         self, org: Organization, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setenv("EMAIL_URL", "smtp://127.0.0.1")
         monkeypatch.setattr(settings, "EMAIL_BACKEND", "django.core.mail.backends.smtp.EmailBackend")
         monkeypatch.setattr(settings, "EMAIL_HOST", "127.0.0.1")
         monkeypatch.setattr(invitation_mail, "PATIENCE", 60)

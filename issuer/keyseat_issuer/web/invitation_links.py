@@ -1,0 +1,68 @@
+"""Links that are shown to who invites, where this server sends no mail and only they can hand them over.
+
+A link makes an account in the invited person's name. Shown is one only where that gives its reader nothing which they
+may not give away anyhow: never for the address of somebody without an account who is in another organisation, or
+invited to one, or who is here as what the inviter may not make others. Those get their link from the vendor.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
+from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services.invitations import Invited
+from keyseat_issuer.rights import manageable_by
+from keyseat_issuer.web import invitation_mail
+from keyseat_issuer.web.accounts import with_account
+
+
+class Shown(NamedTuple):
+    """The links by address, and the addresses whose link only the vendor may hand over."""
+
+    links: dict[str, str]
+    withheld: list[str]
+
+
+def show(
+    organization: Organization,
+    made: Sequence[Invited],
+    *,
+    origin: str,
+    role: Role | None,
+    actor: str,
+    now: datetime,
+) -> Shown:
+    """Return the links of fresh invitations for who gave them out, and put down that they have seen them.
+
+    Args:
+        organization: to which organisation.
+        made: the invitations.
+        origin: where people reach the server.
+        role: the inviter's; ``None`` for an API key.
+        actor: who invites.
+        now: the present.
+    """
+    strangers = _known_elsewhere(organization, [entry.email for entry in made], now)
+    given = manageable_by(role)
+    links = {
+        entry.email: invitation_mail.link(entry, origin)
+        for entry in made
+        if entry.email not in strangers and Role(entry.role) in given
+    }
+    if links:
+        subject = ", ".join(links)
+        action = "invitation.link_shown"
+        with audit.act(action, actor=actor, organization=organization, subject=subject, now=now) as at:
+            events = [audit.NewEvent(action, email, {}, organization.pk) for email in links]
+            audit.append_many(events, actor=actor, now=at)
+    return Shown(links, [entry.email for entry in made if entry.email not in links])
+
+
+def _known_elsewhere(organization: Organization, emails: Sequence[str], now: datetime) -> set[str]:
+    """Return those who are in other organisations, or invited there, and have no account that asks for its password."""
+    others = Membership.objects.filter(email__in=emails).exclude(organization=organization)
+    waiting = Invitation.objects.filter(email__in=emails, accepted_at__isnull=True, expires_at__gt=now)
+    found = {*others.values_list("email", flat=True)}
+    found |= {*waiting.exclude(organization=organization).values_list("email", flat=True)}
+    return found - with_account(found)
