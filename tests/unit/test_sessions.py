@@ -1,5 +1,6 @@
 """Local sessions: exact counting by file locks, freed by the kernel, not inherited by forked children."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -299,7 +300,59 @@ except NotEntitled as error:
             again.release()
 
 
+class TestOnePlaceByTwoNames:
+    """A home may lie in the account's own place, or lead there: one lock is not two."""
+
+    def folders(self, tmp_path: Path, how: str) -> tuple[str, ...]:
+        own, home = Path(account_place.account_place()), tmp_path / "home"
+        if how == "the same folder":
+            return session_folders(str(own))
+        (own / "sessions" / ID).mkdir(parents=True)
+        if how == "a link to the home":
+            home.symlink_to(own)
+        elif how == "a link to the sessions":
+            home.mkdir()
+            (home / "sessions").symlink_to(own / "sessions")
+        else:
+            (home / "sessions" / ID).mkdir(parents=True)
+            (own / "sessions" / ID / "1.lock").touch()
+            os.link(own / "sessions" / ID / "1.lock", home / "sessions" / ID / "1.lock")
+        return session_folders(str(home))
+
+    @pytest.mark.parametrize(
+        "how", ["the same folder", "a link to the home", "a link to the sessions", "links to the files"]
+    )
+    def test_gives_the_sessions_that_there_are_and_no_more(self, tmp_path: Path, how: str) -> None:
+        folders = self.folders(tmp_path, how)
+        slot = take_slot(folders, (Slots(ID, 1),))
+        assert slot is not None
+        assert [os.getpid()] == [found.pid for found in in_use(folders, (Slots(ID, 1),))]
+        assert take_slot(folders, (Slots(ID, 1),)) is None
+        slot.release()
+        assert () == in_use(folders, (Slots(ID, 1),))
+
+
 class TestBadLockFiles:
+    def test_that_are_pipes_are_not_waited_for(self, tmp_path: Path) -> None:
+        (tmp_path / ID).mkdir()
+        os.mkfifo(tmp_path / ID / "1.lock")
+        with pytest.raises(OSError, match="not a file"):
+            take_slot((str(tmp_path),), (Slots(ID, 1),))
+        slot = take_slot((str(tmp_path),), THREE)
+        assert slot is not None
+        assert 2 == slot.number
+
+    def test_that_hold_no_name_of_their_holder_count_all_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> int:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "write", full)  # the file is there, and the disk has no room for what it says
+        slot = take_slot((str(tmp_path),), (Slots(ID, 1),))
+        assert slot is not None
+        assert [0] == [found.pid for found in in_use((str(tmp_path),), (Slots(ID, 1),))]
+
     def test_leave_the_other_slots_free(self, tmp_path: Path) -> None:
         (tmp_path / ID / "1.lock").mkdir(parents=True)
         slot = take_slot((str(tmp_path),), THREE)

@@ -8,7 +8,10 @@ is taken: the account's own place is one for all homes, and a home can be one fo
 client's sessions.
 """
 
+import contextlib
+import errno
 import os
+import stat
 import sys
 import weakref
 from typing import NamedTuple
@@ -48,8 +51,14 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
+# O_NONBLOCK: opening a device could wait, though only a file will do.
 _FLAGS = (
-    os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    os.O_RDWR
+    | os.O_CREAT
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_BINARY", 0)
 )
 _PASSES = 2  # `in_use` holds a free slot for an instant; a second look does not take that for a session
 
@@ -97,12 +106,23 @@ class SlotLock:
         return self._descriptor >= 0
 
     def write_holder(self) -> None:
-        """Write this process's id into the files, for those who find the slot taken."""
+        """Write this process's id into the files, for those who find the slot taken.
+
+        Only people read it: where it cannot be written, as on a full disk, the lock counts all the same.
+        """
         for other in self._others:
             other.write_holder()
-        os.ftruncate(self._descriptor, 0)
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        os.write(self._descriptor, b"%d\n" % os.getpid())
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._descriptor, 0)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.write(self._descriptor, b"%d\n" % os.getpid())
+
+    def is_of(self, path: str) -> bool:
+        """Tell whether this is the lock of the file at ``path``, by whatever name it was opened."""
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(path))
+        except OSError:
+            return False
 
     def release(self) -> None:
         """Give the slot back; a second call does nothing."""
@@ -195,9 +215,12 @@ def lock_file(path: str, license_id: str = "", number: int = 0) -> SlotLock | No
     """Take the lock of one file, made if need be; ``None`` where somebody else holds it.
 
     Raises:
-        OSError: where the file cannot be made.
+        OSError: where the file cannot be made, or something else has its name.
     """
     descriptor = os.open(path, _FLAGS, PRIVATE_FILE)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a file", path)
     try:
         locked = _lock(descriptor)
     except OSError:
@@ -249,6 +272,9 @@ def _try(folders: tuple[str, ...], license_id: str, number: int) -> SlotLock | N
         except OSError:  # the first folder has decided; this one can only add what it knows
             continue
         if other is None:
+            # A home that lies in the account's own place, or leads there by a link, has the same file: it is ours.
+            if any(held.is_of(_path(folder, license_id, number)) for held in (first, *others)):
+                continue
             for held in (first, *others):
                 held.release()
             return None
