@@ -19,7 +19,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import TRUST_TYPE, Envelope, Signature, decode_base64, encode_base64, pae
 from keyseat_shared.errors import KeyseatError, MalformedError, TrustError
 from keyseat_shared.instants import format_instant
-from keyseat_shared.keys import PublicKey
+from keyseat_shared.keys import PublicKey, key_id
 from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
 from keyseat_shared.trust import COMPROMISED, Quorum, TrustBundle, unverified_bundle
 
@@ -76,6 +76,7 @@ class Proposal(NamedTuple):
                 ReasonCode.TRUST_INVALID,
                 f"the proposal goes from version {self.present.version} to {offered.version}, not to the next",
             )
+        self._require_own_ids()
         known = {signature.keyid for signature in self.signatures}
         if len(self.signed) != len(self.signatures) or len(known) != len(self.signatures):
             raise TrustError(
@@ -83,6 +84,21 @@ class Proposal(NamedTuple):
                 "a signature of the proposal does not hold, or is of none of its root keys",
                 next_step="Somebody changed the file. Get it again from whoever made it, and tell them.",
             )
+
+    def _require_own_ids(self) -> None:
+        """Require that each key has the id derived from it, or the one that the present bundle knows it by.
+
+        A file names its key by the id. Under another one nothing that a key has signed would count any more; and an
+        id of free text could say on a holder's screen that the key is something else.
+        """
+        for key in _keys(self.offered).difference(_keys(self.present)):
+            algorithm, raw, keyid = key
+            if keyid != key_id(algorithm, raw):
+                raise TrustError(
+                    ReasonCode.TRUST_INVALID,
+                    f"the proposal calls a key {keyid!a}, which is not the id that it has",
+                    next_step="Do not sign it. Find out who made it.",
+                )
 
     def to_bytes(self) -> bytes:
         """Write the proposal as compact JSON with a final newline."""
@@ -187,6 +203,12 @@ class Proposal(NamedTuple):
                 return (KEY_ADDED, added[0].keyid) if added else (KEY_RETIRED, changed[0].keyid)
             return RENEWED, fresh_subject(new.fresh_until)
         return POLICY_SET, new.policy.digest()
+
+
+def _keys(trust: TrustBundle) -> set[tuple[str, bytes, str]]:
+    """Return all keys of a bundle with their ids; two ``PublicKey`` are equal whatever their ids are."""
+    listed = (*trust.root, *[entry.key for entry in trust.keys])
+    return {(key.algorithm, key.raw, key.keyid) for key in listed}
 
 
 def fresh_subject(until: datetime | None) -> str:

@@ -18,9 +18,18 @@ from keyseat_issuer.trust_history import KEY_ADDED, KEY_RETIRED, KEY_REVOKED, PO
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, TrustError
-from keyseat_shared.keys import ED25519, ML_DSA_65
+from keyseat_shared.keys import ED25519, ML_DSA_65, PublicKey
 from keyseat_shared.policy import Policy, Product, default_policy
-from keyseat_shared.trust import COMPROMISED, LEASE, LICENSE, RETIRED, TrustBundle, quorums, unverified_bundle
+from keyseat_shared.trust import (
+    COMPROMISED,
+    LEASE,
+    LICENSE,
+    RETIRED,
+    TrustBundle,
+    bundle_payload,
+    quorums,
+    unverified_bundle,
+)
 
 THREE = (ROOT, SECOND_ROOT, THIRD_ROOT)
 QUANTUM = tuple(SeededKey(seed, ML_DSA_65) for seed in (21, 22, 23))
@@ -112,6 +121,40 @@ class TestReading:
     def test_it_goes_to_the_next_version_only(self, version: int) -> None:
         with pytest.raises(KeyseatError, match="not to the next"):
             Proposal.from_bytes(Proposal(PRESENT, payload(version=version)).to_bytes())
+
+    @pytest.mark.parametrize(
+        ("key", "name"),
+        [
+            (LICENSE_KEY, "another id"),
+            (THIRD_ROOT, "another id"),
+            (SeededKey(31), f"{LEASE_KEY.public.keyid} (ed25519) signs leases, 2023-01-01T00:00:00Z to 2027"),
+        ],
+    )
+    def test_a_key_by_a_name_that_is_not_its_own_is_refused(self, key: SeededKey, name: str) -> None:
+        """Files name their key by its id: under another one nothing counts any more, and no line would say so."""
+        named = PublicKey(key.public.algorithm, key.public.raw, name)
+        offered = unverified_bundle(payload())
+        root = tuple([named if known == named else known for known in offered.root])
+        entry = trusted(LICENSE_KEY)._replace(key=named)
+        keys = offered.keys if named in root else (entry, trusted(LEASE_KEY, LEASE))
+        renamed = bundle_payload(
+            version=2,
+            issued_at=offered.issued_at,
+            vendor=offered.vendor,
+            root=root,
+            threshold=2,
+            keys=keys,
+            policy=offered.policy,
+        )
+        with pytest.raises(TrustError, match="not the id"):
+            Proposal.from_bytes(Proposal(PRESENT, renamed).to_bytes())
+
+    def test_a_key_that_the_present_bundle_names_otherwise_keeps_that_name(self) -> None:
+        named = trusted(LICENSE_KEY)._replace(key=PublicKey(ED25519, LICENSE_KEY.public.raw, "of 2023"))
+        keys = (named, trusted(LEASE_KEY, LEASE))
+        present = TrustBundle.from_bytes(bundle(root=THREE, threshold=2, signers=[ROOT, SECOND_ROOT], keys=keys))
+        kept = Proposal(present, payload(keys=keys))
+        assert kept == Proposal.from_bytes(kept.to_bytes())
 
     def test_its_present_bundle_must_be_signed(self) -> None:
         forged = PRESENT._replace(data=bundle(root=THREE, threshold=2, signers=[ROOT]))
@@ -244,6 +287,18 @@ class TestChangesInWords:
         lines = change_lines(PRESENT, unverified_bundle(payload(policy=changed)))
         assert 2 <= len(lines), lines
         assert "nothing else" not in lines[1]
+
+    def test_a_threshold_over_root_keys_of_several_kinds_has_a_line(self) -> None:
+        root = (ROOT, QUANTUM[0])
+        old, new = [unverified_bundle(payload(root=root, threshold=needed, signers=root)) for needed in (2, 1)]
+        assert "root threshold: 2 -> 1" in change_lines(old, new)
+
+    def test_a_name_puts_no_line_of_its_own_onto_the_screen(self) -> None:
+        """A long run of spaces wraps: what follows looks like the next line of the list."""
+        policy = POLICY._replace(products={"KSE": Product(f"App{' ' * 80}nothing else", "named")})
+        said = "\n".join(change_lines(PRESENT, unverified_bundle(payload(policy=policy))))
+        assert r"App\x20\x20" in said
+        assert "  " not in said
 
     @pytest.mark.parametrize(
         ("changes", "said"),

@@ -39,7 +39,8 @@ def change_lines(old: TrustBundle, new: TrustBundle) -> list[str]:
     lines += _policy(old, new)
     if not [line for line in lines if not line.startswith(("version: ", "fresh until: "))]:
         lines.append("nothing else: keys, root and policy stay as they are")
-    return lines
+    # A run of spaces in a name would wrap, so that what follows looks like a line of this list.
+    return [line.replace("  ", r"\x20\x20") for line in lines]
 
 
 def _until(trust: TrustBundle) -> str:
@@ -49,6 +50,8 @@ def _until(trust: TrustBundle) -> str:
 def _root(old: TrustBundle, new: TrustBundle) -> list[str]:
     lines = [f"root key goes: {_named(key)}" for key in old.root if key not in new.root]
     lines += [f"root key comes: {_named(key)}" for key in new.root if key not in old.root]
+    if old.threshold != new.threshold:  # the kinds of root keys may each need as many as before
+        lines.append(f"root threshold: {old.threshold} -> {new.threshold}")
     if root_lines(old) != root_lines(new):
         lines.append(f"{'; '.join(root_lines(old))} -> {'; '.join(root_lines(new))}")
     return lines
