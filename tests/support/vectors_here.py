@@ -40,9 +40,9 @@ _JSON = (
 def verdicts() -> dict[str, str]:
     """Return what this interpreter says to every vector, and to some texts that interpreters differ on."""
     licenses = json.loads((VECTORS / "licenses.json").read_text(encoding="utf-8"))
-    bundles = {name: _said(_loaded, data) for name, data in licenses["trust"].items()}
     found = {f"licence: {case['name']}": _license(case, licenses["trust"]) for case in licenses["cases"]}
-    found |= {f"bundle: {name}": said for name, said in bundles.items()}
+    bundles = json.loads((VECTORS / "trust.json").read_text(encoding="utf-8"))
+    found |= {f"bundle: {case['name']}": _bundle(case, bundles["present"]) for case in bundles["cases"]}
     ids = json.loads((VECTORS / "machine_id.json").read_text(encoding="utf-8"))
     for vector in ids["ids"]:
         made = MachineID.from_values(vector["values"], instance_source=vector["instance_source"])
@@ -74,6 +74,13 @@ def _readings(text: str) -> list[tuple[str, str]]:
         ("account", ascii(canonical.account_id(f"S-1-5-{text}"))),
         ("account name", ascii(canonical.account_name(f"PC\\A{text}", fold_case=True))),
     ]
+
+
+def _bundle(case: dict[str, Any], present: dict[str, str]) -> str:
+    if not case["present"]:
+        return _said(_loaded, case["offered"])
+    update = _loaded(present[case["present"]]).update
+    return _said(update, base64.b64decode(case["offered"]))
 
 
 def _license(case: dict[str, Any], trust: dict[str, str]) -> str:

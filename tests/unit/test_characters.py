@@ -71,5 +71,10 @@ def test_blanks_around_evidence_are_those_of_the_interpreter_today() -> None:
     assert {char for char in EVERY if char.isspace()} == set(canonical._BLANKS)
 
 
+@pytest.mark.parametrize("foreign", ["\u017f-1-5-21", "S-1-\u0665", "\uff33-1-5"])
+def test_no_foreign_letter_becomes_one_of_an_account_id(foreign: str) -> None:
+    assert ("", "empty") == canonical.account_id(foreign)
+
+
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

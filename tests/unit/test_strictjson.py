@@ -18,6 +18,15 @@ class TestReading:
     def test_an_escaped_pair_of_surrogates_is_one_character(self) -> None:
         assert {"a": "\U0001f511"} == loads_object(rb'{"a": "\ud83d\udd11"}')
 
+    def test_numbers_to_the_limit_are_read(self) -> None:
+        numbers = {"a": [2**53, -(2**53), 0, -1]}
+        assert numbers == loads_object(dumps_compact(numbers))
+        assert {"a": 0} == loads_object(b'{"a": -0}')
+
+    def test_every_escape_is_read(self) -> None:
+        read = loads_object(rb'{"a": "\"\\\/\b\f\n\r\t\u0041\uD83D\uDD11\u0000", "b": "x\"y\"z"}')
+        assert {"a": '"\\/\b\f\n\r\tA\U0001f511\0', "b": 'x"y"z'} == read
+
     def test_nesting_to_the_limit_is_read(self) -> None:
         assert "a" in loads_object(nested(MAX_DEPTH))
 
@@ -45,6 +54,21 @@ class TestReading:
         pytest.param(b'{"a": 1,}', "not JSON", id="trailing comma"),
         pytest.param(b'{"a": 01}', "not JSON", id="leading zero"),
         pytest.param(b'{"a": "\n"}', "not JSON", id="raw control character"),
+        pytest.param(rb'{"a": "\t' + b'\n"}', "not JSON", id="raw control character beside an escape"),
+        pytest.param(b'{"a": "\x1f' + rb'\t"}', "not JSON", id="raw control character before an escape"),
+        pytest.param('{"a": "\u0378\x01"}'.encode(), "not JSON", id="raw control character beside an unknown one"),
+        pytest.param(rb'{"a": "\x41"}', "not JSON", id="an escape that JSON does not have"),
+        pytest.param(rb'{"a": "\u00e"}', "not JSON", id="an escape of three digits"),
+        pytest.param(rb'{"a": "\u+041"}', "not JSON", id="an escape with a sign"),
+        pytest.param(rb'{"a": "\"}', "not JSON", id="an escaped end"),
+        pytest.param(b'{"a": -}', "not JSON", id="a sign alone"),
+        pytest.param(b'{"a": +1}', "not JSON", id="a plus sign"),
+        pytest.param(b'{"a": 1_0}', "not JSON", id="an underscore in a number"),
+        pytest.param('{"a": \u0661}'.encode(), "not JSON", id="digits of another script"),
+        pytest.param('{"a":\u00a01}'.encode(), "not JSON", id="a no-break space"),
+        pytest.param(b'{"a": True}', "not JSON", id="Python's own true"),
+        pytest.param(b'{"a": 9007199254740993}', "beyond 2", id="2^53 + 1"),
+        pytest.param(b'{"a": -9007199254740993}', "beyond 2", id="-2^53 - 1"),
         pytest.param(b'{"a": 1 /* b */}', "not JSON", id="comment"),
         pytest.param(b'{"a": ' + b"9" * 5000 + b"}", "beyond 2", id="number of 5,000 digits"),
         pytest.param(b'\xef\xbb\xbf{"a": 1}', "not JSON", id="byte order mark"),

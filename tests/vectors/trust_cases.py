@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from edwards import BASE, SMALL_ORDER, add, decode, encode, times
 from keyseat_shared.envelope import TRUST_TYPE, Envelope, Signature, pae
-from keyseat_shared.keys import ED25519, ML_DSA_65
+from keyseat_shared.keys import ED25519, ML_DSA_65, PublicKey
 from keyseat_shared.trust import LEASE, LICENSE, TrustedKey, bundle_payload
 from vendor import Key, Vendor
 
@@ -18,6 +19,10 @@ ADA, BOB, EVE, THIEF = [Key(f"root {name}") for name in ("ada", "bob", "eve", "t
 ADA_2, BOB_2, EVE_2, THIEF_2 = [Key(f"root {name}", ML_DSA_65) for name in ("ada", "bob", "eve", "thief")]
 KEYS = (VENDOR.trusted(VENDOR.key, LICENSE), VENDOR.trusted(VENDOR.lease_key, LEASE))
 FORGED_KEYS = (VENDOR.trusted(THIEF),)
+MIXED = Key("root mixed")
+MIXED.public = PublicKey(
+    ED25519, encode(add(times(5, BASE), decode(bytes.fromhex(SMALL_ORDER["order 8, a"])))), "mixed order"
+)
 KEPT = Path(__file__).with_name("trust_signatures.json")
 """ML-DSA signatures, which are other bytes each time: kept, so that a rebuild gives no difference."""
 _kept: dict[str, str] = json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
@@ -164,9 +169,44 @@ def updating() -> Iterator[Case]:
     yield Case("an older version by the Ed25519 root", "TRUST_INVALID", bundle(2, [ADA], [ADA], **forged), "hybrid")
 
 
+def checks() -> Iterator[Case]:
+    """Section 3: when a key is checked, and what an entry by one that fails does (MIXED is no point of prime order)."""
+    plain = (ED25519,)
+    mixed_root = (ADA, MIXED, BOB)
+    yield Case("a root key of mixed order that signs nothing", "OK", bundle(3, mixed_root, [ADA], required=plain))
+    for name, signers in {
+        "before": [MIXED, ADA, BOB],
+        "between": [ADA, MIXED, BOB],
+        "after": [ADA, BOB, MIXED],
+    }.items():
+        signed = bundle(3, mixed_root, signers, threshold=2, required=plain)
+        yield Case(f"an entry by a root key of mixed order, {name} enough good ones", "TRUST_INVALID", signed)
+    listed = (*KEYS, VENDOR.trusted(MIXED))
+    yield Case("a licence key of mixed order is listed", "OK", bundle(3, [ADA], [ADA], required=plain, keys=listed))
+    update = bundle(4, [ADA], [ADA], required=plain, keys=listed)
+    yield Case("an update lists a key of mixed order", "TRUST_INVALID", update, "classic")
+    update = bundle(4, mixed_root, [ADA], required=plain)
+    yield Case("an update lists a root key of mixed order", "TRUST_INVALID", update, "classic")
+    good = Envelope.from_bytes(bundle(3, THREE, [ADA, BOB, EVE], threshold=2, required=plain))
+    false = good.signatures[2]._replace(sig=good.signatures[0].sig)
+    spoilt = good._replace(signatures=(*good.signatures[:2], false))
+    yield Case("an entry that does not hold beside enough good ones", "OK", spoilt.to_bytes())
+    spoilt = good._replace(signatures=(false, *good.signatures[:1]))
+    yield Case("an entry that does not hold and one too few good ones", "TRUST_INVALID", spoilt.to_bytes())
+    for order in ("order 1", "order 2", "order 4", "order 8, a", "order 8, d", "order 1, y + p"):
+        text = base64.b64encode(bytes.fromhex(SMALL_ORDER[order])).decode()
+        payload = good.payload.replace(base64.b64encode(EVE.public.raw), text.encode())
+        signed = Envelope(TRUST_TYPE, payload, tuple([_sign(key, payload) for key in (ADA, BOB)]))
+        yield Case(f"a root key of {order} that signs nothing", "TRUST_INVALID", signed.to_bytes())
+    for code, verdict in (("0378", "OK"), ("1E4D0", "OK"), ("FDD0", "TRUST_INVALID"), ("202E", "TRUST_INVALID")):
+        payload = good.payload.replace(b"Example Vendor", f"Example {chr(int(code, 16))}".encode())
+        signed = Envelope(TRUST_TYPE, payload, tuple([_sign(key, payload) for key in (ADA, BOB)]))
+        yield Case(f"a vendor's name with U+{code}", verdict, signed.to_bytes())
+
+
 def all_cases() -> list[Case]:
     """Return every vector."""
-    return [*loading(), *updating()]
+    return [*loading(), *updating(), *checks()]
 
 
 def signatures() -> str:
