@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from issuing import PASSPHRASE
+from keyseat_issuer.home import load_trust
 from terminal import CTRL_C, converse
 
 RUN = (
@@ -40,6 +41,31 @@ def test_init_asks_for_a_new_passphrase_twice_and_never_shows_it(env: dict[str, 
     assert 0 == code
     assert PASSPHRASE not in screen
     assert "Nobody can reset it" in screen
+
+
+def test_each_holder_of_a_root_key_types_a_passphrase_of_their_own(env: dict[str, str], tmp_path: Path) -> None:
+    home, words = Path(env["KEYSEAT_ISSUER_HOME"]), [f"only holder {number} knows" for number in (1, 2)]
+    asked = [("Passphrase", PASSPHRASE), ("Again", PASSPHRASE)]
+    for number, own in enumerate(words, start=1):
+        asked += [(f"Passphrase of root key {number} of 2", own), ("Again", own)]
+    code, screen = at_terminal(env, ["init", "--no-sunset", "--root-keys", "2", "--root-threshold", "2"], *asked)
+    assert 0 == code, screen
+    first, second = [key.keyid for key in load_trust(home).root]
+
+    change = ["policy", "set", "--lease-ttl", "7200"]
+    code, screen = at_terminal(env, change, (f"root key {first}", words[0]), (f"root key {second}", words[1]))
+    assert (0, 2) == (code, load_trust(home).version), screen
+    # One who is not there: the other's signature is on the proposal.
+    code, screen = at_terminal(
+        env, [*change[:-1], "7300"], (f"root key {first}", words[0]), (f"root key {second}", "?")
+    )
+    assert (0, True) == (code, f"missing:  the root key {second}" in screen), screen
+    (proposal,) = (home / "proposals").iterdir()
+
+    sign = ["trust", "sign", str(proposal), "--key", str(home / "keys")]
+    code, screen = at_terminal(env, sign, ("Type 'sign'", "sign"), ("Passphrase", words[1]))
+    assert (0, True) == (code, "All signatures are there" in screen), screen
+    assert [] == [secret for secret in (*words, PASSPHRASE) if secret in screen]
 
 
 def test_a_short_new_passphrase_is_refused_before_anything_is_made(env: dict[str, str]) -> None:

@@ -1,5 +1,6 @@
 """Hybrid roots: made by `--hybrid`, added to issuers of before, and what neither half can do alone."""
 
+import json
 from datetime import timedelta
 from pathlib import Path
 
@@ -7,9 +8,11 @@ import pytest
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer import creation
+from keyseat_issuer import creation, trust_admin
 from keyseat_issuer.creation import Created
 from keyseat_issuer.keystore import ROOT, KeyStore, PrivateKey
+from keyseat_issuer.ledger.models import AuditEvent
+from keyseat_issuer.proposals import Proposal
 from keyseat_issuer.root_rotation import Rotation
 from keyseat_issuer.trust_admin import TrustAdmin
 from keyseat_issuer.trust_draft import Draft
@@ -106,15 +109,7 @@ def test_an_issuer_of_before_may_not_drop_what_no_root_key_could_agree_to(before
 
 
 def test_a_lost_root_key_is_dropped_by_the_others(ledger: Ledger) -> None:
-    issuer = creation.create_issuer(
-        ledger.home / "vendor",
-        vendor="Example Vendor",
-        policy=default_policy(),
-        passphrase=PASSPHRASE,
-        actor="test",
-        now=NOW,
-        roots=creation.RootPlan(3, 2),
-    )
+    issuer = several(ledger, 3, 2)
     lost = issuer.trust.root[0]
     for found in [*KeyStore(issuer.home).stored()]:
         if found.keyid == lost.keyid:
@@ -135,6 +130,54 @@ def test_a_lost_root_key_is_dropped_by_the_others(ledger: Ledger) -> None:
         admin(issuer.home).rotate_root(Rotation(drop=tuple([key.keyid for key in newest.root[:3]])))
 
 
+def several(ledger: Ledger, holders: int, threshold: int) -> Created:
+    return creation.create_issuer(
+        ledger.home / "vendor",
+        vendor="Example Vendor",
+        policy=default_policy(),
+        passphrase=PASSPHRASE,
+        actor="test",
+        now=NOW,
+        roots=creation.RootPlan(holders, threshold),
+    )
+
+
+def test_wrong_passphrases_are_told_and_leave_no_proposal(ledger: Ledger) -> None:
+    issuer = several(ledger, 3, 2)
+    desk = TrustAdmin(issuer.home, "not the passphrase", actor="test", now=NOW)
+    with pytest.raises(KeyseatError, match="wrong passphrase"):
+        desk.add_key(LEASE)
+    assert not (issuer.home / "proposals").exists()
+
+
+def test_a_change_with_more_signatures_than_a_file_holds_is_refused_before_it_is_made(ledger: Ledger) -> None:
+    issuer = several(ledger, 6, 5)
+    before = sorted((issuer.home / "keys").iterdir())
+    everyone = tuple([key.keyid for key in issuer.trust.root])
+    with pytest.raises(KeyseatError, match="takes 10 signatures") as caught:
+        admin(issuer.home).rotate_root(Rotation(replace=everyone))
+    assert ReasonCode.INVALID_INPUT is caught.value.code
+    assert before == sorted((issuer.home / "keys").iterdir())
+    assert 3 == len(admin(issuer.home).rotate_root(Rotation(replace=everyone[:3])).new)
+
+
+def test_an_adopted_proposal_that_crashed_is_finished(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    issuer = several(ledger, 2, 2)
+    desk = TrustAdmin(issuer.home, PASSPHRASE, actor="test", now=NOW)
+    store = KeyStore(issuer.home)
+    proposal = Proposal(issuer.trust, Draft.after(issuer.trust, NOW).payload())
+    proposal = proposal.sign([store.open(key, PASSPHRASE) for key in issuer.trust.root])
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trust_admin, "write_private", crash)
+        with pytest.raises(KeyboardInterrupt):
+            desk.adopt([proposal])
+    assert 2 == current_trust(issuer.home).version
+
+
 def test_a_proposal_that_is_given_up_leaves_a_key_that_signs_nothing(ledger: Ledger) -> None:
     issuer = make_issuer(ledger.home / "vendor")
     root = next(found for found in KeyStore(issuer.home).stored() if found.purpose == ROOT)
@@ -143,4 +186,8 @@ def test_a_proposal_that_is_given_up_leaves_a_key_that_signs_nothing(ledger: Led
     entry = desk.add_key(LEASE)
     assert desk.pending is not None
     assert issuer.trust == current_trust(issuer.home)
+    newest = AuditEvent.objects.order_by("-seq").first()
+    assert newest is not None
+    assert ("trust.proposed", entry.key.keyid) == (newest.action, newest.subject)
+    assert desk.pending.proposal.digest == json.loads(newest.details)["digest"]
     assert entry.key not in {key.key for key in TrustBundle.load(issuer.home / "trust.json").keys}

@@ -15,10 +15,11 @@ from keyseat_issuer.offline_signing import SEEN_FILE, Seen, check_present
 from keyseat_issuer.proposals import Proposal, in_words, merged, read_proposal
 from keyseat_issuer.root_keys import choose, missing
 from keyseat_issuer.trust_history import KEY_ADDED, KEY_RETIRED, KEY_REVOKED, POLICY_SET, ROOT_ROTATED
+from keyseat_shared import trust as trust_module
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, TrustError
-from keyseat_shared.keys import ED25519, ML_DSA_65, PublicKey
+from keyseat_shared.keys import ED25519, ML_DSA_65, PublicKey, key_id
 from keyseat_shared.policy import Policy, Product, default_policy
 from keyseat_shared.trust import (
     COMPROMISED,
@@ -155,6 +156,18 @@ class TestReading:
         present = TrustBundle.from_bytes(bundle(root=THREE, threshold=2, signers=[ROOT, SECOND_ROOT], keys=keys))
         kept = Proposal(present, payload(keys=keys))
         assert kept == Proposal.from_bytes(kept.to_bytes())
+
+    def test_an_unusable_key_is_refused_before_anybody_signs(self) -> None:
+        mixed = bytes.fromhex("003789297ce02defa2f4bc7635d1d7ce99b96d76eb91d31f905101674ddab720")
+        entry = trusted(LICENSE_KEY)._replace(key=PublicKey(ED25519, mixed, key_id(ED25519, mixed)))
+        with pytest.raises(KeyseatError, match="prime order"):
+            Proposal.from_bytes(Proposal(PRESENT, payload(keys=[entry])).to_bytes())
+
+    def test_an_example_key_is_refused_before_anybody_signs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(trust_module, "EXAMPLE_PUBLIC_KEYS", frozenset({SeededKey(70).public.raw}))
+        with pytest.raises(KeyseatError) as caught:
+            Proposal.from_bytes(Proposal(PRESENT, payload(keys=[trusted(SeededKey(70))])).to_bytes())
+        assert ReasonCode.EXAMPLE_KEY is caught.value.code
 
     def test_its_present_bundle_must_be_signed(self) -> None:
         forged = PRESENT._replace(data=bundle(root=THREE, threshold=2, signers=[ROOT]))

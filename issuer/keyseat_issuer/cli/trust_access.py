@@ -2,7 +2,7 @@
 
 import functools
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from keyseat_issuer.trust_admin import TrustAdmin
     from keyseat_shared.keys import PublicKey
 
+# What is asked after a passphrase may come too late: the change is made then.
+_MAY_BE_DONE = "The change may be on record: `keyseat-issuer audit list` tells."
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -87,8 +89,7 @@ def open_admin(output: Output, access: Access) -> "TrustAdmin":
 
     def asked() -> str:
         passphrase = ask()
-        # What is asked after this may come too late: it is done then.
-        output.stopped_note = "The change may be on record: `keyseat-issuer audit list` tells."
+        output.stopped_note = _MAY_BE_DONE
         return passphrase
 
     return TrustAdmin(
@@ -97,24 +98,29 @@ def open_admin(output: Output, access: Access) -> "TrustAdmin":
         actor=cli_actor(),
         now=now_utc(),
         root_folders=access.root_folders,
-        root_passphrases=_root_passphrases(
-            output, access.root_passphrase_files, asked, has_several=len(trust.root) > 1
-        ),
+        root_passphrases=_root_passphrases(output, access, asked, has_several=len(trust.root) > 1),
         proposal=access.proposal,
     )
 
 
 def _root_passphrases(
-    output: Output, files: Sequence[str], asked: Callable[[], str], *, has_several: bool
+    output: Output, access: Access, asked: Callable[[], str], *, has_several: bool
 ) -> "RootPassphrases":
-    """Return the passphrases to try on a root key: of files, else that of the issuer's keys; then a person's."""
-    readers = [passphrase_asker(output, file) for file in files]
+    """Return the passphrases to try on a root key: of files, or that of the issuer's keys; then what a person types.
+
+    Several root keys have several holders, so at a terminal each is asked for by its id.
+    """
+    readers = [passphrase_asker(output, file) for file in access.root_passphrase_files]
+    if not readers and not (has_several and access.passphrase_file is None and sys.stdin.isatty()):
+        readers = [asked]
 
     def passphrases(key: "PublicKey") -> Iterator[str]:
-        for read in readers or [asked]:
+        for read in readers:
             yield read()
-        if (has_several or readers) and sys.stdin.isatty():
-            yield read_passphrase(output, None, what=f"Passphrase of the root key {key.keyid}")
+        if has_several and sys.stdin.isatty():
+            typed = read_passphrase(output, None, what=f"Passphrase of the root key {key.keyid}")
+            output.stopped_note = _MAY_BE_DONE
+            yield typed
 
     return passphrases
 
