@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 from pytest_django.plugin import DjangoDbBlocker
-from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key
+from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, SSlibKey
 
 import databases
 from issuing import PASSPHRASE, cheap_scrypt
@@ -391,6 +391,17 @@ class TestKeysElsewhere:
         assert "remote" in run("keys", "list").stdout
         assert "ALREADY_EXISTS" in run("keys", "add", *uri).stderr
 
+    def test_a_device_that_signs_with_another_key_is_not_listed(
+        self, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(SIGNER_FOR_URI_SCHEME, "box", Confused)
+        pem = tmp_path / "public.pem"
+        other = Ed25519PrivateKey.from_private_bytes(b"o" * 32).public_key()
+        pem.write_bytes(other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+        refused = run("keys", "add", "--purpose", "license", "--uri", "box:1", "--public-key", str(pem))
+        assert (3, True) == (refused.exit_code, "is not the key of the trust bundle" in refused.stderr)
+        assert (1, []) == (load_trust(made).version, [*(made / "keys").glob("*.uri")])
+
     def test_a_key_can_be_imported_and_is_encrypted_then(self, made: Path, tmp_path: Path) -> None:
         pem = tmp_path / "private.pem"
         pem.write_bytes(Box.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -434,3 +445,14 @@ class Box(CryptoSigner):
         assert "box:1" == priv_key_uri
         assert secrets_handler is not None
         return cls(cls.key, public_key)
+
+
+class Confused(Box):
+    """A device that answers with its own key, whichever is asked for."""
+
+    @classmethod
+    def from_priv_key_uri(cls, priv_key_uri: str, public_key: Key, secrets_handler: object = None) -> "Box":
+        """Open the key."""
+        del priv_key_uri, secrets_handler
+        own = {"public": cls.key.public_key().public_bytes_raw().hex()}
+        return cls(cls.key, SSlibKey(public_key.keyid, "ed25519", "ed25519", own))

@@ -114,6 +114,11 @@ def loading() -> Iterator[Case]:
     yield Case("hybrid, two of three: other people for each algorithm", "OK", apart)
     total = bundle(3, ONE_PAIR, ONE_PAIR, threshold=2)
     yield Case("a threshold of two over one key of each algorithm", "OK", total)
+    for name, root in {"one of each algorithm": ONE_PAIR, "ML-DSA keys alone": (ADA_2, BOB_2)}.items():
+        half = bundle(3, root, root[:1], threshold=2, required=(ED25519,))
+        yield Case(f"a threshold of two over {name}, Ed25519 required, one signed", "TRUST_INVALID", half)
+        whole = bundle(3, root, root, threshold=2, required=(ED25519,))
+        yield Case(f"a threshold of two over {name}, Ed25519 required, both signed", "OK", whole)
     listed = bundle(3, ONE_PAIR, [ADA_2], required=(ED25519,))
     yield Case("ML-DSA root keys do not stand in for Ed25519", "TRUST_INVALID", listed)
 
