@@ -158,6 +158,32 @@ class TestWhatWasInUse:
             running.adopt(CHAIN[version])
         assert (5, ()) == used(tmp_path / "another")
 
+    def test_is_remembered_with_the_steps_of_the_home(self, tmp_path: Path) -> None:
+        """An older client has left them there, or somebody has put them there."""
+        put(tmp_path, v2=CHAIN[2], v3=b"junk", v4=CHAIN[4], trust=CHAIN[5])
+        assert (5, ()) == used(tmp_path)
+        assert (5, ()) == used(tmp_path / "another")
+
+    def test_gets_steps_that_are_found_later(self, tmp_path: Path, own_account_home: Path) -> None:
+        put(tmp_path, v2=CHAIN[2], v4=CHAIN[4], trust=CHAIN[5])
+        used(tmp_path)
+        for name in ("2.json", "4.json"):
+            (path,) = own_account_home.rglob(f"trust-*/{name}")
+            path.unlink()
+        assert (5, ()) == used(tmp_path)
+        assert (5, ()) == used(tmp_path / "another")
+
+    @pytest.mark.parametrize("name", ["7.json", "0007.json"])
+    def test_is_remembered_anew_where_the_copy_is_spoilt(
+        self, tmp_path: Path, own_account_home: Path, name: str
+    ) -> None:
+        source(tmp_path).adopt(bundle(version=7))
+        (path,) = own_account_home.rglob("trust-*/7.json")
+        path.unlink()
+        path.with_name(name).write_bytes(b"")
+        assert (7, ()) == used(tmp_path)
+        assert (7, ()) == used(tmp_path / "another")
+
     def test_needs_no_steps_while_the_pinned_root_signs(self, tmp_path: Path, own_account_home: Path) -> None:
         running = source(tmp_path)
         for version in (2, 3, 4):

@@ -132,18 +132,33 @@ class TrustSource:
         return stepped if stepped.version > trust.version else trust
 
     def _remember(self, trust: TrustBundle) -> None:
-        """Keep a bundle in the memory; where it cannot be written nothing is lost that the home does not have."""
+        """Keep a bundle in the memory; where it cannot be written nothing is lost that the home does not have.
+
+        A copy that was spoilt is made again, and steps that only the home has are taken along: there an older client
+        left them, or somebody put them.
+        """
         folder = self._memory_folder()
         numbers = _numbers(folder)
-        if trust.version in numbers:
+        kept = trust.version in numbers and _holds(os.path.join(folder, f"{trust.version}.json"), trust.data)
+        if kept and not [number for number in _numbers(self._folder) if self._is_step(number, trust, numbers)]:
             return
         with contextlib.suppress(OSError):
-            write_private(os.path.join(folder, f"{trust.version}.json"), trust.data)
-            with contextlib.suppress(TrustError):
-                self._update(self._pinned, trust.data)  # where this holds no step in between is needed
+            if not kept:
+                write_private(os.path.join(folder, f"{trust.version}.json"), trust.data)
+            try:
+                self._update(self._pinned, trust.data)
+            except TrustError:
+                for step in self._steps(self._folder, folder):
+                    if self._is_step(step.version, trust, numbers):
+                        write_private(os.path.join(folder, f"{step.version}.json"), step.data)
+            else:  # no step in between is needed
                 for number in numbers:
                     if number < trust.version:
                         os.unlink(os.path.join(folder, f"{number}.json"))
+
+    def _is_step(self, number: int, trust: TrustBundle, kept: list[int]) -> bool:
+        """Tell whether a version can be a step to a bundle that is not kept yet."""
+        return self._pinned.version < number < trust.version and number not in kept
 
     def _memory_folder(self) -> str:
         # By root keys: programs of several vendors, or of one before and after a rotation, have a memory each.
@@ -153,14 +168,20 @@ class TrustSource:
 
     def _stepped(self, *folders: str) -> TrustBundle:
         """Return the bundle that the versions kept in between lead to."""
-        trust = self._pinned
+        steps = self._steps(*folders)
+        return steps[-1] if steps else self._pinned
+
+    def _steps(self, *folders: str) -> list[TrustBundle]:
+        """Return the versions kept in between that lead on from the pinned bundle, each from the one before."""
+        trust, steps = self._pinned, []
         for number, folder in sorted([(number, place) for place in folders for number in _numbers(place)]):
             if number > trust.version:
                 try:
                     trust = self._update(trust, read_file(os.path.join(folder, f"{number}.json")))
                 except KeyseatError:
                     continue  # a step that leads nowhere from here
-        return trust
+                steps.append(trust)
+        return steps
 
     def _update(self, trust: TrustBundle, data: bytes) -> TrustBundle:
         return trust.update(data, allow_example_keys=self._allow_example_keys)
@@ -172,4 +193,16 @@ def _numbers(folder: str) -> list[int]:
     except OSError:
         return []
     stems = [name[:-5] for name in names if name.endswith(".json")]
-    return sorted([int(stem) for stem in stems if stem.isascii() and stem.isdecimal() and len(stem) <= _DIGITS])
+    return sorted([int(stem) for stem in stems if _is_number(stem)])
+
+
+def _is_number(stem: str) -> bool:
+    """Tell whether a name is a version as this client writes it."""
+    return stem.isascii() and stem.isdecimal() and len(stem) <= _DIGITS and stem[0] != "0"
+
+
+def _holds(path: str, data: bytes) -> bool:
+    try:
+        return read_file(path) == data
+    except KeyseatError:
+        return False
