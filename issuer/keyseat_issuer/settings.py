@@ -14,7 +14,13 @@ from keyseat_issuer.bootstrap import SAFE_IN_WAL, use_safe_sqlite
 from keyseat_issuer.home import LEDGER_FILE, issuer_home
 
 WAIT = 30
-"""Seconds a transaction waits for another one before it gives up."""
+"""Seconds a transaction waits for another one before it gives up, where a file is locked as a whole (SQLite)."""
+LOCK = 8
+"""Seconds a command waits for a row that another act holds. It may hold rows itself then, and the session desk waits 10
+seconds for those (``session_desk.PATIENCE``)."""
+IDLE = 5
+"""Seconds that a transaction may stand still between two statements before PostgreSQL ends it: a command that was
+suspended in the middle of an act must not stop the servers. Shorter than they wait for a lock (``ledger.bounds``)."""
 _KEEPALIVE = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -79,7 +85,7 @@ def database_from_url(url: str) -> dict[str, Any]:
     found["HOST"] = unquote(str(found.get("HOST") or ""))  # a Unix socket's folder is written with %2F
     own = dict(found.get("OPTIONS", {}))
     wanted = str(own.pop("options", ""))
-    options = {"connect_timeout": 10} | _KEEPALIVE | own | {"options": session_options(wanted, lock_timeout=WAIT)}
+    options = {"connect_timeout": 10} | _KEEPALIVE | own | {"options": session_options(wanted, lock_timeout=LOCK)}
     return found | {
         "ENGINE": "keyseat_issuer.ledger.postgresql",
         "OPTIONS": options,
@@ -94,7 +100,7 @@ def session_options(wanted: str, **seconds: int) -> str:
 
     The operator's come last: where both set the same, PostgreSQL takes the last.
     """
-    limits = {"idle_in_transaction_session_timeout": WAIT} | seconds
+    limits = {"idle_in_transaction_session_timeout": IDLE} | seconds
     return " ".join([*[f"-c {name}={value}s" for name, value in limits.items()], wanted]).strip()
 
 

@@ -154,7 +154,7 @@ def test_sessions_have_time_outs_and_keepalives_and_the_operators_options_come_l
             return str(cursor.fetchone()[0])
 
     names = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
-    assert ["4s", "7s", "30s"] == [shown(name) for name in names]
+    assert ["6s", "7s", "5s"] == [shown(name) for name in names]
     own = database_from_url("postgresql://u@h/db?options=-c%20lock_timeout%3D1s&keepalives_idle=77")
     assert own["OPTIONS"]["options"].endswith("-c lock_timeout=1s")
     assert {77, 10_000} == {own["OPTIONS"]["keepalives_idle"], own["OPTIONS"]["tcp_user_timeout"]}

@@ -2,7 +2,7 @@
 
 Arguments: the table, the folder for the files, and the point: ``LABEL:N`` (before the N-th item of a loop),
 ``commit:before``, ``commit:after``, ``link:before:N`` or ``link:after:N`` (around the N-th new file's getting its
-name), or ``never``.
+name), or ``never``. With ``stop:`` before it, the process suspends itself there, as Ctrl+Z or a frozen machine would.
 """
 
 import os
@@ -14,20 +14,23 @@ from typing import Any
 
 import stories
 from keyseat_issuer.bootstrap import setup
+from keyseat_shared.codes import exit_code
+from keyseat_shared.errors import KeyseatError
 
 
 class Killer:
-    """Ends this process, without any clean-up, at its point."""
+    """Ends this process, without any clean-up, or suspends it, at its point."""
 
     def __init__(self, point: str) -> None:
         """Keep the point."""
-        self.point = point
+        self.signal = signal.SIGSTOP if point.startswith("stop:") else signal.SIGKILL
+        self.point = point.removeprefix("stop:")
         self.links = 0
 
     def at(self, point: str) -> None:
         """Be at a point."""
         if point == self.point:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
 
     def progress(self, items: Iterable[Any], label: str, _total: int | None = None) -> Iterator[Any]:
         """Pass every item of a loop as a point."""
@@ -75,7 +78,11 @@ def main(table: str, out: str, point: str) -> None:
     killer = Killer(point)
     killer.watch_commits()
     killer.watch_links()
-    result = run_batch(rows, bad, offline_shop.terms(), destination, progress=killer.progress)
+    try:
+        result = run_batch(rows, bad, offline_shop.terms(), destination, progress=killer.progress)
+    except KeyseatError as error:
+        sys.stderr.write(f"{error}\n{error.next_step}\n")
+        sys.exit(exit_code(error.code))
     for status in {row.status for row in result.rows}:
         sys.stdout.write(f"{status}={result.count(status)}\n")
 

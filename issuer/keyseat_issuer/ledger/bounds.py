@@ -14,8 +14,8 @@ from keyseat_issuer.settings import OPERATORS, session_options
 
 CONNECT = 3
 """Seconds to connect."""
-LOCK = 4
-"""Seconds to wait for a lock: another act of the same customer takes milliseconds."""
+LOCK = 6
+"""Seconds to wait for a lock: acts take milliseconds, and one that stands still is ended before (``settings.IDLE``)."""
 STATEMENT = 7
 """Seconds that PostgreSQL works on one statement."""
 ANSWER = 8

@@ -27,6 +27,12 @@ def run(statement: str, values: Sequence[Any] = ()) -> None:
         cursor.execute(statement, values)
 
 
+def still_here() -> None:
+    """Let PostgreSQL know that this transaction goes on: one that stands still for long is ended."""
+    if connection.vendor == "postgresql" and connection.in_atomic_block:
+        run("SELECT 1")
+
+
 def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Insert rows of values, in the order of ``columns``."""
     if not rows:
@@ -59,14 +65,15 @@ def sent_ahead() -> Iterator[None]:
         yield
 
 
-def lock_clause(table: str, *, no_key: bool = False) -> str:
+def lock_clause(table: str, *, no_key: bool = False, skip_locked: bool = False) -> str:
     """Return what locks the rows of ``table`` in a SELECT; nothing on SQLite, where a transaction locks the file.
 
-    With ``no_key``, rows that refer to the locked ones may be written meanwhile.
+    With ``no_key``, rows that refer to the locked ones may be written meanwhile. With ``skip_locked``, rows that
+    another transaction holds are left out instead of waited for.
     """
     if connection.vendor != "postgresql":
         return ""
-    return f" FOR {'NO KEY ' if no_key else ''}UPDATE OF {table}"
+    return f" FOR {'NO KEY ' if no_key else ''}UPDATE OF {table}{' SKIP LOCKED' if skip_locked else ''}"
 
 
 def places(count: int) -> str:

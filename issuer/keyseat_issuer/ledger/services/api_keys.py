@@ -181,7 +181,11 @@ def revoke_key(organization: Organization | None, prefix: str, *, actor: str, no
     """
     named = prefix.removeprefix("ksk_")[:_PREFIX_LENGTH]
     with audit.act("api-key.revoked", actor=actor, organization=organization, subject=named, now=now) as at:
-        rows = ApiKey.objects.select_for_update(of=("self",)).select_related("organization").filter(prefix=named)
+        rows = (
+            ApiKey.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("organization")
+            .filter(prefix=named)
+        )
         row = (rows if organization is None else rows.filter(organization=organization)).first()
         if row is not None:
             lock_organization(row.organization)

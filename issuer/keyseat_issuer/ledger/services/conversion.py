@@ -1,7 +1,8 @@
 """Converting seats into offline licences: one transaction for one request or a thousand.
 
-Lock the pools, decide, sign, verify the result with the verifier's own code, store file and audit row, commit. Only
-what was committed is handed out, so a crash at any point leaves no licence, or one that can be handed out again.
+Decide without locks, sign, verify the result with the verifier's own code; then lock the pools, decide again, take
+what was signed where it says the same, store file and audit row, commit (ADR 0032). Only what was committed is handed
+out, so a crash at any point leaves no licence, or one that can be handed out again.
 """
 
 import hashlib
@@ -16,8 +17,10 @@ from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.bulk import insert_values
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense, Pool
+from keyseat_issuer.ledger.plain_sql import still_here
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.clock_correction import latest
+from keyseat_issuer.ledger.services.drafts import Drafts
 from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.offline_facts import LedgerFacts
 from keyseat_issuer.ledger.services.offline_rules import Decision, Identity, OfflineRequest, decide, identify
@@ -32,22 +35,23 @@ from keyseat_issuer.ledger.services.offline_values import (
 from keyseat_issuer.ledger.services.sessions import end_converted
 from keyseat_issuer.trust_history import require_newest
 from keyseat_shared import rules
-from keyseat_shared.envelope import LICENSE_TYPE
-from keyseat_shared.errors import KeyseatError, VerificationError
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.evidence import Grade
 from keyseat_shared.instants import format_instant
-from keyseat_shared.payloads import LicensePayload
 from keyseat_shared.policy import OFFLINE
 from keyseat_shared.rules import check_sunset
 from keyseat_shared.strictjson import dumps_compact
 from keyseat_shared.trust import TrustBundle
-from keyseat_verifier.verifier import Verifier
 
 ACTION = "offline.issue"
 EXPORTED = "offline.exported"
 """A licence that was issued before is handed out again."""
 
 _CHUNK = 500
+_LOOK_UP = 500
+"""Decisions between two statements: a transaction that stands still is ended by PostgreSQL (``settings.IDLE``)."""
+_SIGNED_UNDER_LOCKS = 100
+"""Licences signed under the locks, where seats have changed hands since others were signed ahead; beyond, all anew."""
 _ALLOCATION_FIELDS = (
     *("id", "pool_id", "kind", "holder", "count", "created_at"),
     *("expires_at", "released_at", "ending"),
@@ -90,15 +94,23 @@ def convert(
     """
     with ledger_errors():
         try:
-            # Durable: a licence is handed out on return, so this must be the outermost transaction.
-            with transaction.atomic(durable=True):
-                run = _Run(requests, terms)
-                outcomes = run.decide(repeatable=repeatable, keys=keys, approve=approve)
-                stopped = not keep_going and any(outcome.error for outcome in outcomes)
-                if dry_run or stopped:
-                    transaction.set_rollback(True)
-                else:
-                    outcomes = run.issue(outcomes, progress)
+            for last in (False, False, True):
+                drafts = Drafts(terms)
+                if not dry_run:
+                    _draft(drafts, requests, keep_going=keep_going, repeatable=repeatable, keys=keys, progress=progress)
+                try:
+                    # Durable: a licence is handed out on return, so this must be the outermost transaction.
+                    with transaction.atomic(durable=True):
+                        run = _Run(requests, terms)
+                        outcomes = run.decide(repeatable=repeatable, keys=keys, approve=approve)
+                        stopped = not keep_going and any(outcome.error for outcome in outcomes)
+                        if dry_run or stopped:
+                            transaction.set_rollback(True)
+                        else:
+                            outcomes = run.issue(outcomes, drafts, few=not last)
+                    break
+                except _ChangedMeanwhileError:
+                    continue
         except KeyseatError as error:
             if not dry_run:
                 subject = requests[0].subject if len(requests) == 1 else f"{len(requests)} requests"
@@ -112,14 +124,37 @@ def convert(
     return outcomes
 
 
+class _ChangedMeanwhileError(Exception):
+    """Too many decisions are others than those that were signed ahead: the seats changed hands meanwhile."""
+
+
+def _draft(
+    drafts: Drafts,
+    requests: Sequence[OfflineRequest],
+    *,
+    keep_going: bool,
+    repeatable: bool,
+    keys: Sequence[str] | None,
+    progress: Progress,
+) -> None:
+    """Decide without any lock, and sign what would be issued: nobody waits for our signatures."""
+    run = _Run(requests, drafts.terms, lock=False)
+    outcomes = run.decide(repeatable=repeatable, keys=keys, approve=None)
+    if not keep_going and any(outcome.error for outcome in outcomes):
+        return  # none is issued, unless the locks show another picture
+    for place, outcome in enumerate(progress(outcomes, "Signing", len(outcomes))):
+        if outcome.decision is not None:
+            drafts.sign(place, outcome.decision, run.at)
+
+
 class _Run:
     """One conversion inside its transaction."""
 
-    def __init__(self, requests: Sequence[OfflineRequest], terms: Terms) -> None:
+    def __init__(self, requests: Sequence[OfflineRequest], terms: Terms, *, lock: bool = True) -> None:
         self.requests = requests
         self.terms = terms
         # Refused early, before any lock; and read again under the locks, where time may have moved on.
-        self.facts = LedgerFacts.load(requests, ledger_now(terms.now))
+        self.facts = LedgerFacts.load(requests, ledger_now(terms.now), lock=lock)
         self.at = ledger_now(terms.now).replace(microsecond=0)
         # Held to the sunset: a time that was corrected later has been seen all the same.
         self.latest = latest(self.at)
@@ -134,7 +169,9 @@ class _Run:
             self.keys = request_keys(self.requests, identities) if keys is None else list(keys)
             there = _still_active(self.keys, self.at)
         outcomes = []
-        for request, identity, key in zip(self.requests, identities, self.keys, strict=True):
+        for place, (request, identity, key) in enumerate(zip(self.requests, identities, self.keys, strict=True)):
+            if place % _LOOK_UP == 0:
+                still_here()
             if key in there:
                 outcomes.append(Outcome(Status.ALREADY_ISSUED, license=there[key]))
                 continue
@@ -157,9 +194,13 @@ class _Run:
         except KeyseatError:
             return None  # `decide` meets the same error, in its order
 
-    def issue(self, outcomes: Sequence[Outcome], progress: Progress) -> list[Outcome]:
-        """Sign, verify and store what was decided; return the outcomes with the licences."""
-        signed = self._sign(outcomes, progress)
+    def issue(self, outcomes: Sequence[Outcome], drafts: Drafts, *, few: bool) -> list[Outcome]:
+        """Store what was decided and signed; return the outcomes with the licences.
+
+        Raises:
+            _ChangedMeanwhileError: more than a ``few`` would have to be signed under the locks.
+        """
+        signed = self._signed(outcomes, drafts, few=few)
         licenses: list[Sequence[object]] = []
         allocations: list[Sequence[object]] = []
         events: list[audit.NewEvent] = []
@@ -192,38 +233,17 @@ class _Run:
             for outcome, license_ in zip(outcomes, signed, strict=True)
         ]
 
-    def _sign(self, outcomes: Sequence[Outcome], progress: Progress) -> list[IssuedLicense | None]:
-        signer = self.terms.signer
-        if signer is None:
-            msg = "issuing needs a signer"
-            raise ValueError(msg)
-        trust = self.terms.trust
-        verifier = Verifier(trust, allow_example_keys=self.terms.allow_example_keys)
-        policy = trust.policy.digest()
-        signed: list[IssuedLicense | None] = []
-        for outcome in progress(outcomes, "Signing", len(outcomes)):
-            decision = outcome.decision
-            if decision is None:
-                signed.append(None)
-                continue
-            payload = _payload(decision, self.at, policy)
-            file = signer.sign(LICENSE_TYPE, payload.to_bytes())
-            _verify(verifier, file, payload, decision, self.at)
-            signed.append(
-                IssuedLicense(
-                    decision.license_id,
-                    decision.organization.id,
-                    payload.organization_name,
-                    payload.product,
-                    payload.user,
-                    payload.machine_id,
-                    payload.sessions,
-                    payload.issued_at,
-                    payload.expires_at,
-                    file,
-                )
-            )
-        return signed
+    def _signed(self, outcomes: Sequence[Outcome], drafts: Drafts, *, few: bool) -> list[IssuedLicense | None]:
+        """Return the licence of each decision: the one that was signed ahead, where that says the same."""
+        decided = [(place, o.decision) for place, o in enumerate(outcomes) if o.decision is not None]
+        fitting = {place: license_ for place, made in decided if (license_ := drafts.fitting(place, made, self.at))}
+        if few and len(decided) - len(fitting) > _SIGNED_UNDER_LOCKS:
+            raise _ChangedMeanwhileError
+        for place, decision in decided:
+            if place not in fitting:
+                fitting[place] = drafts.sign(place, decision, self.at)
+                still_here()
+        return [fitting.get(place) for place in range(len(outcomes))]
 
     def _convert_named_seats(self, seats: Sequence[UUID], counted: Mapping[UUID, Pool]) -> None:
         for start in range(0, len(seats), _CHUNK):
@@ -289,27 +309,6 @@ def _still_active(keys: Iterable[str], now: datetime) -> dict[str, IssuedLicense
     return found
 
 
-def _payload(decision: Decision, at: datetime, policy: str) -> LicensePayload:
-    source, organization = decision.source, decision.organization
-    return LicensePayload(
-        license_id=str(decision.license_id),
-        product=decision.request.product,
-        organization_id=str(organization.id),
-        organization_name=organization.name,
-        user=decision.user,
-        subscription_id=str(source.subscription_id),
-        term=source.term,
-        starts_at=source.starts_at,
-        ends_at=source.ends_at,
-        machine_id=decision.machine_id,
-        sessions=decision.request.sessions,
-        features=decision.request.features,
-        issued_at=at,
-        expires_at=decision.expires_at,
-        policy=policy,
-    )
-
-
 def _require_fresh(trust: TrustBundle, at: datetime) -> None:
     """Refuse to issue what clients could not check: they have no newer bundle than we have."""
     try:
@@ -317,28 +316,6 @@ def _require_fresh(trust: TrustBundle, at: datetime) -> None:
     except KeyseatError as error:
         error.next_step = "Renew the trust bundle with the root key first: `keyseat-issuer trust renew`."
         raise
-
-
-def _verify(verifier: Verifier, file: bytes, payload: LicensePayload, decision: Decision, at: datetime) -> None:
-    """Verify a file that was just signed as its client will; a licence that fails there must never leave this room."""
-    try:
-        verified = verifier.verify(file, machine=decision.machine, now=at)
-    except VerificationError as error:
-        raise unverifiable(error) from error
-    signed = (verified.license_id, verified.machine_id, verified.user, verified.sessions, verified.expires_at)
-    if signed != (payload.license_id, payload.machine_id, payload.user, payload.sessions, payload.expires_at):
-        msg = "the signer signed something else"
-        raise RuntimeError(msg)
-
-
-def unverifiable(error: VerificationError) -> KeyseatError:
-    """Return the refusal to let out a file that does not pass the verifier after signing."""
-    return KeyseatError(
-        error.code,
-        f"the file does not verify after signing, and nothing was issued: {error.message}",
-        details=error.details,
-        next_step="Check the signing key against the trust bundle: `keyseat-issuer keys list`.",
-    )
 
 
 def _allocation_row(allocation_id: UUID, decision: Decision, license_: IssuedLicense) -> Sequence[object]:

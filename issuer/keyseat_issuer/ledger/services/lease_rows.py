@@ -1,6 +1,7 @@
 """The rows of sessions as the desk reads and writes them, with plain SQL: a statement or two for all of a turn.
 
-Whoever locks pools as well locks them first; sessions are always locked in the order of their ids.
+Whoever locks pools as well locks them first. A turn waits for nobody's rows: those that another act holds are told as
+held, and what needs them is put off.
 """
 
 import functools
@@ -8,6 +9,8 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
+
+from django.db import connection
 
 from keyseat_issuer.ledger.models import SessionEnding
 from keyseat_issuer.ledger.plain_sql import (
@@ -83,21 +86,48 @@ _COLUMNS = (
 )
 
 
-def lock_rows(ids: Collection[UUID], *, keys: Collection[str] = ()) -> list[LeaseRow]:
-    """Lock sessions until the transaction ends, and return those that exist.
+class HeldError(Exception):
+    """Another act holds the rows of these sessions at this moment: whoever needs them asks again later."""
 
-    Args:
-        ids: of sessions.
-        keys: idempotency keys; the sessions that were started under them are locked as well.
+    def __init__(self, of: Collection[UUID]) -> None:
+        """Keep which."""
+        super().__init__()
+        self.of = frozenset(of)
+
+
+def lock_rows(ids: Collection[UUID]) -> tuple[list[LeaseRow], set[UUID]]:
+    """Lock sessions until the transaction ends.
+
+    Returns:
+        Those that are locked now, and the ids of those that another act holds.
     """
-    wanted = [f"lease.{column} IN ({places(len(of))})" for column, of in (("id", ids), ("idempotency", keys)) if of]
-    return _lock(" OR ".join(wanted), [*uuids_out(ids), *keys]) if wanted else []
+    if not ids:
+        return [], set()
+    one_of = f"id IN ({places(len(ids))})"
+    rows = _read(f"lease.{one_of}", uuids_out(ids), lock_clause("lease", skip_locked=True))
+    missing = set(ids) - {row.pk for row in rows}
+    if not missing or connection.vendor != "postgresql":
+        return rows, set()
+    there = fetch(
+        f"SELECT id FROM ledger_lease WHERE id IN ({places(len(missing))})",  # noqa: S608 - marks
+        uuids_out(missing),
+    )
+    return rows, {uuid_in(pk) for (pk,) in there}
+
+
+def started_under(keys: Collection[str]) -> list[LeaseRow]:
+    """Return the sessions that were started under these idempotency keys, by whoever holds their pools' locks."""
+    return _read(f"lease.idempotency IN ({places(len(keys))})", list(keys)) if keys else []
 
 
 def lock_running(
     holder: str, product: str, pools: Collection[UUID], *, organization: UUID | None = None, machine_id: str = ""
 ) -> list[LeaseRow]:
-    """Lock a holder's sessions that have not ended, in these pools; of one organisation or on one machine only."""
+    """Lock a holder's sessions that have not ended, in these locked pools; of one organisation or on one machine only.
+
+    Raises:
+        HeldError: another act holds one of them.
+    """
     if not pools:
         return []
     condition = "lease.holder = %s AND lease.product = %s AND lease.ended_at IS NULL"
@@ -108,16 +138,21 @@ def lock_running(
     if machine_id:
         condition += " AND lease.machine_id = %s"
         values.append(machine_id)
-    return _lock(f"{condition} AND lease.pool_id IN ({places(len(pools))})", [*values, *uuids_out(pools)])
+    # Found first, and locked by their ids: rows left out because somebody holds them would look like none.
+    found = _read(f"{condition} AND lease.pool_id IN ({places(len(pools))})", [*values, *uuids_out(pools)])
+    rows, held = lock_rows({row.pk for row in found})
+    if held:
+        raise HeldError(held)
+    return [row for row in rows if row.ended_at is None]
 
 
-def pools_of_live(ids: Collection[UUID]) -> set[UUID]:
-    """Return the pools of those of these sessions that have not ended; locks nothing."""
+def pools_of_live(ids: Collection[UUID]) -> dict[UUID, UUID]:
+    """Return the pool of each of these sessions that has not ended, by the session; locks nothing."""
     if not ids:
-        return set()
+        return {}
     # Asked for live rows only, PostgreSQL without fresh statistics reads an index of all live rows instead of the key.
-    statement = f"SELECT pool_id, ended_at IS NULL FROM ledger_lease WHERE id IN ({places(len(ids))})"  # noqa: S608 - marks
-    return {uuid_in(pk) for pk, live in fetch(statement, uuids_out(ids)) if live}
+    statement = f"SELECT id, pool_id, ended_at IS NULL FROM ledger_lease WHERE id IN ({places(len(ids))})"  # noqa: S608 - marks
+    return {uuid_in(pk): uuid_in(pool) for pk, pool, live in fetch(statement, uuids_out(ids)) if live}
 
 
 def pools_of_machine(holder: str, product: str, machine_id: str) -> set[UUID]:
@@ -185,7 +220,7 @@ def expire(ids: Collection[UUID]) -> None:
     )
 
 
-def _lock(condition: str, values: Sequence[object]) -> list[LeaseRow]:
+def _read(condition: str, values: Sequence[object], end: str = "") -> list[LeaseRow]:
     # As in ``store``.
     uuid, instant = functools.cache(uuid_in), functools.cache(instant_in)
     return [
@@ -204,5 +239,5 @@ def _lock(condition: str, values: Sequence[object]) -> list[LeaseRow]:
                 *row[17:],
             )
         )
-        for row in fetch(f"{_SELECT}{condition} ORDER BY lease.id{lock_clause('lease')}", values)
+        for row in fetch(f"{_SELECT}{condition} ORDER BY lease.id{end}", values)
     ]

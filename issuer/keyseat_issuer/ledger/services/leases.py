@@ -1,7 +1,8 @@
 """One turn of the session desk: acquire, renew and release, many requests in one transaction.
 
-Locks are taken in one order everywhere: pools by id, sessions by id, the audit head. A renewal locks no pool:
-it changes one row, and only while that row is live. A refusal concerns its own request; the turn goes on.
+Locks are taken in one order everywhere: pools by id, sessions by id, the audit head; and a turn waits for none but the
+last (``lease_locks``). A renewal locks no pool: it changes one row, and only while that row is live. A refusal concerns
+its own request; the turn goes on.
 """
 
 import functools
@@ -14,14 +15,16 @@ from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Pool, SeatKind, SessionEnding
 from keyseat_issuer.ledger.services import audit, entitlement, lease_rows, named_leases, overlap, pools
 from keyseat_issuer.ledger.services.entitlement import Candidate
+from keyseat_issuer.ledger.services.lease_locks import Candidates, Held, Needs
 from keyseat_issuer.ledger.services.lease_places import Places
-from keyseat_issuer.ledger.services.lease_rows import LeaseRow
+from keyseat_issuer.ledger.services.lease_rows import HeldError, LeaseRow
 from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.session_values import (
     Acquire,
     Ended,
     Grant,
     Holder,
+    Later,
     Outcome,
     Release,
     ReleasePrevious,
@@ -38,27 +41,36 @@ from keyseat_shared.policy import Policy
 ACTOR = "service"
 
 
-def process(requests: Sequence[Request], policy: Policy, now: datetime) -> list[Outcome]:
+def process(requests: Sequence[Request], policy: Policy, now: datetime, held: Held | None = None) -> list[Outcome]:
     """Answer a turn's requests inside the caller's transaction, in the order given.
+
+    What needs rows that another act holds is answered ``Later``: the caller asks again.
+
+    Args:
+        requests: what is asked.
+        policy: the rules.
+        now: the present.
+        held: the pools that were held in turns before, to be kept from turn to turn.
 
     Raises:
         ClockError: ``CLOCK_ROLLED_BACK``; nothing is then answered.
         django.db.Error: where the database fails; the caller rolls back.
     """
-    turn = _Turn(policy, ledger_now(now))
+    turn = _Turn(policy, ledger_now(now), Held() if held is None else held)
     return turn.run(requests)
 
 
 class _Turn:
     """The state of one turn: the locked pools, sessions that are not stored yet, audit rows to come."""
 
-    def __init__(self, policy: Policy, now: datetime) -> None:
+    def __init__(self, policy: Policy, now: datetime, held: Held) -> None:
         self.policy = policy
         self.now = now
+        self.held = held
         self.pools: dict[UUID, Pool] = {}
-        self.candidates: dict[tuple[UUID, str], list[Candidate]] = {}
+        self.candidates: Candidates = {}
         self.found: dict[UUID, LeaseRow] = {}
-        self.by_key: dict[str, LeaseRow] = {}
+        self.by_key: dict[str | None, LeaseRow] = {}
         self.changed: set[UUID] = set()
         self.places = Places(policy, now)
         self.unsaved: list[LeaseRow] = []
@@ -67,12 +79,13 @@ class _Turn:
     def run(self, requests: Sequence[Request]) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         organizations = self._find_organizations(requests, outcomes)
-        self._lock(requests, organizations)
+        self._lock(requests, organizations, outcomes)
         # Releases first: a seat given back in this turn can be taken in it.
-        outcomes.update(self._release([(i, r) for i, r in enumerate(requests) if isinstance(r, Release)]))
+        releases = [(i, r) for i, r in enumerate(requests) if isinstance(r, Release) and i not in outcomes]
+        outcomes.update(self._release(releases))
         for index, request in enumerate(requests):
-            if isinstance(request, ReleasePrevious):
-                outcomes[index] = Ended(self._release_previous(request.holder, request.product, request.machine_id))
+            if index not in outcomes and isinstance(request, ReleasePrevious):
+                outcomes[index] = self._try(self._release_all_previous, request)
         for index, request in enumerate(requests):
             if index not in outcomes and isinstance(request, Acquire):
                 organization = organizations[index]
@@ -93,6 +106,8 @@ class _Turn:
             return answer(request)
         except KeyseatError as refusal:
             return refusal
+        except HeldError as error:
+            return Later(error.of)
 
     def _find_organizations(self, requests: Sequence[Request], outcomes: dict[int, Outcome]) -> dict[int, UUID]:
         """Return the organisation that each acquiring request is for, and refuse those that name a wrong one."""
@@ -105,27 +120,23 @@ class _Turn:
                     outcomes[index] = refusal
         return found
 
-    def _lock(self, requests: Sequence[Request], organizations: dict[int, UUID]) -> None:
-        """Lock every pool that this turn may take seats of or give seats back to, in one statement."""
-        wanted = {
-            (organizations[index], request.product)
-            for index, request in enumerate(requests)
-            if isinstance(request, Acquire) and index in organizations
-        }
-        self.candidates = entitlement.candidates(wanted, self.now)
-        ids = {candidate.pool_id for listed in self.candidates.values() for candidate in listed}
-        releases = {request.session_id for request in requests if isinstance(request, Release)}
-        ids |= lease_rows.pools_of_live(releases)
-        for request in requests:
-            if isinstance(request, ReleasePrevious):
-                ids |= lease_rows.pools_of_machine(request.holder.name, request.product, request.machine_id)
-        if ids:
-            self.pools = {pool.pk: pool for pool in pools.lock_pools(ids)}
-        # Under the pools' locks: a repeated request waits for the first one and then finds its session.
-        rows = lease_rows.lock_rows(releases, keys={r.idempotency for r in requests if isinstance(r, Acquire)})
+    def _lock(self, requests: Sequence[Request], organizations: dict[int, UUID], outcomes: dict[int, Outcome]) -> None:
+        """Lock what this turn may change, as far as nobody else holds it; put off the requests that need the rest."""
+        needs = Needs(requests, organizations, self.now)
+        self.candidates = needs.candidates
+        self.pools = needs.lock(self.held)
+        outcomes.update(needs.put_off(self.pools))
+        rows, held = lease_rows.lock_rows(
+            {r.session_id for i, r in enumerate(requests) if isinstance(r, Release) and i not in outcomes}
+        )
         self.found = {row.pk: row for row in rows}
-        self.by_key = {row.idempotency: row for row in rows if row.idempotency}
-        self.places.load(self.pools, {request.machine_id for request in requests if isinstance(request, Acquire)})
+        for index, request in enumerate(requests):
+            if isinstance(request, Release) and request.session_id in held:
+                outcomes[index] = Later(frozenset({request.session_id}))
+        asked = [r for i, r in enumerate(requests) if isinstance(r, Acquire) and i not in outcomes]
+        # Under the pools' locks: a repeated request comes after the first one, and finds its session.
+        self.by_key = {row.idempotency: row for row in lease_rows.started_under({r.idempotency for r in asked})}
+        self.places.load(self.pools, {request.machine_id for request in asked})
 
     # Releasing -------------------------------------------------------------------------------------------------------
 
@@ -141,6 +152,9 @@ class _Turn:
                 mine[row.pk] = row
         ended = {row.pk for row in self._end(mine.values(), SessionEnding.RELEASED)}
         return {index: Ended(int(request.session_id in ended)) for index, request in releases} | refused
+
+    def _release_all_previous(self, request: ReleasePrevious) -> Ended:
+        return Ended(self._release_previous(request.holder, request.product, request.machine_id))
 
     def _release_previous(self, holder: Holder, product: str, machine_id: str) -> int:
         self._flush()
@@ -161,7 +175,7 @@ class _Turn:
         known = self.by_key.get(request.idempotency)
         if known is not None:
             return self._repeat(known, request)
-        listed = self.candidates.get((organization_id, request.product), [])
+        listed = self.candidates.get((organization_id, request.product), ())
         if not listed:
             entitlement.require_subscription(organization_id, request.product, self.now)
         home = entitlement.assigned_pool(request.holder, request.product, listed, self.pools, self.now)
@@ -247,7 +261,10 @@ class _Turn:
     def _grant_again(self, lease: LeaseRow, nonce: str, *, short: bool = False) -> Grant:
         """Return a new lease for a session that exists: like a renewal."""
         self._flush()
-        [row] = lease_rows.lock_rows({lease.pk})
+        rows, held = lease_rows.lock_rows({lease.pk})
+        if held:
+            raise HeldError(held)
+        [row] = rows
         expires_at = self._renewed_until(row, short=short or self._is_pressed(row))
         lease_rows.extend({row.pk}, self.now, expires_at)
         told = {"sessions": [str(row.pk)]}
@@ -257,11 +274,15 @@ class _Turn:
     # Renewing --------------------------------------------------------------------------------------------------------
 
     def _renew(self, renewals: Sequence[tuple[int, Renew]]) -> dict[int, Outcome]:
-        found = {row.pk: row for row in lease_rows.lock_rows({request.session_id for _, request in renewals})}
+        rows, held = lease_rows.lock_rows({request.session_id for _, request in renewals})
+        found = {row.pk: row for row in rows}
         outcomes: dict[int, Outcome] = {}
         until: dict[datetime, set[UUID]] = defaultdict(set)
         away = named_leases.away(found.values(), self.policy, self.now)
         for index, request in renewals:
+            if request.session_id in held:
+                outcomes[index] = Later(frozenset({request.session_id}))
+                continue
             try:
                 row = _renewable(found.get(request.session_id), request)
                 short = (row.pool_id, row.holder) in away if row.seats == 0 else self._is_pressed(row)

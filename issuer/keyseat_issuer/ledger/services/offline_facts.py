@@ -43,12 +43,13 @@ class LedgerFacts:
         self._now: datetime
 
     @classmethod
-    def load(cls, requests: Sequence[OfflineRequest], now: datetime) -> "LedgerFacts":
+    def load(cls, requests: Sequence[OfflineRequest], now: datetime, *, lock: bool = True) -> "LedgerFacts":
         """Read what the requests need, locking their pools. Call inside a transaction.
 
         Args:
             requests: whose organisations, products and users are looked up.
             now: the ledger's time; seats that expired before it are taken back.
+            lock: otherwise nothing is locked or changed, and what is decided on these facts must be decided again.
         """
         facts = cls()
         facts._now = now
@@ -60,24 +61,30 @@ class LedgerFacts:
         found = {entry.pk: entry for entry in facts._organizations.values() if isinstance(entry, Organization)}
         products = sorted({request.product for request in requests})
         emails = sorted({email for email in facts._emails.values() if isinstance(email, str)})
-        facts._load_pools(sorted(found), products)
+        facts._load_pools(sorted(found), products, lock=lock)
         for part in _chunks(emails):
             facts._load_members(sorted(found), part)
             facts._load_named_seats(part)
             facts._load_bound(found, products, part)
         return facts
 
-    def _load_pools(self, organization_ids: Sequence[UUID], products: Sequence[str]) -> None:
+    def _load_pools(self, organization_ids: Sequence[UUID], products: Sequence[str], *, lock: bool) -> None:
         listed: list[Pool] = []
         for part in _chunks(organization_ids):
             listed += Pool.objects.filter(subscription__organization_id__in=part, product__in=products).select_related(
                 "subscription"
             )
         # Subscriptions do not change, so only pools that can still give a seat need the lock.
-        running = [pool.pk for pool in listed if pool.subscription.starts_at <= self._now < pool.subscription.ends_at]
-        locked = {pool.pk: pool for pool in (pools.lock_pools(running) if running else [])}
-        for pool in locked.values():
-            pools.reclaim_expired(pool, self._now)
+        running = [pool for pool in listed if pool.subscription.starts_at <= self._now < pool.subscription.ends_at]
+        locked: dict[UUID, Pool] = {}
+        if lock:
+            locked = {pool.pk: pool for pool in pools.lock_pools([pool.pk for pool in running])}
+            for pool in locked.values():
+                pools.reclaim_expired(pool, self._now)
+        else:
+            figures = pools.availabilities(running, self._now)
+            for pool in running:
+                pool.used = figures[pool.pk].used
         for pool in listed:
             bought = pool.subscription
             self._pools[bought.organization_id, pool.product].append(

@@ -58,15 +58,22 @@ def lock_pools(pool_ids: Collection[UUID | str]) -> list[Pool]:
         KeyseatError: ``NOT_FOUND`` where one of them does not exist.
     """
     ids = {uuid_in(pk) for pk in pool_ids}
-    # no_key: rows that refer to the pool may be checked meanwhile; a full lock would invite deadlocks (PostgreSQL).
-    statement = _SELECT.format(places(len(ids))) + lock_clause("ledger_pool", no_key=True)
-    locked = [
-        Pool.from_db(connection.alias, _COLUMNS, (uuid_in(row[0]), uuid_in(row[1]), *row[2:]))
-        for row in (fetch(statement, uuids_out(ids)) if ids else ())
-    ]
+    locked = _lock(ids)
     if len(locked) != len(ids):
         raise KeyseatError(ReasonCode.NOT_FOUND, "the pool of seats does not exist")
     return locked
+
+
+def lock_free(pool_ids: Collection[UUID]) -> list[Pool]:
+    """Lock those of several pools that nobody holds at this moment, and return them. Waits for nobody (PostgreSQL)."""
+    return _lock(pool_ids, skip_locked=True)
+
+
+def _lock(ids: Collection[UUID], *, skip_locked: bool = False) -> list[Pool]:
+    # no_key: rows that refer to the pool may be checked meanwhile; a full lock would invite deadlocks (PostgreSQL).
+    end = lock_clause("ledger_pool", no_key=True, skip_locked=skip_locked)
+    rows = fetch(_SELECT.format(places(len(ids))) + end, uuids_out(ids)) if ids else ()
+    return [Pool.from_db(connection.alias, _COLUMNS, (uuid_in(row[0]), uuid_in(row[1]), *row[2:])) for row in rows]
 
 
 def reclaim_expired(pool: Pool, now: datetime, *, most_sessions: int | None = None) -> int:

@@ -2,7 +2,8 @@
 
 A durable commit costs about as much for one request as for a hundred (group commit). One thread of each process
 runs the turns, one after the other, on its own connection; leases are signed after the commit, by the same thread.
-Everything else here runs on the event loop, so nothing needs a lock.
+Everything else here runs on the event loop, so nothing needs a lock. A request whose rows another act holds is kept
+aside and asked again, so that it holds up nobody else.
 """
 
 import asyncio
@@ -19,8 +20,10 @@ from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, 
 from keyseat_issuer.database import explain, unavailable
 from keyseat_issuer.ledger.bounds import drop_dead_connection
 from keyseat_issuer.ledger.plain_sql import sent_ahead
+from keyseat_issuer.ledger.services.desk_aside import Aside, held_too_long
+from keyseat_issuer.ledger.services.lease_locks import Held
 from keyseat_issuer.ledger.services.leases import process
-from keyseat_issuer.ledger.services.session_values import Ended, Grant, Outcome, Request
+from keyseat_issuer.ledger.services.session_values import Ended, Grant, Later, Outcome, Request
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LEASE_TYPE
 from keyseat_shared.errors import KeyseatError
@@ -86,12 +89,14 @@ class SessionDesk:
         self._expected = 0
         self._idle = asyncio.Event()
         self._closed = False
+        self._held = Held()
+        self._aside: Aside[_Waiting] = Aside(self._ask_again)
         self.turns = 0
 
     @property
     def waiting(self) -> int:
         """How many requests wait for a turn."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._aside)
 
     def ask(self, request: Request) -> "asyncio.Future[Reply]":
         """Queue a request; the future gives its reply or raises its refusal.
@@ -99,7 +104,7 @@ class SessionDesk:
         Raises:
             KeyseatError: ``LEDGER_UNAVAILABLE`` where too many wait already, or the desk is closed.
         """
-        if self._closed or len(self._waiting) >= MOST_WAITING:
+        if self._closed or self.waiting >= MOST_WAITING:
             raise unavailable("the service is overloaded or stopping", "Try again in a few seconds.")
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
@@ -117,6 +122,7 @@ class SessionDesk:
     async def close(self) -> None:
         """Answer what waits, then end the thread and its connection."""
         self._closed = True
+        self._aside.close()
         if self._gathering is not None:  # nobody else will come
             self._gathering.cancel()
             self._begin()
@@ -132,12 +138,12 @@ class SessionDesk:
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < MOST_PER_TURN:
             entry = self._waiting.popleft()
-            if entry.reply.done():
-                continue
-            if entry.until < now:
-                entry.reply.set_exception(unavailable("the ledger did not answer in time", "Try again later."))
-            else:
+            if not entry.reply.done() and now <= entry.until:
                 batch.append(entry)
+                continue
+            if not entry.reply.done():
+                entry.reply.set_exception(unavailable("the ledger did not answer in time", "Try again later."))
+            self._aside.answered(entry)
         if not batch:
             self._busy = False
             self._idle.set()
@@ -146,36 +152,51 @@ class SessionDesk:
         turn = asyncio.get_running_loop().run_in_executor(self._thread, self._turn, [entry.request for entry in batch])
         turn.add_done_callback(lambda done: self._finish(batch, done, now))
 
+    def _ask_again(self, entries: Sequence[_Waiting]) -> None:
+        """Put requests that were kept aside before all others: they have waited longest."""
+        self._waiting.extendleft(reversed(entries))
+        if not self._busy:
+            self._busy = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
     def _finish(
-        self, batch: Sequence[_Waiting], turn: "asyncio.Future[list[Reply | KeyseatError]]", begun: float
+        self, batch: Sequence[_Waiting], turn: "asyncio.Future[list[Reply | Later | KeyseatError]]", begun: float
     ) -> None:
         self._watch(len(batch), time.monotonic() - begun)
         failure = turn.exception()
-        answers: Sequence[Reply | BaseException] = [failure] * len(batch) if failure else turn.result()
+        answers: Sequence[Reply | Later | BaseException] = [failure] * len(batch) if failure else turn.result()
+        answered = 0
         for entry, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Later) and not self._closed:
+                self._aside.put(entry, answer.of)
+                continue
+            answered += 1
+            self._aside.answered(entry)
             if entry.reply.done():  # its client has hung up
                 continue
-            if isinstance(answer, BaseException):
+            if isinstance(answer, Later):
+                entry.reply.set_exception(held_too_long())
+            elif isinstance(answer, BaseException):
                 entry.reply.set_exception(answer)
             else:
                 entry.reply.set_result(answer)
-        self._expected = min(len(batch) + len(self._waiting), MOST_PER_TURN)
-        if len(batch) > 1 and len(self._waiting) < self._expected:
+        self._expected = min(answered + len(self._waiting), MOST_PER_TURN)
+        if answered > 1 and len(self._waiting) < self._expected:
             self._gathering = asyncio.get_running_loop().call_later(GATHER, self._begin)
         else:
             self._begin()
 
     # On the desk's thread --------------------------------------------------------------------------------------------
 
-    def _turn(self, requests: Sequence[Request]) -> list[Reply | KeyseatError]:
+    def _turn(self, requests: Sequence[Request]) -> list[Reply | Later | KeyseatError]:
         now = self._clock()
         drop_dead_connection()
         # Before any seat is taken: one that could not be signed for would be lost until its lease ends.
         policy, signer = self._authority(now)
-        return [_signed(outcome, signer) for outcome in _committed(requests, policy, now)]
+        return [_signed(outcome, signer) for outcome in _committed(requests, policy, now, self._held)]
 
 
-def _committed(requests: Sequence[Request], policy: Policy, now: datetime) -> Sequence[Outcome]:
+def _committed(requests: Sequence[Request], policy: Policy, now: datetime, held: Held) -> Sequence[Outcome]:
     """Answer the requests in one durable transaction.
 
     Where the database refuses the data of one of them, each gets a transaction of its own, once.
@@ -185,18 +206,18 @@ def _committed(requests: Sequence[Request], policy: Policy, now: datetime) -> Se
     """
     try:
         with transaction.atomic(durable=True), sent_ahead():
-            return process(requests, policy, now)
+            return process(requests, policy, now, held)
     except (IntegrityError, DataError) as error:
         if len(requests) == 1:
             return [explain(error)]
-        return [outcome for request in requests for outcome in _committed([request], policy, now)]
+        return [outcome for request in requests for outcome in _committed([request], policy, now, held)]
     except (DatabaseError, InterfaceError) as error:
         # The connection may be broken: the next turn makes a new one.
         connection.close()
         raise explain(error) from error
 
 
-def _signed(outcome: Outcome, signer: Signer) -> Reply | KeyseatError:
+def _signed(outcome: Outcome, signer: Signer) -> Reply | Later | KeyseatError:
     if not isinstance(outcome, Grant):
         return outcome
     payload = LeasePayload(

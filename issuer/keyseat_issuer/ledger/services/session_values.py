@@ -81,4 +81,10 @@ class Ended(NamedTuple):
     sessions: int
 
 
-Outcome = Grant | Ended | KeyseatError
+class Later(NamedTuple):
+    """Rows that a request needs are held by another act: it is to be asked again. ``of``: the pools, or the session."""
+
+    of: frozenset[UUID]
+
+
+Outcome = Grant | Ended | KeyseatError | Later

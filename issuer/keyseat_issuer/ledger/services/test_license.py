@@ -7,7 +7,7 @@ from uuid import UUID
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.services import audit, organizations
 from keyseat_issuer.ledger.services.clock_correction import latest
-from keyseat_issuer.ledger.services.conversion import unverifiable
+from keyseat_issuer.ledger.services.drafts import unverifiable
 from keyseat_issuer.ledger.services.offline_rules import require_product
 from keyseat_issuer.ledger.services.offline_values import Terms
 from keyseat_shared import rules
