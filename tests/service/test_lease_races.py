@@ -121,7 +121,9 @@ def test_one_request_sent_by_twenty_processes_at_once_takes_one_seat(ledger: Led
     assert () == verify().findings
 
 
-def test_a_user_who_starts_on_ten_machines_at_once_has_one_session(ledger: Ledger, service: ServiceProcess) -> None:
+def test_a_user_who_starts_on_ten_machines_at_once_has_one_session_and_one_lease_that_runs_on(
+    ledger: Ledger, service: ServiceProcess
+) -> None:
     service.workers = 2
     customer = shop.organization("Example Organisation", "ada@example.com")
     shop.subscribe(customer, {"KSE": 1})
@@ -130,7 +132,25 @@ def test_a_user_who_starts_on_ten_machines_at_once_has_one_session(ledger: Ledge
 
     lines = race(ledger, "session_tasks:take_over", 10, url=service.url, token="user:ada@example.com")
 
-    started = {line["result"] for line in lines}
-    assert 10 == len(started)
-    assert [("", 1), ("TAKEN_OVER", 9)] == sorted(Counter(Lease.objects.values_list("ending", flat=True)).items())
+    started = Counter(line["result"] for line in lines)
+    assert (3, 8) == (len(started), started["QUOTA_EXCEEDED"])
+    assert [("", 1), ("TAKEN_OVER", 1)] == sorted(Counter(Lease.objects.values_list("ending", flat=True)).items())
+    assert 1 == Pool.objects.get().lingering
+    assert () == verify().findings
+
+
+def test_fifty_machines_that_release_and_keep_their_leases_hold_no_more_than_the_quota_and_the_overlap(
+    ledger: Ledger, service: ServiceProcess
+) -> None:
+    service.workers = 2
+    customer = shop.organization("Example Organisation")
+    shop.subscribe(customer, {"KRE": 5})
+    key = make_key(customer)
+    service.start()
+
+    lines = race(ledger, "session_tasks:acquire_and_release", 50, url=service.url, key=key)
+
+    # Whoever got one has a lease for an hour, released or not: five seats, and as many again.
+    assert Counter({201: 10, 409: 40}) == Counter(line["result"] for line in lines)
+    assert (0, 10) == Pool.objects.values_list("used", "lingering").get()
     assert () == verify().findings
