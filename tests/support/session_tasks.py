@@ -75,11 +75,11 @@ def ask(
 ) -> tuple[int, dict[str, object]]:
     """Ask for a session; return status and body."""
     body = {"product": product, "machine_id": machine_id, "nonce": "n" * 22}
-    return call(url, key, "POST", "/api/v1/sessions", body, idempotency or os.urandom(8).hex())
+    return call(url, key, "POST", "/api/v1/sessions", body, idempotency=idempotency or os.urandom(8).hex())
 
 
 def call(
-    url: str, key: str, method: str, path: str, body: object = None, idempotency: str = ""
+    url: str, key: str, method: str, path: str, body: object = None, *, idempotency: str = ""
 ) -> tuple[int, dict[str, object]]:
     """Send a request; return status and body."""
     parts = urlsplit(url)
