@@ -1,6 +1,7 @@
 """Connections that are slow, endless, too many or odd, over raw sockets; the test moves the server's time."""
 
 import json
+import signal
 import socket
 import struct
 import time
@@ -50,12 +51,21 @@ class TestHeads:
 
     def test_that_trickle_are_given_up_as_well(self, server: Served) -> None:
         slow = server.connect(b"GET / HTTP/1.1\r\n")
+        server.until(lambda: any(each._raw for each in connections(server)))
         for number in range(3):
             server.pass_time(5)
             assert not server.ended or number == 2
             slow.sendall(b"A: b\r\n") if number < 2 else None
 
         assert b"408" in read(slow)
+
+    def test_are_looked_at_by_the_server_itself(self, server: Served) -> None:
+        silent = server.connect()
+        server.until(lambda: server.server.door.open == 1)
+
+        server.late += 15
+
+        assert b"" == read(silent)
 
     def test_that_do_not_begin_end_without_a_word(self, server: Served) -> None:
         silent = server.connect()
@@ -114,7 +124,8 @@ class TestBodies:
         server.pass_time(1)
 
         assert (b"HTTP/1.1 408 Request Timeout", "MALFORMED") == problem(read(slow))
-        assert server.app.gone.wait(60)
+        server.until(server.app.gone.is_set)
+        assert 1 == server.server.door.open, "it heard it before the connection was gone"
 
     def test_that_are_slow_but_go_on_arrive(self, server: Served) -> None:
         slow = server.connect(get("/", *BODY, method="POST"))
@@ -190,11 +201,13 @@ class TestReaders:
 
         server.until(lambda: not server.server.door.open)
         assert {Cut.SLOW_READER: 1} == server.ended
-        assert lazy.fileno() > 0
+        # Reset, so that neither system keeps what nobody reads.
+        server.until(lambda: lazy.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
-    def test_that_are_slow_but_go_on_get_all_of_it(self) -> None:
+    @pytest.mark.parametrize("path", ["/long", "/whole"])
+    def test_that_are_slow_but_go_on_get_all_of_it(self, path: str) -> None:
         with Served(LIMITS, size=4 * 1024 * 1024).run() as server:
-            slow = server.connect(get("/long"), buffer=4096)
+            slow = server.connect(get(path), buffer=4096)
             found = 0
             while part := slow.recv(65536):
                 found += len(part)
@@ -217,6 +230,19 @@ class TestReaders:
         lazy.close()
 
         server.until(lambda: not server.server.door.open and not server.server.server_state.tasks)
+
+    def test_an_answer_under_way_is_sent_before_the_service_stops(self, server: Served) -> None:
+        waiting = server.connect(keep("/wait"))
+        server.until(lambda: server.app.asked)
+        server.server.handle_exit(signal.SIGTERM, None)
+        server.server._captured_signals.clear()  # it would raise it again at the end, for this whole process
+        server.until(lambda: not server.server.servers[0].is_serving())
+        server.call(server.app.go.set)
+
+        answer = read(waiting)
+
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b"\r\nconnection: close\r\n" in answer
 
     def test_an_answer_may_take_its_time_to_be_made(self, server: Served) -> None:
         waiting = server.connect(get("/wait"))

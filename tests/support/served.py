@@ -16,7 +16,10 @@ _PATIENCE = 60.0
 
 
 class Echo:
-    """Answers with what it was asked; ``/wait`` when told, ``/long`` with ``size`` bytes, ``/refuse`` unread."""
+    """Answers with what it was asked, or by the path.
+
+    ``/wait`` waits until it is told, ``/long`` and ``/whole`` (at once) send ``size`` bytes, ``/refuse`` reads no body.
+    """
 
     def __init__(self, size: int) -> None:
         """Take how long ``/long`` is."""
@@ -47,6 +50,9 @@ class Echo:
             await self.go.wait()
         if path == "/long":
             await self._send_long(send)
+            return
+        if path == "/whole":
+            await _send(send, 200, bytes(self.size))
             return
         names = ",".join(sorted(name.decode() for name, _ in scope["headers"]))
         status = 413 if path == "/refuse" else 200
@@ -80,7 +86,7 @@ class Served:
         """Prepare; ``run`` starts it."""
         self.app = Echo(size)
         self.late = 0.0
-        self.server = Server(self.app, limits, clock=lambda: time.monotonic() + self.late)
+        self.server = Server(self.app, limits, clock=lambda: self.late)
         self.host = host
         self._sockets: list[socket.socket] = []
 

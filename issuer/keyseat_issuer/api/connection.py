@@ -4,8 +4,11 @@ import asyncio
 import fcntl
 import math
 import os
+import socket
+import struct
 import sys
 import termios
+from contextlib import suppress
 from enum import Enum
 from http import HTTPStatus
 from typing import Any, cast
@@ -19,6 +22,8 @@ from keyseat_issuer.api.limits import Cut, Door, address_of
 from keyseat_issuer.api.problems import RETRY_AFTER, ApiError, problem_body
 from keyseat_shared.codes import ReasonCode
 
+_AT_ONCE = struct.pack("ii", 1, 0)
+"""SO_LINGER: close with a reset."""
 _CHUNK = 256 * 1024
 """The most that the event loop reads at once."""
 _FRAMING = 8
@@ -245,6 +250,8 @@ class Connection(HttpToolsProtocol):
         self._door.count(why)
         if why in {Cut.SLOW_READER, Cut.IDLE}:
             self._phase = _Phase.OVER
+            if why is Cut.SLOW_READER:
+                self._joined.forget()
             self._drop()
         else:
             self._refuse(why)
@@ -369,6 +376,11 @@ class Joined:
         """Close at once."""
         self._held, self._size = [], 0
         self._transport.abort()
+
+    def forget(self) -> None:
+        """Let the system throw away what it has not sent: else it keeps it for minutes after the end, for nobody."""
+        with suppress(OSError, AttributeError):  # closed already
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 
     def _flush(self) -> None:
         if self._held:
