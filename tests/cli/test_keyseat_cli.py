@@ -365,6 +365,26 @@ class TestStreams:
         done = self.verify("> /dev/full")
         assert (done.returncode, done.stderr) == (3, "the result cannot be written: no space left on device\n")
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+    @pytest.mark.parametrize(
+        ("command", "code"),
+        [
+            ("verify a.lic --trust nowhere.json", 3),
+            ("inspect nowhere.lic", 3),
+            ("nonsense", 2),
+            ("", 2),
+            ("machine-id --instance instance-id", 0),
+        ],
+    )
+    def test_words_for_people_that_cannot_be_written_do_not_change_the_exit_code(self, command: str, code: int) -> None:
+        shell = ("sh", "-c", '"$@" 2> /dev/full', "sh")
+        done = subprocess.run([*shell, *self.COMMAND, *command.split()], capture_output=True, check=False)
+        assert code == done.returncode
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no full device")
+    def test_no_stream_that_can_be_written_is_could_not_check(self) -> None:
+        assert 3 == self.verify("> /dev/full 2>&1").returncode
+
 
 class TestFrame:
     @pytest.mark.parametrize("word", ["--help", "-h", "help"])

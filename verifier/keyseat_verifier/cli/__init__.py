@@ -20,20 +20,37 @@ _COMMANDS = {
 def main(argv: "list[str] | None" = None) -> int:
     """Run a command line (without the program's name) and return the exit code of the contract (design, section 10)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    code = 3
     if sys.stdout is None or sys.stderr is None:
         _open_closed_streams()
+    code = _guarded(arguments)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        _let_go_of("stderr")
+    return code
+
+
+def tell(text: str) -> None:
+    """Write for people on stderr. Where it cannot be written, as on a full disk, the exit code still counts."""
+    try:
+        sys.stderr.write(text)
+    except OSError:  # `main` lets go of it
+        return
+
+
+def _guarded(arguments: "list[str]") -> int:
+    code = 3
     try:
         code = _dispatch(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        sys.stderr.write("stopped\n")
+        tell("stopped\n")
         return 130
     except BrokenPipeError:
-        _let_go_of_stdout()
+        _let_go_of("stdout")
     except OSError as error:
-        _let_go_of_stdout()
-        sys.stderr.write(f"the result cannot be written: {(error.strerror or 'unknown reason').lower()}\n")
+        _let_go_of("stdout")
+        tell(f"the result cannot be written: {(error.strerror or 'unknown reason').lower()}\n")
         return 3
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user, whatever happens
         return _unforeseen(error)
@@ -48,7 +65,7 @@ def _dispatch(argv: "list[str]") -> int:
         return _run(argv[1], ["--help"])
     if word in {"-h", "--help", "help"}:
         sys.stdout.write(_help() if argv else "")
-        sys.stderr.write("" if argv else _help())
+        tell("" if argv else _help())
         return 0 if argv else 2
     if word in {"-V", "--version"}:
         from keyseat_shared import __version__
@@ -125,8 +142,8 @@ def _open_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - open until the end
 
 
-def _let_go_of_stdout() -> None:
+def _let_go_of(name: str) -> None:
     """The reader has gone (`keyseat ... | head`) or a disk is full: the interpreter must not find it out at exit."""
     import os
 
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())

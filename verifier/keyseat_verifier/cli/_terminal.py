@@ -3,6 +3,8 @@
 import os
 import sys
 
+from keyseat_verifier.cli import tell
+
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
     from typing import TextIO
@@ -28,15 +30,15 @@ def clean(text: str) -> str:
 
 def out(text: str = "", style: str = "") -> None:
     """Print a line of the result on stdout."""
-    _write(sys.stdout, text, style)
+    sys.stdout.write(_written(sys.stdout, text, style))
 
 
 def say(text: str = "", style: str = "") -> None:
     """Print a message for people on stderr."""
-    _write(sys.stderr, text, style)
+    tell(_written(sys.stderr, text, style))
 
 
-def _write(stream: "TextIO", text: str, style: str) -> None:
+def _written(stream: "TextIO", text: str, style: str) -> str:
     text = clean(text)
     encoding = stream.encoding or "ascii"
     try:
@@ -45,7 +47,7 @@ def _write(stream: "TextIO", text: str, style: str) -> None:
         text = text.encode(encoding, "backslashreplace").decode(encoding)
     if style and has_colour(stream):
         text = f"\x1b[{style}m{text}\x1b[0m"
-    stream.write(text + "\n")
+    return text + "\n"
 
 
 def has_colour(stream: "TextIO") -> bool:

@@ -6,6 +6,8 @@ and explanations go to stderr.
 
 import sys
 
+from keyseat_verifier.cli import tell
+
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
     import argparse
@@ -36,7 +38,7 @@ def _print_id(probe: "MachineProbe") -> None:
     sys.stdout.write(f"{probe.machine_id}\n")
     sys.stdout.flush()
     word, reasons = grade(probe.machine_id)
-    sys.stderr.write(f"grade: {word}. {' '.join(reasons)}\n")
+    tell(f"grade: {word}. {' '.join(reasons)}\n")
 
 
 def _with_options(argv: "list[str]") -> int:
@@ -50,7 +52,7 @@ def _with_options(argv: "list[str]") -> int:
         if options.explain and not as_json:
             from keyseat_verifier.machine.explain import explain
 
-            sys.stderr.write(explain(probe) + "\n")
+            tell(explain(probe) + "\n")
         if options.compare is not None:
             return _compare(probe, options.compare, as_json=as_json)
         if not probe.machine_id.is_printable:
@@ -62,13 +64,13 @@ def _with_options(argv: "list[str]") -> int:
     except KeyseatError as error:
         return _failed(error, as_json=as_json)
     if options.instance and not _is_found_again(options.instance):
-        sys.stderr.write("KEYSEAT_INSTANCE_FILE must name this file in later runs and for the licensed program\n")
+        tell("KEYSEAT_INSTANCE_FILE must name this file in later runs and for the licensed program\n")
     if as_json:
         _print_json(_as_dict(probe, explain=options.explain))
     else:
         _print_id(probe)
         if options.request is not None:
-            sys.stderr.write(f"request written: {options.request}; send it to Customer Success\n")
+            tell(f"request written: {options.request}; send it to Customer Success\n")
     return 0
 
 
@@ -220,7 +222,7 @@ def _compare(probe: "MachineProbe", what: str, *, as_json: bool) -> int:
                 "next": advice(result),
             }
         )
-        sys.stderr.write(text + "\n")
+        tell(text + "\n")
     else:
         sys.stdout.write(text + "\n")
     return {"same": 0, "indeterminate": 3}.get(result.verdict, 1)
