@@ -28,7 +28,10 @@ from keyseat_issuer.ledger.services.session_values import (
 )
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.evidence import Verdict
 from keyseat_shared.instants import format_instant
+from keyseat_shared.machine_id import MachineID
+from keyseat_shared.matching import match
 from keyseat_shared.policy import default_policy
 from offline_shop import ENDLESS, VendorSigner, numbered_machine
 
@@ -363,6 +366,25 @@ class TestTheSeatOfAUser:
         assert desk.now + HOUR == grant.expires_at
         desk.now += MINUTE
         assert desk.now + HOUR == desk.renew(grant, "bob@example.com").expires_at
+
+    @pytest.mark.parametrize("overlap", [0, 100])
+    def test_is_on_no_further_machine_by_an_id_made_of_two(self, desk: Desk, overlap: int) -> None:
+        """An ID that holds all of one machine and most of another is like both: it gives a lease for the first only."""
+        desk.policy = desk.policy._replace(lease_overlap=overlap)
+        sell(desk, "KSE", 1, "ada@example.com")
+        one = {"nic": ["a4bb6d0c0001"], "disk": ["S5H2NS0T000001"]}
+        two = {"nic": ["a4bb6d0c0011", "a4bb6d0c0012"], "disk": ["S5H2NS0T000011", "S5H2NS0T000012"]}
+        account = {"user-id": ["1000"], "user-name": ["ada"]}
+        both = {kind: one[kind] + two[kind] for kind in one}
+        first, second, like_both = [MachineID.from_values(found | account) for found in (one, two, both)]
+        assert Verdict.SAME is match(first, like_both).verdict is match(like_both, second).verdict
+        desk.release(desk.acquire(str(first), "ada@example.com"), "ada@example.com")
+
+        again = desk.acquire(str(like_both), "ada@example.com")
+
+        assert {str(first)} == in_the_world(desk.now)
+        assert str(first) == again.machine_id
+        assert Verdict.SAME is not match(MachineID.parse(again.machine_id), second).verdict
 
     def test_moved_from_user_to_user_waits_as_well(self, desk: Desk) -> None:
         sell(desk, "KSE", 1, "ada@example.com")

@@ -222,6 +222,7 @@ class _Turn:
             until = max(until, away.left.expires_at)
             self.places.take(away.left)
             self.changed.add(away.left.pool_id)
+        request = request._replace(machine_id=away.machine_id)
         return self._start(request, candidate, min(until, candidate.ends_at), seats=0)
 
     def _start(self, request: Acquire, candidate: Candidate, expires_at: datetime, *, seats: int) -> Grant:

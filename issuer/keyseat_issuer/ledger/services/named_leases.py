@@ -19,10 +19,14 @@ class Away(NamedTuple):
 
     ``here`` is the session that runs on this machine, ``left`` a lease that lingers on it in the same pool; ``ends``
     are the ends of the leases on other machines, with those of the ``running`` sessions that this one would take over.
+
+    ``machine_id`` is what a new lease is bound to: the ID that a lease on this machine has already. An ID that is like
+    two machines, where it did not count the one, would else bring a lease to the other.
     """
 
     holder: str
     product: str
+    machine_id: str
     here: LeaseRow | None
     left: Left | None
     ends: tuple[datetime, ...]
@@ -41,9 +45,12 @@ class Away(NamedTuple):
         own = [left for left in lingering if same_machine(left.machine_id, request.machine_id)]
         ends = [row.expires_at for row in others]
         ends += [left.expires_at for left in lingering if left not in own]
+        own.sort(key=lambda left: left.expires_at)
         at_home = [left for left in own if left.pool_id == home]
-        latest = max(at_home, key=lambda left: left.expires_at, default=None)
-        return cls(request.holder.name, request.product, here, latest, tuple(sorted(ends)), others)
+        latest = at_home[-1] if at_home else None
+        bound = [left.machine_id for left in (*own, *at_home)]  # to the one whose place it takes, if there is one
+        machine_id = bound[-1] if bound else request.machine_id
+        return cls(request.holder.name, request.product, machine_id, here, latest, tuple(sorted(ends)), others)
 
     def require_room(self, pool: Pool, policy: Policy, now: datetime) -> None:
         """Require that the user may begin on this machine: at most one lease runs on elsewhere, and the pool has room.
