@@ -13,6 +13,7 @@ from typing import NamedTuple
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.files import read_file
+from keyseat_shared.instants import format_instant
 from keyseat_verifier.entitlement import PassedOver
 from keyseat_verifier.lease import SEAT_UNTIL, verify_lease
 from keyseat_verifier.paths import LEASES, SESSIONS, shown, write_private
@@ -24,6 +25,8 @@ ACTIVATED = "activated"
 HELD = "sessions"
 SUFFIX = ".lease"
 MAX_LEASES = 256
+MAX_ENDED = 8
+"""Leases kept although the clock says that they have ended: it may be ahead by mistake."""
 
 
 class StoredLease(NamedTuple):
@@ -52,10 +55,11 @@ class LeaseStore:
     ) -> tuple[list[StoredLease], list[PassedOver]]:
         """Return the leases that count at ``now``, the one that ends last first, and why others do not.
 
-        A lease that has ended, by what the server signed, is worth nothing to anybody: its file is removed.
-        ``as_signed`` is as for ``verify_lease``.
+        A lease that has ended, by what the server signed, is worth nothing to anybody: its file is removed as soon as
+        a signed time says so. ``as_signed`` is as for ``verify_lease``.
         """
         found: list[StoredLease] = []
+        ended: list[tuple[str, str]] = []
         passed: list[PassedOver] = []
         for path in self._paths():
             try:
@@ -63,9 +67,11 @@ class LeaseStore:
             except VerificationError as error:
                 passed.append(PassedOver(shown(path), error.code, error.message, error.next_step))
                 if error.code is ReasonCode.EXPIRED and SEAT_UNTIL not in error.details:
-                    remove(path)
+                    ended.append((str(error.details["expires_at"]), path))
             else:
                 found.append(StoredLease(path, lease))
+        if ended:
+            _remove_ended(ended, max([verifier.trust.issued_at, *[stored.lease.issued_at for stored in found]]))
         found.sort(key=lambda stored: (stored.lease.expires_at, stored.lease.session_id), reverse=True)
         return found, passed
 
@@ -124,6 +130,21 @@ class LeaseStore:
                 if name.startswith(f"{self._product}_") and name.endswith(SUFFIX)
             ]
         return paths[:MAX_LEASES]
+
+
+def _remove_ended(ended: list[tuple[str, str]], passed: datetime) -> None:
+    """Remove leases that end before an instant that has certainly passed, and of the others all but the last few.
+
+    Args:
+        ended: their ends, as they are written, and their files.
+        passed: a signed instant. The clock alone removes nothing: where it is ahead for an hour, a lease that lasts
+            for days would be lost with it.
+    """
+    known = format_instant(passed)
+    ended.sort()
+    for number, (at, path) in enumerate(ended, 1):
+        if at <= known or number <= len(ended) - MAX_ENDED:
+            remove(path)
 
 
 def remove(path: str) -> None:
