@@ -125,7 +125,10 @@ def sell(quota: int) -> tuple[UUID, UUID, str]:
 
 
 def fill(count: int) -> None:
-    """Put so many live sessions on machines of their own into the one pool, as if they had been acquired."""
+    """Put so many live sessions on machines of their own into the one pool, as if they had been acquired.
+
+    For every ten of them there is one more that was given back early, whose lease lingers.
+    """
     from django.db import connection, transaction  # noqa: PLC0415 - after set-up
 
     from keyseat_issuer.ledger.identifiers import new_id  # noqa: PLC0415 - likewise
@@ -137,9 +140,11 @@ def fill(count: int) -> None:
     with transaction.atomic():
         from keyseat_issuer.ledger.bulk import insert_values  # noqa: PLC0415 - likewise
 
-        for start in range(0, count, _CHUNK):
+        lingering = count // 10
+        for start in range(0, count + lingering, _CHUNK):
             rows = []
-            for number in range(start, min(start + _CHUNK, count)):
+            for number in range(start, min(start + _CHUNK, count + lingering)):
+                over = number >= count
                 value = {
                     "id": new_id(now),
                     "pool_id": pool.pk,
@@ -153,15 +158,15 @@ def fill(count: int) -> None:
                     "started_at": now,
                     "renewed_at": now,
                     "expires_at": now + timedelta(days=1, seconds=number % 3600),
-                    "ended_at": None,
-                    "ending": "",
+                    "ended_at": now if over else None,
+                    "ending": "RELEASED" if over else "",
                     "idempotency": f"{number:064x}",
                     "request_sha256": "0" * 64,
-                    "lingering": False,
-                    "lingers_until": None,
+                    "lingering": over,
+                    "lingers_until": now + timedelta(days=1, seconds=number % 3600) if over else None,
                 }
                 rows.append([value[name] for name in names])
             insert_values(Lease, names, rows)
-        Pool.objects.filter(pk=pool.pk).update(used=count)
+        Pool.objects.filter(pk=pool.pk).update(used=count, lingering=lingering)
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")

@@ -172,7 +172,7 @@ class TestTheUsageSection:
         assert ("img", "chart-title chart-desc") == (picture.get("role"), picture.get("aria-labelledby"))
         assert ["1 June 2023: 1 online, 0 bound offline"] == [each.text for each in picture.findall("g/title")]
         assert [0.0, 126.0] == sorted(float(each.get("height", "")) for each in picture.findall("g/rect"))
-        assert "1 June 2023 1 0 1 2" in shown.section("usage")
+        assert "1 June 2023 1 0 1 0 2" in shown.section("usage")
         assert " style=" not in shown.html
 
     def test_keeps_the_line_of_the_quota_in_step_with_subscriptions(self, org: Organization) -> None:
