@@ -91,14 +91,14 @@ class _Found(NamedTuple):
         """Add a round."""
         # Closed loop: each client waits for its answer, so the mean latency over the clients is the pace.
         self.times.append(statistics.fmean(latencies) / CLIENTS)
-        self.p99.append(_percentile(latencies, 99))
+        self.p99.append(percentile(latencies, 99))
         self.latencies.extend(latencies)
 
     def told(self) -> str:
         """Return the figures for people, over all rounds together."""
         return (
             f"{CLIENTS / statistics.fmean(self.latencies):,.0f} requests/s, "
-            f"p50 {_percentile(self.latencies, 50):.1f} ms, p99 {_percentile(self.latencies, 99):.1f} ms"
+            f"p50 {percentile(self.latencies, 50):.1f} ms, p99 {percentile(self.latencies, 99):.1f} ms"
         )
 
 
@@ -224,7 +224,7 @@ def _wait(port: int, server: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.1)
 
 
-def _percentile(values: list[float], percent: int) -> float:
+def percentile(values: list[float], percent: int) -> float:
     """Return a percentile in milliseconds."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] * 1e3

@@ -100,7 +100,7 @@ def go_to(url: str) -> None:
         del connections["default"]
 
 
-def sell(quota: int) -> tuple[UUID, UUID, str]:
+def sell(quota: int, name: str = "Benchmark") -> tuple[UUID, UUID, str]:
     """Add a customer with a floating subscription; return the organisation, the pool and an API key."""
     from keyseat_issuer.ledger.models import Pool, Term  # noqa: PLC0415 - after set-up
     from keyseat_issuer.ledger.services import api_keys, organizations, subscriptions  # noqa: PLC0415 - likewise
@@ -109,8 +109,8 @@ def sell(quota: int) -> tuple[UUID, UUID, str]:
 
     now = now_utc()
     start = now.replace(month=1, day=1, hour=0, minute=0, second=0)
-    customer = organizations.add_organization("Benchmark", actor="benchmark", now=now)
-    subscriptions.add_subscription(
+    customer = organizations.add_organization(name, actor="benchmark", now=now)
+    bought = subscriptions.add_subscription(
         customer,
         term=Term.ANNUAL,
         starts_at=start,
@@ -121,7 +121,7 @@ def sell(quota: int) -> tuple[UUID, UUID, str]:
         now=now,
     )
     key = api_keys.create_key(customer, ["sessions"], name="bench", expires_at=None, actor="benchmark", now=now)
-    return customer.pk, Pool.objects.get().pk, key.text
+    return customer.pk, Pool.objects.get(subscription=bought).pk, key.text
 
 
 def fill(count: int) -> None:

@@ -312,6 +312,24 @@ def test_a_turn_of_another_server_is_waited_for(held: Customer, monkeypatch: pyt
     assert (["Signed"], 1) == (kinds([reply]), turns)
 
 
+def test_a_pool_that_stays_held_is_waited_for_once(
+    held: Customer, other: Customer, monkeypatch: pytest.MonkeyPatch, put_off: list[int]
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(lease_locks, "time", SimpleNamespace(sleep=slept.append))
+
+    async def story(desk: SessionDesk) -> list[object]:
+        waiting = desk.ask(held.acquire(1))
+        while sum(put_off) < 5:  # noqa: ASYNC110 - turns end on another thread
+            await asyncio.sleep(0)
+        assert list(lease_locks._PAUSES) == slept
+        await asyncio.to_thread(holding.end)
+        return [await waiting, await desk.ask(held.acquire(2))]
+
+    with pool_of(held) as holding:
+        assert ["Signed", "Signed"] == kinds(at_the_desk(story))
+
+
 def test_an_act_that_stands_still_at_the_audit_log_is_ended_by_the_database(held: Customer, other: Customer) -> None:
     def stand_still() -> None:
         with connection.cursor() as cursor:

@@ -62,8 +62,9 @@ class Needs:
             locked |= {pool.pk: pool for pool in pools.lock_free(missing)}
             if connection.vendor != "postgresql":
                 break
-        held -= locked.keys()
-        held |= wanted - locked.keys()
+        # By methods: `-=` with the keys of a dictionary would make another set.
+        held.difference_update(locked)
+        held.update(wanted - locked.keys())
         return locked
 
     def put_off(self, locked: Mapping[UUID, Pool]) -> dict[int, Later]:

@@ -11,7 +11,7 @@ from uuid import UUID
 from keyseat_issuer.ledger.models import Pool
 from keyseat_issuer.ledger.services import entitlement, overlap, pools
 from keyseat_issuer.ledger.services.entitlement import Candidate
-from keyseat_issuer.ledger.services.lease_rows import LeaseRow
+from keyseat_issuer.ledger.services.lease_rows import EndingRow, LeaseRow
 from keyseat_issuer.ledger.services.overlap import Left
 from keyseat_shared.policy import Policy
 
@@ -38,7 +38,7 @@ class Places:
         for left in overlap.on_machines(concerned, set(machines), self._now):
             self._add(left)
 
-    def ended(self, rows: Iterable[LeaseRow]) -> None:
+    def ended(self, rows: Iterable[EndingRow | LeaseRow]) -> None:
         """Add the leases of sessions that have just ended."""
         for row in rows:
             self._add(Left(row.pk, row.pool_id, row.machine_id, row.expires_at))

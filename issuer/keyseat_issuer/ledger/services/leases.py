@@ -17,7 +17,7 @@ from keyseat_issuer.ledger.services import audit, entitlement, lease_rows, named
 from keyseat_issuer.ledger.services.entitlement import Candidate
 from keyseat_issuer.ledger.services.lease_locks import Candidates, Held, Needs
 from keyseat_issuer.ledger.services.lease_places import Places
-from keyseat_issuer.ledger.services.lease_rows import HeldError, LeaseRow
+from keyseat_issuer.ledger.services.lease_rows import EndingRow, HeldError, LeaseRow
 from keyseat_issuer.ledger.services.ledger_time import ledger_now
 from keyseat_issuer.ledger.services.session_values import (
     Acquire,
@@ -69,7 +69,7 @@ class _Turn:
         self.held = held
         self.pools: dict[UUID, Pool] = {}
         self.candidates: Candidates = {}
-        self.found: dict[UUID, LeaseRow] = {}
+        self.found: dict[UUID, EndingRow] = {}
         self.by_key: dict[str | None, LeaseRow] = {}
         self.changed: set[UUID] = set()
         self.places = Places(policy, now)
@@ -126,7 +126,7 @@ class _Turn:
         self.candidates = needs.candidates
         self.pools = needs.lock(self.held)
         outcomes.update(needs.put_off(self.pools))
-        rows, held = lease_rows.lock_rows(
+        rows, held = lease_rows.lock_to_end(
             {r.session_id for i, r in enumerate(requests) if isinstance(r, Release) and i not in outcomes}
         )
         self.found = {row.pk: row for row in rows}
@@ -141,7 +141,7 @@ class _Turn:
     # Releasing -------------------------------------------------------------------------------------------------------
 
     def _release(self, releases: Sequence[tuple[int, Release]]) -> dict[int, Outcome]:
-        mine: dict[UUID, LeaseRow] = {}
+        mine: dict[UUID, EndingRow] = {}
         refused: dict[int, Outcome] = {}
         for index, request in releases:
             row = self.found.get(request.session_id)
@@ -161,7 +161,7 @@ class _Turn:
         rows = lease_rows.lock_running(holder.name, product, self.pools, machine_id=machine_id)
         return len(self._end(rows, SessionEnding.RELEASED))
 
-    def _end(self, rows: Iterable[LeaseRow], ending: SessionEnding) -> list[LeaseRow]:
+    def _end(self, rows: Iterable[EndingRow | LeaseRow], ending: SessionEnding) -> list[EndingRow | LeaseRow]:
         ended, changed = end_sessions(rows, self.pools, ending, self.now)
         self.changed |= changed
         self.places.ended(ended)
@@ -350,7 +350,7 @@ class _Turn:
             lease_rows.store(self.unsaved, self.now)
             self.unsaved = []
 
-    def _tell(self, action: str, row: LeaseRow, details: dict[str, object]) -> None:
+    def _tell(self, action: str, row: EndingRow | LeaseRow, details: dict[str, object]) -> None:
         self.events.append(
             audit.NewEvent(
                 action,
@@ -374,7 +374,7 @@ def _renewable(row: LeaseRow | None, request: Renew) -> LeaseRow:
     return row
 
 
-def _owns(holder: Holder, row: LeaseRow) -> bool:
+def _owns(holder: Holder, row: EndingRow | LeaseRow) -> bool:
     """A user owns the user's sessions; an API key those of every key of its organisation, so that keys can rotate."""
     if holder.key_id is None:
         return row.email == holder.email
