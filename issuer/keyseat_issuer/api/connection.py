@@ -17,7 +17,7 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from keyseat_issuer.api.calls import PROBLEM_TYPE, declared_length
+from keyseat_issuer.api.calls import PROBLEM_TYPE
 from keyseat_issuer.api.limits import Cut, Door, address_of
 from keyseat_issuer.api.problems import RETRY_AFTER, ApiError, problem_body
 from keyseat_shared.codes import ReasonCode
@@ -98,7 +98,7 @@ class Connection(HttpToolsProtocol):
         self.address = ""
         self._inside = False
         self._phase = _Phase.HEAD
-        self._since = self._door.clock()
+        self._since = self._now = door.clock()
         self._fault = Cut.BAD_REQUEST
         self._raw = self._payload = self._mark = 0
         self._writing: tuple[float, int] | None = None
@@ -136,8 +136,10 @@ class Connection(HttpToolsProtocol):
         if self._phase is _Phase.LINGER or self._phase is _Phase.OVER:
             return
         self._unset_keepalive_if_required()
+        # Asked once for all that is found in these bytes.
+        self._now = self._door.clock()
         if self._phase is _Phase.REST:
-            self._phase, self._since = _Phase.HEAD, self._door.clock()
+            self._phase, self._since = _Phase.HEAD, self._now
         self._raw += len(data)
         try:
             self.parser.feed_data(data)
@@ -161,7 +163,8 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a request."""
         super().on_message_begin()
-        self._phase, self._since = _Phase.HEAD, self._door.clock()
+        if self._phase is _Phase.REST:  # one behind another in the same bytes
+            self._phase, self._since = _Phase.HEAD, self._now
 
     def on_headers_complete(self) -> None:
         """Begin to answer."""
@@ -170,17 +173,12 @@ class Connection(HttpToolsProtocol):
             self._fault = Cut.LONG_HEAD
             raise _RefusedError
         super().on_headers_complete()
-        self._phase, self._since = _Phase.BODY, self._door.clock()
+        self._phase, self._since = _Phase.BODY, self._now
         self._payload = self._mark = 0
         if len(self.pipeline) > limits.pipelined:
             raise _RefusedError
         # Where the answer may come before the body, what follows it could be the body or the next request.
-        if (
-            self._door.draining
-            or self.expect_100_continue
-            or self.parser.should_upgrade()
-            or declared_length(self.headers) > limits.body_bytes
-        ):
+        if self._door.draining or self.expect_100_continue or self.parser.should_upgrade():
             self.cycle.keep_alive = False
         # The parser reports trailers as headers: a list of their own keeps them out of the request, whose
         # X-Forwarded-For a proxy has checked.
@@ -198,7 +196,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Rest until the next request."""
         super().on_message_complete()
-        self._phase, self._since, self._raw = _Phase.REST, self._door.clock(), 0
+        self._phase, self._since, self._raw = _Phase.REST, self._now, 0
 
     # What the door asks ----------------------------------------------------------------------------------------------
 
