@@ -6,7 +6,7 @@ from playwright.sync_api import Locator, Page, expect
 import shop
 from accessibility import check
 from keyseat_issuer.ledger.models import Organization, Role
-from keyseat_issuer.ledger.services import members, seats
+from keyseat_issuer.ledger.services import members
 from keyseat_shared.instants import add_years, now_utc
 from vendor import MACHINE
 from web_server import PASSWORD, make_account
@@ -45,7 +45,7 @@ def press(control: Locator, key: str = "Enter") -> None:
 
 
 def holders(customer: Organization) -> list[str]:
-    return [seat.holder for seat in seats.list_seats(customer, now_utc(), "KSE") if seat.kind == "named"]
+    return [seat.holder for seat in shop.held(customer, now_utc(), "KSE") if seat.kind == "named"]
 
 
 def test_an_owner_assigns_transfers_and_takes_back_seats(signed_in: Page, customer: Organization) -> None:

@@ -417,7 +417,7 @@ class TestConfirmation:
         assert (0 if licences else 1) == code, shown
         assert "This cannot be undone." in shown
         assert licences == OfflineLicense.objects.count()
-        assert [NAME] == [entry.name for entry in organizations.list_organizations()]
+        assert [NAME] == [entry.name for entry in organizations.listed().ordered]
 
 
 def on_terminal(command: list[str], environment: dict[str, str], typed: str) -> tuple[int, str]:

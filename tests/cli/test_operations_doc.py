@@ -28,4 +28,4 @@ def test_a_command_of_the_document_exists_with_its_options(words: list[str]) -> 
     known = {name for parameter in command.params for name in parameter.opts}
     assert [] == [word for word in words if word.startswith("--") and word not in known]
     given = [word for word in words if not word.startswith("--")]
-    assert len(given) >= sum(isinstance(parameter, click.Argument) for parameter in command.params)
+    assert len(given) >= sum(isinstance(each, click.Argument) and each.required for each in command.params)

@@ -230,7 +230,7 @@ class TestTransferring:
 
         move(customer, ADA, EVE)
 
-        held = {seat.holder for seat in seats.list_seats(customer, shop.NOW, "KSE")}
+        held = {seat.holder for seat in shop.held(customer, shop.NOW, "KSE")}
         assert {BOB, EVE} == held
         assert 2 == pool(customer).used
 
@@ -274,14 +274,14 @@ class TestListing:
         shop.assign(customer, "KSE", BOB)
         go_offline(customer, ADA)
 
-        listed = seats.list_seats(customer, shop.NOW)
+        listed = shop.held(customer, shop.NOW)
 
         assert [(BOB, "named", None), (ADA, "offline", shop.END)] == [(s.holder, s.kind, s.until) for s in listed]
 
     def test_an_expired_offline_licence_holds_no_seat_any_more(self, customer: Organization) -> None:
         go_offline(customer, ADA)
 
-        assert [] == seats.list_seats(customer, shop.END)
+        assert [] == shop.held(customer, shop.END)
         assert 0 == pools.availability(pool(customer), shop.END).used
 
     def test_live_online_sessions_are_listed_last_and_ended_ones_are_not(self, customer: Organization) -> None:
@@ -313,18 +313,16 @@ class TestListing:
                 ending=ending,
             )
 
-        listed = seats.list_seats(customer, shop.NOW)
+        listed = shop.held(customer, shop.NOW)
 
         assert [(BOB, "named", 1), ("key:abc", "online", 1)] == [(s.holder, s.kind, s.seats) for s in listed]
-        assert [(BOB, "named")] == [
-            (s.holder, s.kind) for s in seats.list_seats(customer, shop.NOW + timedelta(hours=1))
-        ]
+        assert [(BOB, "named")] == [(s.holder, s.kind) for s in shop.held(customer, shop.NOW + timedelta(hours=1))]
 
     def test_figures_of_many_subscriptions_take_as_many_statements_as_of_one(self, customer: Organization) -> None:
         counts = []
         for _ in range(2):
             with CaptureQueriesContext(connection) as captured:
-                subscriptions.list_subscriptions(None, shop.NOW)
+                subscriptions.page_of_all(shop.NOW, 100, None)
             counts.append(len(captured))
             for _ in range(5):
                 shop.subscribe(customer, {"KSE": 2, "KRE": 1})

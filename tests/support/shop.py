@@ -7,7 +7,7 @@ from uuid import uuid4
 from django.db import transaction
 
 from keyseat_issuer.ledger.models import Lease, Organization, Pool, Role, Term
-from keyseat_issuer.ledger.services import api_keys, leases, members, organizations, seats, subscriptions
+from keyseat_issuer.ledger.services import api_keys, leases, members, organizations, paging, seats, subscriptions
 from keyseat_issuer.ledger.services.seat_rules import Line
 from keyseat_issuer.ledger.services.session_values import Acquire, Grant, Holder
 from keyseat_shared.policy import Policy, default_policy
@@ -72,3 +72,8 @@ def session(customer: Organization, machine: object, email: str = "", *, now: da
         )
     assert isinstance(granted, Grant), granted
     return Lease.objects.get(pk=granted.session_id)
+
+
+def held(customer: Organization, now: datetime, product: str | None = None) -> list[seats.Seat]:
+    """Return everything that is held."""
+    return paging.read(seats.listed(customer, now, product), 10_000, None).rows

@@ -126,7 +126,7 @@ async def get_organization(service: ServiceDep, access: AccessDep) -> Organizati
 @router.get(BASE + "/me", operation_id="own_seat_get", summary="One's own seat", responses=problems(403, 404, *ALWAYS))
 async def get_own_seat(service: ServiceDep, access: AccessDep) -> OwnSeat:
     """Return what the signed-in user holds here."""
-    held = await act(service, seats.list_seats, access.organization, service.clock(), holders=[access.caller.email])
+    held = await act(service, seats.held_by, access.organization, service.clock(), [access.caller.email])
     return OwnSeat(email=access.caller.email, role=str(access.role or ""), seats=[SeatItem.of(seat) for seat in held])
 
 

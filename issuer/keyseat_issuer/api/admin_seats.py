@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin_access import BASE, AccessDep, act
 from keyseat_issuer.api.admin_organizations import SubscriptionItem, subscription_items
-from keyseat_issuer.api.admin_pages import Next, PageDep, read_page
+from keyseat_issuer.api.admin_pages import Next, PageDep
 from keyseat_issuer.api.admin_values import (
     MACHINE_ID_PATTERN,
     PRODUCT_PATTERN,
@@ -216,8 +216,11 @@ async def list_sessions(
     service: ServiceDep, access: AccessDep, page: PageDep, product: ProductFilter = None
 ) -> Sessions:
     """Return the live online sessions."""
-    listed = session_admin.listed(access.organization, service.clock(), product)
-    found = await read_page(service, page, listed)
+
+    def read() -> paging.Page[Lease]:
+        return paging.read([session_admin.listed(access.organization, service.clock(), product)], *page)
+
+    found = await act(service, read)
     return Sessions(sessions=[SessionItem.of(row) for row in found.rows], next=found.next)
 
 

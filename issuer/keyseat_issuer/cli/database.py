@@ -27,11 +27,25 @@ def migrate(output: Output, *, plan: bool) -> None:
         _show_plan(output, database.pending())
         return
     applied = database.migrate()
+    if applied:
+        _count_usage(output)
 
     def human() -> None:
         output.print(f"The ledger is up to date ({len(applied)} steps applied)." if applied else "Nothing to do.")
 
     output.emit({"applied": applied}, human)
+
+
+def _count_usage(output: Output) -> None:
+    """Roll up what large customers used before there were roll-ups: the first look at a chart would wait for it."""
+    from keyseat_issuer.database import ledger_errors
+    from keyseat_issuer.ledger.services import usage_days
+    from keyseat_shared.instants import now_utc
+
+    with ledger_errors():
+        places = usage_days.large()
+        for place in output.progress(places, "usage", total=len(places)):
+            usage_days.fill(place, now_utc())
 
 
 def _show_plan(output: Output, steps: "list[Pending]") -> None:

@@ -16,7 +16,7 @@ from keyseat_issuer.cli.offline_common import (
     show_machine,
     with_signer,
 )
-from keyseat_issuer.cli.offline_find import export, list_licenses, show
+from keyseat_issuer.cli.offline_find import export, list_licenses, show_license
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_issuer.cli.passphrase import passphrase_option
 from keyseat_shared.codes import ReasonCode
@@ -42,7 +42,7 @@ def offline() -> None:
     """
 
 
-for _command in (batch, list_licenses, show, export):
+for _command in (batch, list_licenses, show_license, export):
     offline.add_command(_command)
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.offline_common import (
     days_cell,
     days_left,
@@ -32,6 +33,7 @@ _MAX_DAYS = 3_660
 @click.option("--active/--all", default=True, help="Only those that have not ended (default), or all.")
 @click.option("--machine-id", metavar="MID", help="Only those bound to this ID.")
 @click.option("--user", metavar="EMAIL", help="Only this user's.")
+@part_options
 @json_option
 @pass_output
 def list_licenses(
@@ -42,51 +44,55 @@ def list_licenses(
     active: bool,
     machine_id: str | None,
     user: str | None,
+    part: Part,
 ) -> None:
-    """List offline licences of ORG or of all organisations, those that end first at the top."""
+    """List offline licences of ORG or of all organisations, those that end first at the top: 1,000 at a time."""
     machine = None if machine_id is None else MachineID.parse(machine_id)
     _actor, now = open_ledger()
-    from keyseat_issuer.ledger.services import members, offline, organizations
+    from keyseat_issuer.database import ledger_errors
+    from keyseat_issuer.ledger.services import members, offline, organizations, paging
 
-    rows = offline.list_licenses(
-        now=now,
-        organization=None if organization is None else organizations.find(organization),
-        machine_id=machine,
-        user=None if user is None else members.normalize_email(user),
-        expiring_days=expiring,
-        everything=not active,
-    )
-
-    def human() -> None:
-        if not rows:
-            output.say("There are none.")
-            return
-        output.table(
-            "Offline licences",
-            ("id", "organisation", "product", "user", "machine ID", "sessions", "expires", "left"),
+    columns: Columns[OfflineLicense] = Columns(
+        "licenses",
+        "Offline licences",
+        ("id", "organisation", "product", "user", "machine ID", "sessions", "expires", "left"),
+        lambda row: [
             [
-                (
-                    row.license_id,
-                    row.organization.name,
-                    row.product,
-                    row.user or None,
-                    _short(row.machine_id),
-                    row.sessions,
-                    row.expires_at,
-                    days_cell(row.expires_at, now),
-                )
-                for row in rows
-            ],
+                row.license_id,
+                row.organization.name,
+                row.product,
+                row.user or None,
+                _short(row.machine_id),
+                row.sessions,
+                row.expires_at,
+                days_cell(row.expires_at, now),
+            ]
+        ],
+        lambda row: _row_dict(row, now),
+    )
+    with ledger_errors():
+        source = offline.selected(
+            now=now,
+            organization=None if organization is None else organizations.find(organization),
+            machine_id=machine,
+            user=None if user is None else members.normalize_email(user),
+            expiring_days=expiring,
+            everything=not active,
+        )
+        show(
+            output,
+            part,
+            lambda limit, cursor: paging.read([source], limit, cursor),
+            columns,
+            empty="There are none.",
         )
 
-    output.emit({"licenses": [_row_dict(row, now) for row in rows]}, human)
 
-
-@click.command()
+@click.command("show")
 @click.argument("license_id", metavar="ID")
 @json_option
 @pass_output
-def show(output: Output, *, license_id: str) -> None:
+def show_license(output: Output, *, license_id: str) -> None:
     """Show one offline licence and its history. The beginning of its ID is enough."""
     _actor, now = open_ledger()
     from keyseat_issuer.ledger.services import offline

@@ -1,9 +1,15 @@
 """`keyseat-issuer org`: add and list organisations."""
 
+from typing import TYPE_CHECKING
+
 import click
 
+from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_shared.instants import now_utc
+
+if TYPE_CHECKING:
+    from keyseat_issuer.ledger.models import Organization
 
 
 @click.group()
@@ -36,30 +42,31 @@ def add(output: Output, name: str, account: str | None) -> None:
 
 
 @org.command("list")
+@click.option("--find", metavar="TEXT", default="", help="Only those with this in their name, or in their account's.")
+@part_options
 @json_option
 @pass_output
-def list_(output: Output) -> None:
-    """List all organisations."""
+def list_(output: Output, find: str, part: Part) -> None:
+    """List organisations, by account and name: 1,000 at a time, or all of them."""
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations
+    from keyseat_issuer.ledger.services import organizations, paging
 
-    with database.ledger_errors():
-        found = organizations.list_organizations()
-    output.emit(
-        {
-            "organizations": [
-                {"id": str(entry.pk), "name": entry.name, "account": entry.account.name, "created_at": entry.created_at}
-                for entry in found
-            ]
+    columns: Columns[Organization] = Columns(
+        "organizations",
+        "Organisations",
+        ["Account", "Organisation", "Added", "Id"],
+        lambda entry: [[entry.account.name, entry.name, entry.created_at, entry.pk]],
+        lambda entry: {
+            "id": str(entry.pk),
+            "name": entry.name,
+            "account": entry.account.name,
+            "created_at": entry.created_at,
         },
-        lambda: output.table(
-            "Organisations",
-            ["Account", "Organisation", "Added", "Id"],
-            [[entry.account.name, entry.name, entry.created_at, entry.pk] for entry in found],
-        ),
     )
+    with database.ledger_errors():
+        show(output, part, lambda limit, cursor: paging.read([organizations.listed(find)], limit, cursor), columns)
 
 
 def _quoted(name: str) -> str:

@@ -48,8 +48,7 @@ class Output:
 
     def emit_json(self, data: Mapping[str, object]) -> None:
         """Print one JSON object on one line of stdout. Instants and paths are written as text."""
-        # ASCII only: JSON escapes C0 controls by itself, but not the C1 ones that terminals obey as well.
-        click.echo(json.dumps(data, ensure_ascii=True, default=_plain))
+        click.echo(as_json(data))
 
     def print(self, text: str = "", style: str | None = None) -> None:
         """Print a line of the result for people, on stdout."""
@@ -148,6 +147,12 @@ def json_option(command: Callable[..., Any]) -> Callable[..., Any]:
         callback=switch,
         help="Print one JSON object on stdout instead of text.",
     )(command)
+
+
+def as_json(data: Mapping[str, object]) -> str:
+    """Return one JSON object on one line. Instants and paths are written as text."""
+    # ASCII only: JSON escapes C0 controls by itself, but not the C1 ones that terminals obey as well.
+    return json.dumps(data, ensure_ascii=True, default=_plain)
 
 
 def clean(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.output import Output, Styled, json_option, pass_output
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -149,40 +150,52 @@ def carry(output: Output, org: str, product: str) -> None:
 @seat.command("list")
 @click.argument("org")
 @click.option("--product", metavar="CODE", help="Only this product.")
+@click.option("--user", metavar="EMAIL", help="Only what this user holds.")
+@part_options
 @json_option
 @pass_output
-def list_(output: Output, org: str, product: str | None) -> None:
-    """Show the quota and use of ORG's seats, and who holds them."""
+def list_(output: Output, org: str, product: str | None, user: str | None, part: Part) -> None:
+    """Show the quota and use of ORG's seats, and who holds them: 1,000 holders at a time, or all of them.
+
+    By product: assigned seats, offline licences, then online sessions, the one that started last first.
+    """
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations, renewals, seats, subscriptions
+    from keyseat_issuer.ledger.services import organizations, paging, renewals, seats, subscriptions
+    from keyseat_issuer.ledger.services.members import normalize_email
 
     now = now_utc()
+    email = None if user is None else normalize_email(user)
     with database.ledger_errors():
         organization = organizations.find(org)
         active = [v for v in subscriptions.list_subscriptions(organization, now) if v.state == "active"]
-        held = seats.list_seats(organization, now, product)
         mixed = seats.unlicensed_members(organization, now)
         codes = {entry.pool.product for view in active for entry in view.pools}
-        left = {code: len(renewals.left_behind(organization, code, now)) for code in codes}
+        left = {code: renewals.count_left_behind(organization, code, now) for code in codes}
 
-    def human() -> None:
-        _quota_table(output, active, product)
-        _holder_table(output, held, now)
+        def read(limit: int, cursor: str | None) -> "paging.Page[Seat]":
+            if email is None:
+                return paging.read(seats.listed(organization, now, product), limit, cursor)
+            held = seats.held_by(organization, now, [email])
+            return paging.Page([seat for seat in held if product in {None, seat.product}], None)
+
+        show(
+            output,
+            part,
+            read,
+            _holder_columns(now),
+            head={
+                "organization": organization.name,
+                "pools": _pools(active, product),
+                "unlicensed_members": mixed,
+                "left_in_ended_subscriptions": {code: number for code, number in left.items() if number},
+            },
+            before=lambda: _quota_table(output, active, product),
+        )
+    if not output.json:
         _hint_carry(output, organization, left)
         _warn_mixed(output, organization, mixed)
-
-    output.emit(
-        {
-            "organization": organization.name,
-            "pools": _pools(active, product),
-            "seats": [_as_dict(entry) for entry in held],
-            "unlicensed_members": mixed,
-            "left_in_ended_subscriptions": {code: number for code, number in left.items() if number},
-        },
-        human,
-    )
 
 
 def _addresses(emails: Sequence[str]) -> list[str]:
@@ -275,11 +288,9 @@ def _quota_table(output: Output, active: "Sequence[SubscriptionView]", product: 
     )
 
 
-def _holder_table(output: Output, held: "Sequence[Seat]", now: "datetime") -> None:
-    output.table(
-        "Held by",
-        ["Product", "Holder", "Kind", "Seats", "Since", "Until", "Days left", "Machine"],
-        [
+def _holder_columns(now: "datetime") -> "Columns[Seat]":
+    def cells(entry: "Seat") -> list[list[object]]:
+        return [
             [
                 entry.product,
                 entry.holder,
@@ -290,9 +301,10 @@ def _holder_table(output: Output, held: "Sequence[Seat]", now: "datetime") -> No
                 None if entry.until is None else (entry.until - now).days,
                 _short(entry.machine_id),
             ]
-            for entry in held
-        ],
-    )
+        ]
+
+    heads = ["Product", "Holder", "Kind", "Seats", "Since", "Until", "Days left", "Machine"]
+    return Columns("seats", "Held by", heads, cells, _as_dict)
 
 
 def _short(machine_id: str) -> str:

@@ -1,13 +1,18 @@
 """`keyseat-issuer session`: who runs what right now, and ending a session that is stuck."""
 
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import click
 
+from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
+
+if TYPE_CHECKING:
+    from keyseat_issuer.ledger.models import Lease
 
 
 @click.group()
@@ -18,19 +23,22 @@ def session() -> None:
 @session.command("list")
 @click.argument("org")
 @click.option("--product", metavar="PRODUCT", help="Only sessions of this product.")
+@part_options
 @json_option
 @pass_output
-def list_(output: Output, org: str, product: str | None) -> None:
-    """List the live online sessions of ORG, the one that started last first (1,000 at most)."""
+def list_(output: Output, org: str, product: str | None, part: Part) -> None:
+    """List the live online sessions of ORG, the one that started last first: 1,000 at a time, or all of them."""
     from keyseat_issuer.database import ledger_errors, require_ready
 
     require_ready()
-    from keyseat_issuer.ledger.services import organizations, session_admin
+    from keyseat_issuer.ledger.services import organizations, paging, session_admin
 
-    with ledger_errors():
-        rows = session_admin.list_sessions(organizations.find(org), now_utc(), product=product)
-    described = [
-        {
+    columns: Columns[Lease] = Columns(
+        "sessions",
+        f"Online sessions of {org}",
+        ["Session", "Product", "Holder", "Machine", "Started", "Lease ends"],
+        lambda row: [[row.pk, row.product, row.holder, row.machine_id[4:14], row.started_at, row.expires_at]],
+        lambda row: {
             "session_id": str(row.pk),
             "product": row.product,
             "holder": row.holder,
@@ -38,17 +46,11 @@ def list_(output: Output, org: str, product: str | None) -> None:
             "started_at": row.started_at,
             "renewed_at": row.renewed_at,
             "expires_at": row.expires_at,
-        }
-        for row in rows
-    ]
-    output.emit(
-        {"sessions": described},
-        lambda: output.table(
-            f"Online sessions of {org}",
-            ["Session", "Product", "Holder", "Machine", "Started", "Lease ends"],
-            [[row.pk, row.product, row.holder, row.machine_id[4:14], row.started_at, row.expires_at] for row in rows],
-        ),
+        },
     )
+    with ledger_errors():
+        source = session_admin.listed(organizations.find(org), now_utc(), product)
+        show(output, part, lambda limit, cursor: paging.read([source], limit, cursor), columns)
 
 
 @session.command()

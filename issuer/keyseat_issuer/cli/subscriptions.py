@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.output import Output, Styled, json_option, pass_output
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -101,19 +102,26 @@ def add(
 
 @subscription.command("list")
 @click.argument("org", required=False)
+@part_options
 @json_option
 @pass_output
-def list_(output: Output, org: str | None) -> None:
-    """List subscriptions with quota, used and available seats: of ORG, or of all organisations."""
+def list_(output: Output, org: str | None, part: Part) -> None:
+    """List subscriptions with quota, used and available seats: of ORG, or of all organisations, 1,000 at a time."""
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations, subscriptions
+    from keyseat_issuer.ledger.services import organizations, paging, subscriptions
 
+    now = now_utc()
     with database.ledger_errors():
         organization = None if org is None else organizations.find(org)
-        found = subscriptions.list_subscriptions(organization, now_utc())
-    output.emit({"subscriptions": [_as_dict(view) for view in found]}, lambda: _table(output, found))
+
+        def read(limit: int, cursor: str | None) -> "paging.Page[SubscriptionView]":
+            if organization is None:
+                return subscriptions.page_of_all(now, limit, cursor)
+            return paging.Page(subscriptions.list_subscriptions(organization, now), None)
+
+        show(output, part, read, _columns())
 
 
 def _quotas(products: tuple[str, ...]) -> dict[str, int]:
@@ -159,13 +167,11 @@ def _as_dict(view: "SubscriptionView") -> dict[str, object]:
     }
 
 
-def _table(output: Output, found: "list[SubscriptionView]") -> None:
+def _columns() -> "Columns[SubscriptionView]":
     from keyseat_issuer.ledger.services.subscriptions import last_day
 
-    output.table(
-        "Subscriptions",
-        ["Organisation", "Product", "Term", "State", "From", "Through", "Quota", "Used", "Offline", "Free", "Id"],
-        [
+    def rows(view: "SubscriptionView") -> list[list[object]]:
+        return [
             [
                 view.subscription.organization.name,
                 entry.pool.product,
@@ -179,7 +185,13 @@ def _table(output: Output, found: "list[SubscriptionView]") -> None:
                 entry.figures.available,
                 view.subscription.pk,
             ]
-            for view in found
             for entry in view.pools
-        ],
+        ]
+
+    return Columns(
+        "subscriptions",
+        "Subscriptions",
+        ["Organisation", "Product", "Term", "State", "From", "Through", "Quota", "Used", "Offline", "Free", "Id"],
+        rows,
+        _as_dict,
     )

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from keyseat_issuer.console.key_form import KeyForm
-from keyseat_issuer.console.licenses import shown
 from keyseat_issuer.console.password_again import password_again
+from keyseat_issuer.console.tables import shown
 from keyseat_issuer.console.templatetags.console import at
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.models import ApiKey

@@ -7,11 +7,12 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from keyseat_issuer.console.licenses import LicensedUser, base_context, licensed_users
+from keyseat_issuer.console.licenses import base_context
 from keyseat_issuer.console.pages import ask, back
 from keyseat_issuer.console.templatetags.console import said_through
 from keyseat_issuer.console.visits import Visit, page, told
 from keyseat_issuer.ledger.services import seats
+from keyseat_issuer.ledger.services.licensed_users import LicensedUser, licensed
 from keyseat_issuer.ledger.services.seat_preview import receivers
 from keyseat_shared.errors import KeyseatError
 
@@ -64,7 +65,8 @@ def transfer(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
 
 def _ask_unassign(request: HttpRequest, visit: Visit, context: dict[str, Any], chosen: list[str]) -> HttpResponse:
     product = context["tab"].code
-    users = [user for user in licensed_users(visit, product) if user.email in chosen]
+    emails = sorted({email for email in chosen if email.isprintable()})
+    users = licensed(visit.organization, product, visit.now, emails)
     taken = [user for user in users if user.assigned]
     if not taken:
         locked = [f"The seat of {user.email} {_stays(user)}." for user in users]
@@ -100,7 +102,7 @@ def _stays(user: LicensedUser) -> str:
 
 def _ask_transfer(request: HttpRequest, visit: Visit, context: dict[str, Any]) -> HttpResponse:
     product, giver, receiver = context["tab"].code, context["giver"], context["receiver"].lower()
-    online = any(user.online for user in licensed_users(visit, product) if user.email == giver)
+    online = any(user.online for user in licensed(visit.organization, product, visit.now, [giver]))
     return ask(
         request,
         context,

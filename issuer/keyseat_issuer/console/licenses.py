@@ -4,22 +4,21 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.core.paginator import Page, Paginator
-from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 
 from keyseat_issuer.console import vendor
 from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
+from keyseat_issuer.console.tables import Shown, listed, shown, values
 from keyseat_issuer.console.usage import usage
 from keyseat_issuer.console.visits import Visit, common, page
 from keyseat_issuer.ledger.models import OfflineLicense
-from keyseat_issuer.ledger.services import machines, offline, seats, session_admin, subscriptions
+from keyseat_issuer.ledger.services import licensed_users, machines, offline, seats, session_admin, subscriptions
 from keyseat_issuer.ledger.services.pools import Availability
 from keyseat_shared.policy import Policy
 
-ROWS = 50
-"""Rows of a table that one page shows."""
+MOST_NAMED = 50
+"""Members without a seat who are named; of more, their number is told."""
 SOON = timedelta(days=60)
 """How long before its end a subscription is said to end soon."""
 
@@ -47,16 +46,6 @@ class Bought(NamedTuple):
     ends_at: datetime
     figures: Availability
     ends_soon: bool
-
-
-class LicensedUser(NamedTuple):
-    """Somebody who holds a seat. ``offline_until``: an offline licence locks it; ``online``: a session is live."""
-
-    email: str
-    since: datetime
-    assigned: bool
-    offline_until: datetime | None
-    online: bool
 
 
 class OfflineNotice(NamedTuple):
@@ -111,16 +100,6 @@ def base_context(visit: Visit, product: str) -> dict[str, Any]:
     }
 
 
-def licensed_users(visit: Visit, product: str) -> list[LicensedUser]:
-    """Return who holds a seat of the product, by address."""
-    return _users(visit, product, _active_licenses(visit, product))
-
-
-def _active_licenses(visit: Visit, product: str) -> list[OfflineLicense]:
-    every = offline.list_licenses(now=visit.now, organization=visit.organization)
-    return [row for row in every if row.product == product]
-
-
 def _in_order(policy: Policy) -> list[str]:
     """Return the codes of the catalogue, named products first."""
     return sorted(policy.products, key=lambda code: (policy.products[code].seats != "named", code))
@@ -165,50 +144,39 @@ def _totals(bought: Sequence[Bought]) -> Availability | None:
 
 def _held(request: HttpRequest, visit: Visit, product: str) -> dict[str, Any]:
     organization, now = visit.organization, visit.now
-    licenses = _active_licenses(visit, product)
     with_ended = "ended" in request.GET
-    ended = OfflineLicense.objects.defer("file").filter(organization=organization, product=product, expires_at__lte=now)
-    search = request.GET.get("q", "").strip().lower()[:254]
-    users = [user for user in _users(visit, product, licenses) if search in user.email]
+    ended = OfflineLicense.objects.filter(organization=organization, product=product, expires_at__lte=now)
+    search = request.GET.get("q", "").strip().lower().replace("\0", "")[:254]
+    without = seats.unlicensed(organization, now)
+    licenses = offline.listed(organization, now, product, everything=with_ended)
+    if with_ended:
+        # Those that have ended come behind the active ones, the last one first.
+        licenses = licenses._replace(keys=tuple([key._replace(down=True) for key in licenses.keys]))
     return {
         "search": search,
-        "users": shown(request, "users", users),
-        "sessions": shown(request, "sessions", session_admin.listed(organization, now, product).ordered),
-        "licenses": shown(
-            request, "offline", [*licenses, *ended.order_by("-expires_at", "pk")] if with_ended else licenses
-        ),
+        "users": _users(request, visit, product, search),
+        "sessions": listed(request, "sessions", session_admin.listed(organization, now, product)),
+        "licenses": listed(request, "offline", licenses),
         "signs": vendor.in_use().licensing is not None,
         "with_ended": with_ended,
         "some_ended": not with_ended and ended.exists(),
         "machines": _machines(request, visit, product),
-        "unlicensed": seats.unlicensed_members(organization, now),
+        "unlicensed": list(without.order_by("email").values_list("email", flat=True)[:MOST_NAMED]),
+        "unlicensed_count": without.count(),
     }
 
 
-def _users(visit: Visit, product: str, licenses: Sequence[OfflineLicense]) -> list[LicensedUser]:
-    # Sessions of API keys, which can be many thousands, are nobody's.
-    live = session_admin.listed(visit.organization, visit.now, product).rows.exclude(email="")
-    online = set(live.values_list("email", flat=True))
-    found: dict[str, LicensedUser] = {}
-    for row in licenses:
-        if row.user:
-            found[row.user] = LicensedUser(
-                row.user, row.issued_at, assigned=False, offline_until=row.expires_at, online=row.user in online
-            )
-    for email, since in seats.assigned_since(visit.organization, product).items():
-        until = found[email].offline_until if email in found else None
-        found[email] = LicensedUser(email, since, assigned=True, offline_until=until, online=email in online)
-    return [found[email] for email in sorted(found)]
-
-
-def _machines(request: HttpRequest, visit: Visit, product: str) -> "Page[Any]":
-    """Return a page of the machines that hold something of the product."""
+def _users(request: HttpRequest, visit: Visit, product: str, search: str) -> Shown[licensed_users.LicensedUser]:
+    """Return a page of those who hold a seat of the product."""
     organization, now = visit.organization, visit.now
-    found = shown(request, "machines", machines.machine_ids(organization, now, product))
-    found.object_list = machines.list_machines(organization, now, list(found.object_list), product=product)
+    found = values(request, "users", licensed_users.addresses(organization, product, now, search))
+    found.object_list = licensed_users.licensed(organization, product, now, found.object_list)
     return found
 
 
-def shown(request: HttpRequest, name: str, rows: "Sequence[Any] | QuerySet[Any]") -> "Page[Any]":
-    """Return the page of a table that the address asks for by the table's name; a wrong number is the nearest."""
-    return Paginator(rows, ROWS).get_page(request.GET.get(name))
+def _machines(request: HttpRequest, visit: Visit, product: str) -> Shown[machines.Machine]:
+    """Return a page of the machines that hold something of the product."""
+    organization, now = visit.organization, visit.now
+    found = values(request, "machines", machines.machine_ids(organization, now, product))
+    found.object_list = machines.list_machines(organization, now, found.object_list, product=product)
+    return found

@@ -10,8 +10,9 @@ from django.shortcuts import redirect, render
 
 from keyseat_issuer.console import vendor
 from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
-from keyseat_issuer.console.licenses import base_context, shown
+from keyseat_issuer.console.licenses import base_context
 from keyseat_issuer.console.offline_forms import MachineForm, OfflineForm
+from keyseat_issuer.console.tables import shown
 from keyseat_issuer.console.visits import Visit, page, sentence
 from keyseat_issuer.ledger.services import confirmations, members, subscriptions
 from keyseat_issuer.ledger.services.offline_values import Terms

@@ -11,8 +11,8 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.html import format_html
 
-from keyseat_issuer.console.licenses import shown
 from keyseat_issuer.console.password_again import password_again, proof_of
+from keyseat_issuer.console.tables import shown
 from keyseat_issuer.console.templatetags.console import short_id, through
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.models import AllocationKind, Membership, Role
@@ -193,7 +193,7 @@ def _with_seats(visit: Visit, people: Sequence[Person]) -> list[Person]:
     """Return the same people with what they hold."""
     held: dict[str, list[seats.Seat]] = {}
     emails = [person.member.email for person in people]
-    for seat in seats.list_seats(visit.organization, visit.now, holders=emails):
+    for seat in seats.held_by(visit.organization, visit.now, emails):
         held.setdefault(seat.holder, []).append(seat)
     return [person._replace(held=held.get(person.member.email, [])) for person in people]
 

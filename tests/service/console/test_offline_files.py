@@ -139,7 +139,8 @@ class TestFiles:
         for number in range(51):
             offline_shop.issue("KRE", organization=org.name, machine_id=offline_shop.numbered_machine(number))
         shown = Desk(OWNER, org).get("licenses/KRE?ended=1")
-        assert "?offline=2&amp;ended=1&amp;days=30#offline" in shown.html
+        assert "?offline=last&amp;ended=1&amp;days=30#offline" in shown.html
+        assert re.search(r"\?offline=51a\.[A-Za-z0-9_-]+&amp;ended=1&amp;days=30#offline", shown.html)
 
 
 class TestTestLicences:

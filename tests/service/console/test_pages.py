@@ -10,7 +10,7 @@ from freezegun import freeze_time
 import offline_shop
 import shop
 from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, ROLES, found
-from console_site import Desk
+from console_site import Desk, Shown
 from databases import Ledger
 from keyseat_issuer.console.visits import RIGHTS
 from keyseat_issuer.ledger.models import AuditEvent, Lease, Organization
@@ -74,6 +74,12 @@ class TestEveryPage:
     def test_takes_no_post_without_its_token(self, org: Organization) -> None:
         desk = Desk(OWNER, org)
         assert 403 == desk.client.post(desk.base + "licenses/KRE/sessions/end", {"session": NOTHING}).status_code
+
+
+def place(page: Shown, table: str, link: str) -> str:
+    """Return what a link of a table says about the place that it leads to."""
+    [found] = re.findall(rf'href="\?{table}=([^"&#]+)[^"]*">{link}<', page.html)
+    return found
 
 
 class TestTheProductPage:
@@ -157,14 +163,19 @@ class TestTheProductPage:
         shop.subscribe(org, {"KSE": 60})
         shop.assign(org, "KSE", *[f"user{number:03}@example.com" for number in range(60)])
         desk = Desk(OWNER, org)
-        first, second = desk.get("licenses/KSE"), desk.get("licenses/KSE?users=2")
-        assert ("user000@", "1 to 50 of 60 Next") == (
+        first = desk.get("licenses/KSE")
+        second = desk.get(f"licenses/KSE?users={place(first, 'users', 'Next')}")
+        again = desk.get(f"licenses/KSE?users={place(second, 'users', 'Previous')}")
+        assert ("user000@", "1 to 50 of 60 Next Last") == (
             first.section("users").partition("user000@")[1],
-            first.section("users")[-18:],
+            first.section("users")[-23:],
         )
         assert "user059@example.com" in second.section("users")
-        assert "user059@example.com" in desk.get("licenses/KSE?users=99999999").section("users")
-        assert "user000@example.com" in desk.get("licenses/KSE?users=-x").section("users")
+        assert "Previous 51 to 60 of 60" == second.section("users")[-23:]
+        assert again.section("users") == first.section("users")
+        assert "user059@example.com" in desk.get("licenses/KSE?users=last").section("users")
+        for nowhere in ("-x", "99999999", "51a.x", "51a.W10"):
+            assert first.section("users") == desk.get(f"licenses/KSE?users={nowhere}").section("users")
 
 
 class TestSessions:

@@ -15,6 +15,7 @@ from keyseat_issuer.ledger.models.seats import (
     Subscription,
     Term,
 )
+from keyseat_issuer.ledger.models.usage import UsageDay
 
 __all__ = [
     "Account",
@@ -38,4 +39,5 @@ __all__ = [
     "SessionEnding",
     "Subscription",
     "Term",
+    "UsageDay",
 ]

@@ -119,7 +119,25 @@ class Lease(models.Model):
                 fields=("machine_id", "holder"), condition=Q(ended_at__isnull=True), name="lease_live_by_machine"
             ),
             models.Index(fields=("holder", "product"), condition=Q(ended_at__isnull=True), name="lease_live_by_holder"),
-            models.Index(fields=("organization", "started_at"), name="lease_by_start"),
+            # Lists of a product's live sessions, and of the machines with one.
+            models.Index(
+                fields=("organization", "product", "-started_at", "id"),
+                condition=Q(ended_at__isnull=True),
+                name="lease_live_in_order",
+            ),
+            models.Index(
+                fields=("organization", "product", "machine_id"),
+                condition=Q(ended_at__isnull=True),
+                name="lease_live_machines",
+            ),
+            # Of ended sessions as well, each ordered by an instant: the usage report and the roll-up of usage.
+            models.Index(fields=("organization", "started_at", "id"), name="lease_in_order"),
+            models.Index(fields=("organization", "ended_at"), condition=Q(ended_at__isnull=False), name="lease_by_end"),
+            models.Index(
+                fields=("organization", "lingers_until"),
+                condition=Q(lingers_until__isnull=False),
+                name="lease_by_linger_end",
+            ),
             models.Index(fields=("pool", "expires_at"), condition=Q(lingering=True), name="lease_lingering_by_expiry"),
             models.Index(fields=("pool", "machine_id"), condition=Q(lingering=True), name="lease_lingering_machine"),
             models.Index(

@@ -200,5 +200,7 @@ class OfflineLicense(AppendOnlyModel):
             models.Index(fields=("machine_id", "expires_at"), name="offline_by_machine"),
             models.Index(fields=("organization", "product", "user"), name="offline_by_user"),
             models.Index(fields=("expires_at",), name="offline_by_expiry"),
+            models.Index(fields=("organization", "product", "expires_at"), name="offline_by_product_expiry"),
+            models.Index(fields=("organization", "product", "issued_at"), name="offline_by_issue"),
             models.Index(fields=("idempotency_key",), condition=~Q(idempotency_key=""), name="offline_by_batch_line"),
         )

@@ -135,14 +135,21 @@ def check_not_ahead(now: datetime, head: Head) -> None:
     Raises:
         ClockError: ``CLOCK_AHEAD``.
     """
+    reference = second_clock(head)
+    if reference is not None:
+        _require(now, reference, UPTIME if head.database_time is None else DATABASE)
+
+
+def second_clock(head: Head) -> datetime | None:
+    """Return what the second clock says, or ``None`` where there is none to ask."""
     if not _watched:
-        return
+        return None
     if head.database_time is not None:
-        _require(now, head.database_time, DATABASE)
-        return
+        return head.database_time
     here = uptime()
-    if here is not None and here.boot == head.boot and head.anchor_at is not None:
-        _require(now, head.anchor_at + timedelta(seconds=max(0, here.seconds - head.anchor_uptime)), UPTIME)
+    if here is None or here.boot != head.boot or head.anchor_at is None:
+        return None
+    return head.anchor_at + timedelta(seconds=max(0, here.seconds - head.anchor_uptime))
 
 
 def date_of_refusal(now: datetime, head: Head) -> datetime:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from django.db.models import Q, QuerySet
 
 from keyseat_issuer.ledger.models import Lease, OfflineLicense, Organization, SessionEnding
-from keyseat_issuer.ledger.services import audit, paging, pools
+from keyseat_issuer.ledger.services import audit, paging, pools, subscriptions
 from keyseat_issuer.ledger.services.naming import shorten
 from keyseat_issuer.ledger.services.session_admin import ended_event
 from keyseat_issuer.ledger.services.sessions import end_for, pools_of
@@ -15,7 +15,6 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
-_BY_ID = paging.Key("machine_id", paging.text)
 MOST = 5000
 """Offline licences of one machine that a removal tells of at most."""
 
@@ -35,12 +34,13 @@ class Removed(NamedTuple):
     offline_until: tuple[datetime, ...]
 
 
-def machine_ids(organization: Organization, now: datetime, product: str) -> list[str]:
-    """Return the ids of the machines with a live session or an active offline licence of a product, in order."""
-    found: set[str] = set()
-    for rows in (_live(organization, now), _bound(organization, now)):
-        found.update(rows.filter(product=product).order_by().values_list("machine_id", flat=True).distinct())
-    return sorted(found)
+def machine_ids(organization: Organization, now: datetime, product: str | None = None) -> paging.Values:
+    """Return the ids of the machines with a live session or an active offline licence, in order, page by page."""
+    products = subscriptions.products(organization) if product is None else [product]
+    found = [
+        rows.filter(product=code) for code in products for rows in (_live(organization, now), _bound(organization, now))
+    ]
+    return paging.Values("machines", tuple([(rows, "machine_id") for rows in found]))
 
 
 def list_machines(
@@ -57,16 +57,8 @@ def page_of_machines(organization: Organization, now: datetime, limit: int, curs
     Raises:
         KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
     """
-    after = "" if cursor is None else paging.read_cursor("machines", (_BY_ID,), cursor)[0]
-    ids: set[str] = set()
-    for rows in (_live(organization, now), _bound(organization, now)):
-        behind = rows.order_by("machine_id").filter(machine_id__gt=after).values_list("machine_id", flat=True)
-        ids.update(behind.distinct()[: limit + 1])
-    # In the order of every database: the symbols of machine IDs are lower-case letters and digits.
-    found = sorted(ids)
-    shown = found[:limit]
-    entries = list_machines(organization, now, shown)
-    return paging.Page(entries, paging.write_cursor("machines", shown[-1:]) if len(found) > limit else None)
+    found = machine_ids(organization, now).around(limit, cursor)
+    return paging.Page(list_machines(organization, now, found.rows), found.after)
 
 
 def remove_machine(organization: Organization, machine_id: str, *, actor: str, now: datetime) -> Removed:
@@ -93,11 +85,12 @@ def remove_machine(organization: Organization, machine_id: str, *, actor: str, n
 
 
 def _machines(live: Iterable[Lease], bound: Iterable[OfflineLicense]) -> list[Machine]:
+    # Put in order here: asked for an order, SQLite would read all sessions in it to find those of a few machines.
     sessions: dict[str, list[Lease]] = {}
-    for row in live:
+    for row in sorted(sorted(live, key=lambda row: row.pk), key=lambda row: row.started_at, reverse=True):
         sessions.setdefault(row.machine_id, []).append(row)
     licenses: dict[str, list[OfflineLicense]] = {}
-    for made in bound:
+    for made in sorted(bound, key=lambda made: (made.expires_at, made.pk)):
         licenses.setdefault(made.machine_id, []).append(made)
     return [
         Machine(machine_id, tuple(sessions.get(machine_id, ())), tuple(licenses.get(machine_id, ())))
@@ -106,10 +99,8 @@ def _machines(live: Iterable[Lease], bound: Iterable[OfflineLicense]) -> list[Ma
 
 
 def _live(organization: Organization, now: datetime) -> QuerySet[Lease]:
-    rows = Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
-    return rows.order_by("-started_at", "pk")
+    return Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
 
 
 def _bound(organization: Organization, now: datetime) -> QuerySet[OfflineLicense]:
-    rows = OfflineLicense.objects.filter(organization=organization, expires_at__gt=now)
-    return rows.defer("file").order_by("expires_at", "pk")
+    return OfflineLicense.objects.filter(organization=organization, expires_at__gt=now).defer("file")

@@ -158,6 +158,14 @@ def issue(request: OfflineRequest, terms: Terms) -> IssuedLicense:
 
 
 def list_licenses(
+    *, now: datetime, organization: Organization | None = None, expiring_days: int | None = None
+) -> Sequence[OfflineLicense]:
+    """Return active licences by their expiry, the soonest first, without the files' bytes (see ``selected``)."""
+    with ledger_errors():
+        return list(selected(now=now, organization=organization, expiring_days=expiring_days).ordered)
+
+
+def selected(
     *,
     now: datetime,
     organization: Organization | None = None,
@@ -165,8 +173,8 @@ def list_licenses(
     user: str | None = None,
     expiring_days: int | None = None,
     everything: bool = False,
-) -> Sequence[OfflineLicense]:
-    """Return licences by their expiry, the soonest first, without the files' bytes.
+) -> paging.Source[OfflineLicense]:
+    """Return licences by their expiry, the soonest first, without the files' bytes, to be read page by page.
 
     Args:
         now: licences that ended by then are left out unless ``everything``.
@@ -187,8 +195,7 @@ def list_licenses(
         rows = rows.filter(machine_id=str(machine_id))
     if user is not None:
         rows = rows.filter(user=user)
-    with ledger_errors():
-        return list(rows.order_by(*[key.order for key in _KEYS]))
+    return paging.Source("offline-licenses", rows, _KEYS, lambda row: row)
 
 
 def listed(

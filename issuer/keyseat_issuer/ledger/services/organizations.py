@@ -3,10 +3,12 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Q
+
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Account, Organization
 from keyseat_issuer.ledger.models.organizations import fold_name
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services import audit, paging
 from keyseat_issuer.ledger.services.naming import clean_name, shorten, unknown
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -43,9 +45,17 @@ def add_organization(name: str, *, account: str | None = None, actor: str, now: 
     return added
 
 
-def list_organizations() -> list[Organization]:
-    """Return all organisations with their accounts, by account and name."""
-    return list(Organization.objects.select_related("account").order_by("account__name", "name"))
+def listed(part: str = "") -> paging.Source[Organization]:
+    """Return all organisations with their accounts, by account and name, to be read page by page.
+
+    ``part``: only those whose name, or whose account's, holds this text, in capitals or not.
+    """
+    rows = Organization.objects.select_related("account")
+    if part:
+        wanted = fold_name(" ".join(part.split()))
+        rows = rows.filter(Q(folded__contains=wanted) | Q(account__folded__contains=wanted))
+    keys = (paging.Key("account__folded", paging.text), paging.Key("folded", paging.text))
+    return paging.Source("organizations", rows, keys, lambda row: row)
 
 
 def find(typed: str) -> Organization:

@@ -6,19 +6,22 @@ signed: whoever changes one gets another place of the same list, of the same org
 
 import base64
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 
+from keyseat_issuer.ledger.plain_sql import fetch
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 R = TypeVar("R")
 
-_MAX_TEXT = 400
+_MAX_TEXT = 800
+"""A folded name can be three times as long as the name."""
 _MAX_NUMBER = 2**62
 
 
@@ -27,6 +30,14 @@ class Page(NamedTuple, Generic[R]):
 
     rows: list[R]
     next: str | None
+
+
+class Stretch(NamedTuple, Generic[R]):
+    """Rows with the cursors of what is in front of them and behind them; ``None`` where that is nothing."""
+
+    rows: list[R]
+    before: str | None
+    after: str | None
 
 
 class Key(NamedTuple):
@@ -49,17 +60,32 @@ class Key(NamedTuple):
 
 
 class Source(NamedTuple, Generic[R]):
-    """Rows of one kind in a list: the keys together must be unique. ``make`` turns a row into an entry."""
+    """Rows of one kind in a list: the keys together must be unique. ``make`` turns a row into an entry.
+
+    ``others``: further rows of the kind, listed among the others, each query by itself in the order of an index.
+    """
 
     name: str
     rows: "QuerySet[Any]"
     keys: tuple[Key, ...]
     make: Callable[[Any], R]
+    others: "tuple[QuerySet[Any], ...]" = ()
 
     @property
     def ordered(self) -> "QuerySet[Any]":
         """The rows in the order of the list."""
         return self.rows.order_by(*[key.order for key in self.keys])
+
+    def first(self, count: int, behind: Q) -> list[Any]:
+        """Return the first so many rows of those behind a place."""
+        order = [key.order for key in self.keys]
+        read = [list(rows.filter(behind).order_by(*order)[:count]) for rows in (self.rows, *self.others)]
+        if len(read) == 1:
+            return read[0]
+        found = [row for rows in read for row in rows]
+        for key in reversed(self.keys):  # sorting keeps the order of what is equal
+            found.sort(key=key.value, reverse=key.down)
+        return found[:count]
 
 
 def text(value: object) -> str:
@@ -98,17 +124,62 @@ def read(sources: Sequence[Source[R]], limit: int, cursor: str | None) -> Page[R
     start, after = _place(sources, cursor)
     found: list[tuple[Source[R], Any]] = []
     for source in sources[start:]:
-        rows = source.ordered
-        if after:
-            rows = rows.filter(_behind(source.keys, after))
+        behind = _behind(source.keys, after) if after else Q()
         # One more than asked for, to know whether there is a next page.
-        found += [(source, row) for row in rows[: limit + 1 - len(found)]]
+        found += [(source, row) for row in source.first(limit + 1 - len(found), behind)]
         after = ()
         if len(found) > limit:
             break
     shown = found[:limit]
     ended = len(found) <= limit
     return Page([source.make(row) for source, row in shown], None if ended else _cursor(*shown[-1]))
+
+
+def around(source: Source[R], limit: int, cursor: str | None = None, *, back: bool = False) -> Stretch[R]:
+    """Return the rows behind a cursor, or with ``back`` those in front of it; without one the first or the last ones.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+    """
+    keys = tuple([key._replace(down=key.down != back) for key in source.keys])
+    after = () if cursor is None else read_cursor(source.name, keys, cursor)
+    found = source._replace(keys=keys).first(limit + 1, _behind(keys, after) if after else Q())
+    return _stretch(found, limit, cursor, back=back, write=lambda row: _cursor(source, row), make=source.make)
+
+
+class Values(NamedTuple):
+    """A list of the different values in some columns of text, each given with rows in the order of an index."""
+
+    name: str
+    columns: "tuple[tuple[QuerySet[Any], str], ...]"
+
+    def around(self, limit: int, cursor: str | None = None, *, back: bool = False) -> Stretch[str]:
+        """Return values as ``around`` does rows."""
+        read, sign = (Key("value", text),), "lt" if back else "gt"
+        after = () if cursor is None else read_cursor(self.name, read, cursor)
+        found: set[str] = set()
+        for rows, column in self.columns:
+            beyond = rows.filter(**{f"{column}__{sign}": after[0]}) if after else rows
+            ordered = beyond.order_by(f"-{column}" if back else column).values_list(column, flat=True)
+            found.update(ordered.distinct()[: limit + 1])
+        listed = _in_order(found)
+        if back:
+            listed.reverse()
+        return _stretch(
+            listed[: limit + 1],
+            limit,
+            cursor,
+            back=back,
+            write=lambda value: write_cursor(self.name, [value]),
+            make=lambda value: value,
+        )
+
+    def count(self, most: int) -> int:
+        """Return how many values there are, at most ``most``."""
+        found: set[str] = set()
+        for rows, column in self.columns:
+            found.update(rows.order_by(column).values_list(column, flat=True).distinct()[:most])
+        return min(len(found), most)
 
 
 def read_cursor(name: str, keys: Sequence[Key], cursor: str) -> tuple[object, ...]:
@@ -168,3 +239,30 @@ def _cursor(source: Source[Any], row: object) -> str:
 
 def _as_text(value: object) -> str:
     return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def _stretch(
+    found: list[Any],
+    limit: int,
+    cursor: str | None,
+    *,
+    back: bool,
+    write: Callable[[Any], str],
+    make: Callable[[Any], R],
+) -> Stretch[R]:
+    more, shown = len(found) > limit, found[:limit]
+    if not shown:
+        return Stretch([], None, None)
+    if back:
+        shown.reverse()
+    before, after = (more, cursor is not None) if back else (cursor is not None, more)
+    return Stretch(
+        [make(row) for row in shown], write(shown[0]) if before else None, write(shown[-1]) if after else None
+    )
+
+
+def _in_order(values: Iterable[str]) -> list[str]:
+    """Return texts in the database's order, which its indexes have and Python does not know."""
+    if connection.vendor != "postgresql":
+        return sorted(values)  # by code points, as SQLite does
+    return [value for (value,) in fetch("SELECT value FROM unnest(%s::text[]) value ORDER BY value", (list(values),))]

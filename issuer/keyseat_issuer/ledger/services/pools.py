@@ -207,11 +207,10 @@ def availabilities(pools: Sequence[Pool], now: datetime) -> dict[UUID, Availabil
                 soonest=Min("expires_at", filter=bound),
             )
         }
-        sessions = dict(
-            Lease.objects.filter(expired, pool__in=ids, ended_at__isnull=True)
-            .values_list("pool")
-            .annotate(over=Sum("seats"))
-        )
+        # Sessions of named users take no seat. Counted, not summed up: the index alone tells.
+        floating = [pool.pk for pool in part if pool.seats == SeatKind.FLOATING]
+        unswept = Lease.objects.filter(expired, pool__in=floating, ended_at__isnull=True)
+        sessions = dict(unswept.order_by().values_list("pool").annotate(over=Count("*")))
         over = Lease.objects.filter(expired, pool__in=ids, lingering=True).values_list("pool").annotate(Count("pk"))
         gone = dict(over) if any(pool.lingering for pool in part) else {}
         for pool in part:

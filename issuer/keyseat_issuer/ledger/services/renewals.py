@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db.models import QuerySet
+
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Organization, Pool
 from keyseat_issuer.ledger.services import audit, pools
 from keyseat_issuer.ledger.services.organizations import lock_organization
@@ -56,11 +58,16 @@ def carry_over(organization: Organization, product: str, *, policy: Policy, acto
 
 def left_behind(organization: Organization, product: str, now: datetime) -> Sequence[Allocation]:
     """Return the seats that are still assigned in subscriptions that have ended, by holder."""
+    return list(_left_behind(organization, product, now).order_by("holder", "pk"))
+
+
+def count_left_behind(organization: Organization, product: str, now: datetime) -> int:
+    """Return how many those are."""
+    return _left_behind(organization, product, now).count()
+
+
+def _left_behind(organization: Organization, product: str, now: datetime) -> QuerySet[Allocation]:
     ended = Pool.objects.filter(
         subscription__organization=organization, product=product, subscription__ends_at__lte=now
     )
-    return list(
-        Allocation.objects.filter(pool__in=ended, kind=AllocationKind.NAMED, released_at__isnull=True).order_by(
-            "holder", "pk"
-        )
-    )
+    return Allocation.objects.filter(pool__in=ended, kind=AllocationKind.NAMED, released_at__isnull=True)

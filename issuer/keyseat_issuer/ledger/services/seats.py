@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
 from keyseat_issuer.ledger.models import (
     Allocation,
@@ -19,7 +19,7 @@ from keyseat_issuer.ledger.models import (
     SessionEnding,
     Term,
 )
-from keyseat_issuer.ledger.services import audit, paging, pools
+from keyseat_issuer.ledger.services import audit, paging, pools, session_admin
 from keyseat_issuer.ledger.services.members import normalize_email
 from keyseat_issuer.ledger.services.organizations import lock_organization
 from keyseat_issuer.ledger.services.seat_rules import (
@@ -39,6 +39,10 @@ from keyseat_issuer.ledger.services.subscriptions import active_pools
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.policy import Policy
+
+_BY_ID = paging.Key("pk", paging.uuid)
+_BY_HOLDER = (paging.Key("holder", paging.text), _BY_ID)
+_BY_END = (paging.Key("expires_at", paging.instant), _BY_ID)
 
 ASSIGNED = "assigned"
 UNASSIGNED = "unassigned"
@@ -167,15 +171,13 @@ def transfer(
     return taken
 
 
-def list_seats(
-    organization: Organization, now: datetime, product: str | None = None, *, holders: Collection[str] | None = None
-) -> list[Seat]:
-    """Return what is held at ``now``: assignments, active offline licences, then live online sessions.
-
-    ``holders``: only what these addresses hold. Sessions can be many thousands.
-    """
+def held_by(organization: Organization, now: datetime, emails: Collection[str]) -> list[Seat]:
+    """Return what these addresses hold at ``now``: assignments, active offline licences, then live online sessions."""
+    held = _held_rows(now).filter(pool__subscription__organization=organization, holder__in=emails)
+    online = session_admin.of_people(organization, now, emails)
     return [
-        source.make(row) for source in listed(organization, now, product, holders=holders) for row in source.ordered
+        *map(_of_allocation, held.order_by("pool__product", "kind", "holder", "pk")),
+        *map(_of_session, sorted(online, key=lambda row: (row.product, row.holder, row.pk))),
     ]
 
 
@@ -190,28 +192,34 @@ def assigned_since(organization: Organization, product: str) -> dict[str, dateti
     return dict(rows.order_by("holder", "pk").values_list("holder", "created_at"))
 
 
-def listed(
-    organization: Organization, now: datetime, product: str | None = None, *, holders: Collection[str] | None = None
-) -> list[paging.Source[Seat]]:
-    """Return the same list, to be read page by page."""
-    held = Q() if product is None else Q(pool__product=product)
-    if holders is not None:
-        held &= Q(holder__in=holders)
-    rows = (
-        Allocation.objects.filter(held, pool__subscription__organization=organization, released_at__isnull=True)
-        .exclude(expires_at__lte=now)
-        .select_related("pool", "offline_license")
-        .defer("offline_license__file")
-    )
-    sessions = Lease.objects.filter(
-        held, organization=organization, ended_at__isnull=True, expires_at__gt=now
-    ).select_related("pool")
-    by_product, by_holder = paging.Key("pool__product", paging.text), paging.Key("holder", paging.text)
-    by_id = paging.Key("pk", paging.uuid)
-    return [
-        paging.Source("held", rows, (by_product, paging.Key("kind", paging.text), by_holder, by_id), _of_allocation),
-        paging.Source("online", sessions, (by_product, by_holder, by_id), _of_session),
+def listed(organization: Organization, now: datetime, product: str | None = None) -> list[paging.Source[Seat]]:
+    """Return what is held at ``now``, to be read page by page, each kind of rows in the order of an index.
+
+    Product by product, and subscription by subscription: the assigned seats by holder, the offline licences by their
+    end. Then the live sessions of each product, the one that started last first.
+    """
+    pools = Pool.objects.filter(subscription__organization=organization).select_related("subscription")
+    if product is not None:
+        pools = pools.filter(product=product)
+    found = list(pools.order_by("product", "subscription__starts_at", "pk"))
+    held: list[paging.Source[Seat]] = []
+    for pool in found:
+        rows = _held_rows(now).filter(pool=pool)
+        named, offline = rows.filter(kind=AllocationKind.NAMED), rows.filter(kind=AllocationKind.OFFLINE)
+        held.append(paging.Source(f"named {pool.pk.hex}", named, _BY_HOLDER, _of_allocation))
+        if now < pool.subscription.ends_at:  # offline licences have ended with their subscription
+            held.append(paging.Source(f"offline {pool.pk.hex}", offline, _BY_END, _of_allocation))
+    online = [
+        paging.Source(f"online {code}", live.rows, live.keys, _of_session)
+        for code in dict.fromkeys(pool.product for pool in found)
+        for live in [session_admin.listed(organization, now, code)]
     ]
+    return [*held, *online] or [paging.Source("none", Allocation.objects.none(), _BY_HOLDER, _of_allocation)]
+
+
+def _held_rows(now: datetime) -> QuerySet[Allocation]:
+    rows = Allocation.objects.filter(released_at__isnull=True).exclude(expires_at__lte=now)
+    return rows.select_related("pool", "offline_license").defer("offline_license__file")
 
 
 def assigned_seats(
@@ -258,7 +266,7 @@ def _of_allocation(row: Allocation) -> Seat:
 
 
 def _of_session(row: Lease) -> Seat:
-    return Seat(row.pool.product, row.holder, ONLINE, row.seats, row.started_at, row.expires_at, None, row.machine_id)
+    return Seat(row.product, row.holder, ONLINE, row.seats, row.started_at, row.expires_at, None, row.machine_id)
 
 
 def unlicensed_members(organization: Organization, now: datetime) -> list[str]:

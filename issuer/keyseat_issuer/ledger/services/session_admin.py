@@ -1,30 +1,37 @@
 """Sessions as an administrator sees them: the list of live ones, and ending some by force."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import QuerySet
+
 from keyseat_issuer.ledger.models import Lease, Organization, SessionEnding
-from keyseat_issuer.ledger.services import audit, paging, pools
+from keyseat_issuer.ledger.services import audit, paging, pools, subscriptions
 from keyseat_issuer.ledger.services.sessions import end_for
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
 
-def list_sessions(
-    organization: Organization, now: datetime, *, product: str | None = None, most: int = 1000
-) -> list[Lease]:
-    """Return live sessions, the one that started last first."""
-    return list(listed(organization, now, product).ordered[:most])
-
-
 def listed(organization: Organization, now: datetime, product: str | None = None) -> paging.Source[Lease]:
-    """Return the same list, to be read page by page."""
-    rows = Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
-    if product is not None:
-        rows = rows.filter(product=product)
+    """Return the live sessions of one product or of all, the one that started last first, to be read page by page."""
+    # Product by product: that is how an index has them in order.
+    products = subscriptions.products(organization) if product is None else [product]
+    rows, *others = [live(organization, now).filter(product=code) for code in products or [""]]
     keys = (paging.Key("started_at", paging.instant, down=True), paging.Key("pk", paging.uuid))
-    return paging.Source("sessions", rows, keys, lambda row: row)
+    return paging.Source("sessions", rows, keys, lambda row: row, tuple(others))
+
+
+def live(organization: Organization, now: datetime) -> QuerySet[Lease]:
+    """Return the live sessions of an organisation, in no order."""
+    return Lease.objects.filter(organization=organization, ended_at__isnull=True, expires_at__gt=now)
+
+
+def of_people(organization: Organization, now: datetime, emails: Collection[str]) -> list[Lease]:
+    """Return the live sessions that these people have in an organisation, in no order."""
+    # Found by whose they are: told the organisation too, SQLite would look through all of its sessions instead.
+    rows = Lease.objects.filter(holder__in=emails, ended_at__isnull=True, expires_at__gt=now)
+    return [row for row in rows if row.organization_id == organization.pk]
 
 
 def force_release(organization: Organization, session_ids: Sequence[UUID], *, actor: str, now: datetime) -> list[Lease]:

@@ -4,11 +4,14 @@ import calendar
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
+from uuid import UUID
+
+from django.db.models import QuerySet
 
 from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Organization, Pool, Subscription, Term
 from keyseat_issuer.ledger.models.seats import MAX_QUOTA
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.services import audit, paging
 from keyseat_issuer.ledger.services.naming import unknown
 from keyseat_issuer.ledger.services.pools import Availability, availabilities
 from keyseat_shared import rules
@@ -16,6 +19,8 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, RuleError
 from keyseat_shared.instants import add_years, format_instant, whole_years
 from keyseat_shared.policy import Policy
+
+_OWNER_KEYS = (paging.Key("folded", paging.text), paging.Key("pk", paging.uuid))
 
 ADDED = "subscription.added"
 """The row that adds a subscription: ``subject`` is its id, ``details`` are its ``terms_of``, which never change."""
@@ -179,12 +184,48 @@ def check_product(product: str, policy: Policy) -> None:
         raise unknown("product", product, policy.products, f"The catalogue holds {', '.join(policy.products)}.")
 
 
-def list_subscriptions(organization: Organization | None, now: datetime) -> list[SubscriptionView]:
-    """Return the subscriptions of one organisation or of all, newest end first, with their figures."""
-    found = Subscription.objects.select_related("organization", "organization__account").prefetch_related("pools")
-    if organization is not None:
-        found = found.filter(organization=organization)
-    listed = list(found.order_by("organization__name", "-ends_at", "id"))
+def list_subscriptions(organization: Organization, now: datetime) -> list[SubscriptionView]:
+    """Return the subscriptions of an organisation, newest end first, with their figures."""
+    return _views(Subscription.objects.filter(organization=organization), now)
+
+
+def page_of_all(now: datetime, limit: int, cursor: str | None) -> paging.Page[SubscriptionView]:
+    """Return a page of the subscriptions of all organisations, by the organisation's name, newest end first.
+
+    A page ends with the last subscription of an organisation, so it can have some more than ``limit``.
+
+    Raises:
+        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+    """
+    found: list[SubscriptionView] = []
+    owners = paging.Source("subscriptions", Organization.objects.all(), _OWNER_KEYS, lambda row: row)
+    while True:
+        page = paging.read([owners], limit, cursor)
+        bought = Subscription.objects.filter(organization__in=[row.pk for row in page.rows])
+        by_owner: dict[UUID, list[SubscriptionView]] = {row.pk: [] for row in page.rows}
+        for view in _views(bought, now):
+            by_owner[view.subscription.organization_id].append(view)
+        for row in page.rows:
+            if len(found) >= limit:
+                return paging.Page(found, cursor)
+            found += by_owner[row.pk]
+            cursor = paging.write_cursor("subscriptions", [key.value(row) for key in _OWNER_KEYS])
+        if page.next is None or len(found) >= limit:
+            return paging.Page(found, page.next)
+
+
+def products(organization: Organization) -> list[str]:
+    """Return the codes of the products that an organisation has or had subscriptions to."""
+    pools = Pool.objects.filter(subscription__organization=organization)
+    return sorted(set(pools.order_by().values_list("product", flat=True)))
+
+
+def _views(rows: QuerySet[Subscription], now: datetime) -> list[SubscriptionView]:
+    listed = list(
+        rows.select_related("organization", "organization__account")
+        .prefetch_related("pools")
+        .order_by("-ends_at", "id")
+    )
     figures = availabilities([pool for subscription in listed for pool in subscription.pools.all()], now)
     return [
         SubscriptionView(
