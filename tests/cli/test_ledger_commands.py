@@ -281,6 +281,18 @@ class TestAudit:
 
         assert found["events"] == answer("audit", "verify", "--anchor", found["anchor"])["events"]
 
+    def test_from_an_anchor_on_it_says_what_it_did_not_check(self, customer: Ledger) -> None:
+        whole = answer("audit", "verify")
+        answer("org", "add", "Another")
+
+        since = answer("audit", "verify", "--from", whole["anchor"])
+        shown = run("audit", "verify", "--from", whole["anchor"]).stdout
+
+        assert ([], 1) == (whole["not_checked"], since["events"])
+        assert f"audit rows 1 to {whole['events']}" == since["not_checked"][0]
+        assert shown.startswith("1 audit rows, 0 licences since that anchor: all agree.\nNot checked: audit rows 1 to")
+        assert "takes the place" in told("audit", "verify", "--from", whole["anchor"], "--anchor", "x", code=2)
+
     def test_a_changed_row_is_named_and_exits_1(self, customer: Ledger) -> None:
         with connection.cursor() as cursor:
             cursor.execute("UPDATE ledger_auditevent SET actor = 'x' WHERE seq = 2")

@@ -8,12 +8,12 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from django.db.models import Count, F, Q, Sum
+from django.db.models import Count, F, Q, QuerySet, Sum
 
 from keyseat_issuer.database import ledger_errors, snapshot
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Subscription
@@ -38,18 +38,22 @@ MAX_FINDINGS = 50
 """Findings reported; a ledger with more has one cause, and the first places show it."""
 
 _CHUNK = 2000
-_UNREADABLE = "it holds what this software never writes there: changed"
+UNREADABLE = "it holds what this software never writes there: changed"
 _ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
 
 class AuditReport(NamedTuple):
-    """What a check saw. ``anchor`` is the ``SEQ:DIGEST`` of the newest row; ``findings`` is empty where all agrees."""
+    """What a check saw. ``anchor`` is the ``SEQ:DIGEST`` of the newest row; ``findings`` is empty where all agrees.
+
+    ``unchecked``: what a check from an anchor on (``audit_since``) left out.
+    """
 
     events: int
     licenses: int
     pools: int
     anchor: str
     findings: tuple[Finding, ...]
+    unchecked: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -69,7 +73,7 @@ def verify(anchor: str | None = None, *, trust: TrustBundle | None = None) -> Au
     """
     noted = None if anchor is None else parse_anchor(anchor)
     with ledger_errors(), snapshot():
-        check = _Check(noted, None if trust is None else Signatures(trust))
+        check = Check(noted, None if trust is None else Signatures(trust), People())
         check.chain()
         check.bundles()
         check.licenses()
@@ -79,7 +83,7 @@ def verify(anchor: str | None = None, *, trust: TrustBundle | None = None) -> Au
             try:
                 step()
             except WRONG_KIND:
-                check.find(what, f"one of them cannot be read: {_UNREADABLE}")
+                check.find(what, f"one of them cannot be read: {UNREADABLE}")
         return check.report()
 
 
@@ -99,20 +103,24 @@ def parse_anchor(text: str) -> tuple[int, str]:
     return int(found[1]), found[2]
 
 
-class _Check:
-    def __init__(self, anchor: tuple[int, str] | None, signatures: Signatures | None) -> None:
+class Check:
+    """One check of the ledger, step by step: the chain first, since the other steps hold the tables against it."""
+
+    def __init__(self, anchor: tuple[int, str] | None, signatures: Signatures | None, people: People) -> None:
+        """Take the anchor, what checks signatures, and what follows the acts on people."""
         self._anchor = anchor
         self._signatures = signatures
-        self._people = People()
+        self._people = people
         self._findings: list[Finding] = []
         self._counts = {"events": 0, "licenses": 0, "pools": 0}
         self._head = ""
         # licence id -> digest of its file, from the audit rows that issued them
-        self._issued: dict[UUID, str] = {}
+        self.issued: dict[UUID, str] = {}
         # subscription id -> organisation and details of the audit row that added it
-        self._bought: dict[str, tuple[UUID | None, str]] = {}
+        self.bought: dict[str, tuple[UUID | None, str]] = {}
 
     def report(self) -> AuditReport:
+        """Return what was seen."""
         return AuditReport(
             self._counts["events"],
             self._counts["licenses"],
@@ -126,13 +134,17 @@ class _Check:
         if len(self._findings) < MAX_FINDINGS:
             self._findings.append(Finding(place, what))
 
+    def start(self) -> tuple[int, str, datetime | None]:
+        """Return number, digest and date of the row in front of the first one that is followed."""
+        return 0, ZERO_DIGEST, None
+
     def chain(self) -> None:
         """Follow the chain from its start to its head."""
-        seq, digest, at = 0, ZERO_DIGEST, None
-        for row in audit_rows.events():
+        seq, digest, at = self.start()
+        for row in audit_rows.events(seq or None):
             self._counts["events"] += 1
             if isinstance(row, Spoilt):
-                self.find(f"audit row {row.key}", _UNREADABLE)
+                self.find(f"audit row {row.key}", UNREADABLE)
                 # The row after it says what its digest was.
                 if type(row.key) is int:
                     seq, digest = row.key, ""
@@ -163,7 +175,7 @@ class _Check:
             return
         head_seq, head_digest, head_at = rows[0]
         if type(head_seq) is not int:
-            self.find("audit head", _UNREADABLE)
+            self.find("audit head", UNREADABLE)
         elif head_seq > seq:
             self.find(f"audit row {seq + 1}", f"the log ends before it, but its head is row {head_seq}: removed")
         elif (head_seq, head_digest) != (seq, digest):
@@ -176,7 +188,7 @@ class _Check:
         if row.action == OFFLINE_ISSUED:
             self._note_issue(row)
         elif row.action == ADDED:
-            self._bought[row.subject] = (row.organization_id, row.details)
+            self.bought[row.subject] = (row.organization_id, row.details)
         self._keep(self._people.note(row))
 
     def _keep(self, findings: Iterable[Finding]) -> None:
@@ -199,33 +211,41 @@ class _Check:
         except (*WRONG_KIND, RecursionError):
             self.find(f"audit row {row.seq}", "it issues a licence, but does not say which")
             return
-        if license_id in self._issued:
+        if license_id in self.issued:
             self.find(f"audit row {row.seq}", f"licence {license_id} was issued before: issued twice")
-        self._issued[license_id] = digest
+        self.issued[license_id] = digest
 
     def licenses(self) -> None:
         """Compare every licence with the audit row that issued it, with its own signed file, and with its seat."""
+        self.check_licenses(audit_rows.license_keys())
+
+    def check_licenses(self, keys: Sequence[object]) -> None:
+        """Compare licences by their ids, and every one that a row issues must be among them."""
         seen: set[UUID] = set()
-        for row in audit_rows.licenses():
+        for row in audit_rows.licenses(keys):
             self._counts["licenses"] += 1
             if isinstance(row, Spoilt):
                 self.find(f"licence {row.key}", "it, or its seat or pool, is not as this software writes it: changed")
                 continue
             seen.add(row.license_id)
-            for what in _license_faults(row, self._issued.get(row.license_id)):
+            for what in _license_faults(row, self.issued.get(row.license_id)):
                 self.find(f"licence {row.license_id}", what)
             forged = None if self._signatures is None else self._signatures.fault(bytes(row.file))
             if forged is not None:
                 self.find(f"licence {row.license_id}", forged)
-        for license_id in self._issued.keys() - seen:
+        for license_id in self.issued.keys() - seen:
             self.find(f"licence {license_id}", "an audit row issued it, but the ledger does not hold it: removed")
 
     def subscriptions(self) -> None:
         """Compare every subscription and its quotas with the audit row that added it: nothing changes them later."""
+        self.check_subscriptions(Subscription.objects.all())
+
+    def check_subscriptions(self, rows: QuerySet[Subscription]) -> None:
+        """Compare subscriptions; every one that a row adds must be among them."""
         seen: set[str] = set()
-        for row in Subscription.objects.prefetch_related("pools").order_by("pk").iterator(_CHUNK):
+        for row in rows.prefetch_related("pools").order_by("pk").iterator(_CHUNK):
             seen.add(str(row.pk))
-            place, told = f"subscription {row.pk}", self._bought.get(str(row.pk))
+            place, told = f"subscription {row.pk}", self.bought.get(str(row.pk))
             if told is None:
                 self.find(place, "no audit row added it: inserted")
                 continue
@@ -233,7 +253,7 @@ class _Check:
             terms = terms_of(row, {pool.product: pool.quota for pool in row.pools.all()})
             if organization_id != row.organization_id or _parsed(details) != terms:
                 self.find(place, "it is not what the audit row that added it tells of: changed")
-        for missing in sorted(self._bought.keys() - seen):
+        for missing in sorted(self.bought.keys() - seen):
             self.find(f"subscription {missing}", "an audit row added it, but the ledger does not hold it: removed")
 
     def pools(self) -> None:

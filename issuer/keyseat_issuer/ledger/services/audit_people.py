@@ -5,7 +5,7 @@ followed from the first row to the last, and then held against the tables: a rol
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from keyseat_issuer.ledger.services.audit_rows import WRONG_KIND, Finding
 from keyseat_shared.instants import format_instant
 
 _CHUNK = 2000
-_Who = tuple[UUID | None, str]
+Who = tuple[UUID | None, str]
 
 
 class _Key(NamedTuple):
@@ -32,20 +32,21 @@ class People:
     """What the rows read so far say: organisations, members and roles, invitations, API keys."""
 
     def __init__(self) -> None:
-        self._organizations: dict[UUID | None, tuple[str, object]] = {}
-        self._members: dict[_Who, object] = {}
-        self._invited: dict[_Who, object] = {}
-        self._keys: dict[str, _Key] = {}
+        """Know nobody yet."""
+        self.organizations: dict[UUID | None, tuple[str, object]] = {}
+        self.members: dict[Who, object] = {}
+        self.invited: dict[Who, object] = {}
+        self.keys: dict[str, _Key] = {}
         self._acts: dict[str, Callable[[Row, dict[str, object]], str | None]] = {
             "organization.added": self._organization,
             "member.added": self._added,
-            "member.role_changed": self._role,
-            "member.removed": self._removed,
+            "member.role_changed": self.changed_role,
+            "member.removed": self.removed,
             "ownership.transferred": self._transferred,
             "invitation.sent": self._sent,
-            "invitation.accepted": self._accepted,
+            "invitation.accepted": self.accepted,
             "api-key.created": self._key_made,
-            "api-key.revoked": self._key_revoked,
+            "api-key.revoked": self.key_revoked,
         }
 
     def note(self, row: Row) -> Iterator[Finding]:
@@ -61,44 +62,48 @@ class People:
             yield Finding(f"audit row {row.seq}", what)
 
     def _organization(self, row: Row, details: dict[str, object]) -> None:
-        self._organizations[row.organization_id] = (row.subject, details["account"])
+        self.organizations[row.organization_id] = (row.subject, details["account"])
 
     def _added(self, row: Row, details: dict[str, object]) -> None:
-        self._members[row.organization_id, row.subject] = details["role"]
+        self.members[row.organization_id, row.subject] = details["role"]
 
-    def _role(self, row: Row, details: dict[str, object]) -> str | None:
+    def changed_role(self, row: Row, details: dict[str, object]) -> str | None:
+        """Follow a change of a role; return what is wrong with it."""
         who = (row.organization_id, row.subject)
-        before, self._members[who] = self._members.get(who), details["to"]
+        before, self.members[who] = self.members.get(who), details["to"]
         if details["from"] != before:
             return f"it changes a role from {details['from']}, but the rows before it say {before}"
         return None
 
-    def _removed(self, row: Row, _details: dict[str, object]) -> None:
-        self._members.pop((row.organization_id, row.subject), None)
+    def removed(self, row: Row, _details: dict[str, object]) -> None:
+        """Follow a removal."""
+        self.members.pop((row.organization_id, row.subject), None)
 
     def _transferred(self, row: Row, details: dict[str, object]) -> None:
-        self._members[row.organization_id, str(details["from"])] = Role.ADMIN.value
-        self._members[row.organization_id, row.subject] = Role.OWNER.value
+        self.members[row.organization_id, str(details["from"])] = Role.ADMIN.value
+        self.members[row.organization_id, row.subject] = Role.OWNER.value
 
     def _sent(self, row: Row, details: dict[str, object]) -> None:
-        self._invited[row.organization_id, row.subject] = details["role"]
+        self.invited[row.organization_id, row.subject] = details["role"]
 
-    def _accepted(self, row: Row, details: dict[str, object]) -> str | None:
+    def accepted(self, row: Row, details: dict[str, object]) -> str | None:
+        """Follow an invitation to its end; return what is wrong with it."""
         who = (row.organization_id, row.subject)
         if details["was_member"]:
             return None
-        self._members[who] = details["role"]
-        if self._invited.get(who) != details["role"]:
-            return f"somebody joined as {details['role']}, but was invited as {self._invited.get(who)}"
+        self.members[who] = details["role"]
+        if self.invited.get(who) != details["role"]:
+            return f"somebody joined as {details['role']}, but was invited as {self.invited.get(who)}"
         return None
 
     def _key_made(self, row: Row, details: dict[str, object]) -> None:
-        self._keys[row.subject] = _Key(
+        self.keys[row.subject] = _Key(
             row.organization_id, details["name"], details["scopes"], details["expires_at"], details.get(FINGERPRINT)
         )
 
-    def _key_revoked(self, row: Row, _details: dict[str, object]) -> None:
-        self._keys[row.subject] = self._keys[row.subject]._replace(revoked=True)
+    def key_revoked(self, row: Row, _details: dict[str, object]) -> None:
+        """Follow the end of a key."""
+        self.keys[row.subject] = self.keys[row.subject]._replace(revoked=True)
 
     def compare(self) -> Iterator[Finding]:
         """Hold what the rows say against the tables; yield what differs."""
@@ -107,9 +112,27 @@ class People:
         yield from self._compare_invitations()
         yield from self._compare_keys()
 
+    def rows_of_organizations(self) -> Iterable[Organization]:
+        """Return the organisations that are compared."""
+        return Organization.objects.select_related("account").order_by("pk").iterator(_CHUNK)
+
+    def rows_of_members(self) -> Iterable[tuple[UUID, str, str]]:
+        """Return organisation, address and role of the members that are compared."""
+        rows = Membership.objects.order_by("organization", "email")
+        return rows.values_list("organization_id", "email", "role").iterator(_CHUNK)
+
+    def rows_of_invitations(self) -> Iterable[tuple[UUID, str, str]]:
+        """Return organisation, address and role of the invitations that are compared: those nobody has accepted."""
+        rows = Invitation.objects.filter(accepted_at__isnull=True).order_by("pk")
+        return rows.values_list("organization_id", "email", "role").iterator(_CHUNK)
+
+    def rows_of_keys(self) -> Iterable[ApiKey]:
+        """Return the API keys that are compared."""
+        return ApiKey.objects.order_by("pk").iterator(_CHUNK)
+
     def _compare_organizations(self) -> Iterator[Finding]:
-        told = dict(self._organizations)
-        for row in Organization.objects.select_related("account").order_by("pk").iterator(_CHUNK):
+        told = dict(self.organizations)
+        for row in self.rows_of_organizations():
             expected = told.pop(row.pk, None)
             if expected is None:
                 yield Finding(f"organisation {row.pk}", "no audit row added it: inserted")
@@ -121,9 +144,8 @@ class People:
             yield Finding(f"organisation {missing}", "an audit row added it, but the ledger does not hold it: removed")
 
     def _compare_members(self) -> Iterator[Finding]:
-        told = dict(self._members)
-        rows = Membership.objects.order_by("organization", "email").values_list("organization_id", "email", "role")
-        for organization_id, email, role in rows.iterator(_CHUNK):
+        told = dict(self.members)
+        for organization_id, email, role in self.rows_of_members():
             place, expected = (
                 f"member {email} of organisation {organization_id}",
                 told.pop((organization_id, email), None),
@@ -132,13 +154,13 @@ class People:
                 yield Finding(place, "no audit row made them a member: inserted")
             elif expected != role:
                 yield Finding(place, f"is {role}, but the audit log says {expected}: changed")
-        for who in told:
-            yield Finding(f"member {who[1]} of organisation {who[0]}", "the audit log has no removal: removed")
+        for who, left in told.items():
+            if left is not None:
+                yield Finding(f"member {who[1]} of organisation {who[0]}", "the audit log has no removal: removed")
 
     def _compare_invitations(self) -> Iterator[Finding]:
-        rows = Invitation.objects.filter(accepted_at__isnull=True).order_by("pk")
-        for organization_id, email, role in rows.values_list("organization_id", "email", "role").iterator(_CHUNK):
-            expected = self._invited.get((organization_id, email))
+        for organization_id, email, role in self.rows_of_invitations():
+            expected = self.invited.get((organization_id, email))
             if expected != role:
                 said = "knows of none" if expected is None else f"says {expected}"
                 yield Finding(
@@ -147,8 +169,8 @@ class People:
                 )
 
     def _compare_keys(self) -> Iterator[Finding]:
-        told = dict(self._keys)
-        for row in ApiKey.objects.order_by("pk").iterator(_CHUNK):
+        told = dict(self.keys)
+        for row in self.rows_of_keys():
             place, expected = f"API key {row.prefix}", told.pop(row.prefix, None)
             if expected is None:
                 yield Finding(place, "no audit row made it: inserted")

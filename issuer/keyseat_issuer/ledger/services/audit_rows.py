@@ -6,11 +6,12 @@ there to name.
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
+from uuid import UUID
 
 from django.db import DatabaseError, connection
 
 from keyseat_issuer.ledger.models import OfflineLicense
-from keyseat_issuer.ledger.plain_sql import fetch, instant_in, uuid_in
+from keyseat_issuer.ledger.plain_sql import fetch, instant_in, uuid_in, uuid_out
 from keyseat_issuer.ledger.services.audit import Row
 
 T = TypeVar("T")
@@ -37,9 +38,17 @@ class Spoilt(NamedTuple):
     key: object
 
 
-def events() -> Iterator[Row | Spoilt]:
-    """Yield the audit rows in the order of their numbers."""
-    after: object = None
+def event(seq: int) -> Row | Spoilt | None:
+    """Return an audit row by its number."""
+    found = _events_after(seq - 1, 1)
+    if not found:
+        return None
+    key = found[0].key if isinstance(found[0], Spoilt) else found[0].seq
+    return found[0] if key == seq else None
+
+
+def events(after: object = None) -> Iterator[Row | Spoilt]:
+    """Yield the audit rows in the order of their numbers, behind one of them or all."""
     while True:
         chunk = _events_after(after)
         yield from chunk
@@ -49,9 +58,9 @@ def events() -> Iterator[Row | Spoilt]:
         after = last.key if isinstance(last, Spoilt) else last.seq
 
 
-def _events_after(after: object) -> list[Row | Spoilt]:
+def _events_after(after: object, most: int = _EVENTS) -> list[Row | Spoilt]:
     where, given = ("", []) if after is None else (" WHERE seq > %s", [after])
-    end = f"{where} ORDER BY seq LIMIT {_EVENTS}"
+    end = f"{where} ORDER BY seq LIMIT {most}"
 
     def together() -> list[Row]:
         return [_event(values) for values in fetch(_EVENT + end, given)]
@@ -73,11 +82,16 @@ def _event(values: Sequence[object]) -> Row:
     return Row(seq, instant_in(at), actor, action, organization_id, subject, details, previous, digest)
 
 
-def licenses() -> Iterator[OfflineLicense | Spoilt]:
-    """Yield the licences with pool and allocation, in the order of their ids."""
-    keys = [key for (key,) in fetch("SELECT license_id FROM ledger_offlinelicense ORDER BY license_id")]
+def license_keys(since: UUID | None = None) -> list[object]:
+    """Return the ids of licences as the database has them, in order: of all, or of those made since an id was."""
+    where, given = ("", []) if since is None else (" WHERE license_id >= %s", [uuid_out(since)])
+    return [key for (key,) in fetch(f"SELECT license_id FROM ledger_offlinelicense{where} ORDER BY license_id", given)]  # noqa: S608 - fixed words
+
+
+def licenses(keys: Sequence[object]) -> Iterator[OfflineLicense | Spoilt]:
+    """Yield the licences with these ids, with pool and allocation; what is not there is left out."""
     for start in range(0, len(keys), _LICENSES):
-        yield from _licenses_of(keys[start : start + _LICENSES])
+        yield from _licenses_of(list(keys[start : start + _LICENSES]))
 
 
 def _licenses_of(keys: list[object]) -> list[OfflineLicense | Spoilt]:
@@ -91,7 +105,7 @@ def _licenses(keys: list[object]) -> list[OfflineLicense]:
     if any(isinstance(row.file, str) for row in found.values()):
         msg = "a file that is text"
         raise TypeError(msg)
-    return [found[ident] for ident in ids]
+    return [found[ident] for ident in ids if ident in found]
 
 
 def _read(
