@@ -49,6 +49,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "keyseat_issuer.web.known_devices.KnownDevices",
+    "keyseat_issuer.web.attempts.Waiting",
     "keyseat_issuer.web.failures.Failures",
 ]
 TEMPLATES = [
@@ -94,15 +96,28 @@ ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_NOTIFICATIONS = sends_for_real()
 ACCOUNT_SESSION_REMEMBER = False
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
-ACCOUNT_RATE_LIMITS = {"login": "30/m/ip", "login_failed": "10/m/ip,5/5m/key", "reauthenticate": "10/m/user"}
+# allauth counts in the cache, which forgets when it is full, and by the Host that a request names. Ours: web.attempts.
+ACCOUNT_RATE_LIMITS = False
+ACCOUNT_FORMS = {"reset_password": "keyseat_issuer.web.reset_pages.ResetForm"}
 ALLAUTH_TRUSTED_PROXY_COUNT = _PROXIES
 
 MFA_ADAPTER = "keyseat_issuer.web.adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = "keyseat"
+MFA_FORMS = {
+    "authenticate": "keyseat_issuer.web.second_factor.SignInForm",
+    "reauthenticate": "keyseat_issuer.web.second_factor.ConfirmForm",
+}
 
-# allauth counts attempts in the cache; in the database the count holds for all server processes together.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "web_cache"}}
+# allauth notes here which codes of a second factor were used, for half a minute each. Nothing that somebody can write
+# without such a code gets here; so many codes in that time nobody has.
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "web_cache",
+        "OPTIONS": {"MAX_ENTRIES": 20_000},
+    }
+}
 
 # The network ------------------------------------------------------------------------------------------------------
 

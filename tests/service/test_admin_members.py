@@ -291,6 +291,19 @@ class TestInvitations:
         assert [403, 403] == [replaced.status_code, withdrawn.status_code]
         assert ["owner"] == [entry["role"] for entry in office.get("/invitations")["invitations"]]
 
+    def test_are_five_an_hour_for_one_address_of_an_organisation(self, office: Office) -> None:
+        """Whoever may invite must not have us fill somebody's mailbox."""
+        foreign = found("Another Organisation")
+        assert [201] * 5 == [self.invite(office, EVE).status_code for _ in range(5)]
+
+        late = self.invite(office, "new@example.com", EVE)
+
+        assert (429, "NOT_ALLOWED", "rate") == problem(late)
+        assert 3500 < int(late.headers["Retry-After"]) <= 3600
+        assert ["eve@example.org"] == [entry["email"] for entry in office.get("/invitations")["invitations"]]
+        body = {"emails": [EVE], "role": "member"}
+        assert 201 == office.call("POST", "/invitations", body, of=foreign).status_code
+
     def test_that_were_sent_as_another_kind_of_body_are_told_how(self, office: Office) -> None:
         path = f"/api/v1/organizations/{office.organization.pk}/invitations"
         answer = office.site.call(

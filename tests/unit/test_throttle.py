@@ -67,14 +67,28 @@ class TestAWindow:
 
         assert 5 == spend(window, "a", 8)
 
-    def test_remembers_a_bounded_number_of_callers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_counts_a_bounded_number_of_callers_and_is_flushed_by_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("keyseat_issuer.api.throttle._MOST_KEYS", 3)
-        window = Window(Limit(1, 10), Seconds())
+        monkeypatch.setattr("keyseat_issuer.api.throttle._SHARED", 2)
+        window = Window(Limit(5, 10), Seconds())
+        spend(window, "a", 5)
 
-        for key in ("a", "b", "c", "d"):
-            window.count(key)
+        for number in range(1000):
+            window.count(f"address {number}")
 
-        assert [0, True, True, True] == [window.wait("a"), *[window.wait(key) > 0 for key in ("b", "c", "d")]]
+        assert window.wait("a") > 0
+        assert 5 == len(window._counts)
+
+    def test_gives_the_places_of_callers_that_are_gone_to_new_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("keyseat_issuer.api.throttle._MOST_KEYS", 3)
+        clock = Seconds()
+        window = Window(Limit(5, 10), clock)
+        for key in ("a", "b", "c"):
+            spend(window, key, 5)
+        clock.now += 25
+
+        assert [5, 5, 5] == [spend(window, key, 8) for key in ("d", "e", "f")]
+        assert 3 == len(window._counts)
 
 
 @pytest.mark.parametrize("text", ["", "often", "0/minute", "5/fortnight", "-1/second", "5 per minute", "5/minute/2"])

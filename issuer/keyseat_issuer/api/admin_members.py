@@ -258,6 +258,7 @@ async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) 
             guard=may_invite(access.organization, access.email, proof=proof_of(service, access)),
         )
 
+    await act(service, _require_few, access, body.emails, service.clock())
     made = await act(service, make)
     # Not on the ledger's threads: a slow mail server must not hold up anything else.
     failed = await asyncio.to_thread(_mail, access, made)
@@ -347,6 +348,14 @@ def _with_account(emails: Collection[str]) -> set[str]:
     from keyseat_issuer.web.accounts import with_account  # noqa: PLC0415 - as below
 
     return with_account(emails)
+
+
+def _require_few(access: Access, emails: list[str], now: datetime) -> None:
+    """Refuse more mail than an organisation may have sent."""
+    if apps.is_installed("keyseat_issuer.web"):
+        from keyseat_issuer.web import invitation_limits  # noqa: PLC0415 - needs the pages' settings
+
+        invitation_limits.require(access.organization, emails, now)
 
 
 def _mail(access: Access, made: list[Invited]) -> set[str]:

@@ -84,8 +84,11 @@ def status_of(error: KeyseatError) -> int:
     """Return the HTTP status of a refusal."""
     if isinstance(error, ApiError):
         return error.status
-    if error.code is ReasonCode.NOT_ALLOWED and error.details.get("reason") in _UNAUTHENTICATED:
+    reason = error.details.get("reason")
+    if error.code is ReasonCode.NOT_ALLOWED and reason in _UNAUTHENTICATED:
         return HTTPStatus.UNAUTHORIZED
+    if error.code is ReasonCode.NOT_ALLOWED and reason == "rate":
+        return HTTPStatus.TOO_MANY_REQUESTS
     return STATUS.get(error.code, HTTPStatus.CONFLICT)
 
 
@@ -96,6 +99,8 @@ def headers_of(error: KeyseatError, status: int) -> dict[str, str]:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="keyseat"')
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers.setdefault("Retry-After", str(RETRY_AFTER))
+    if status == HTTPStatus.TOO_MANY_REQUESTS and "retry_after" in error.details:
+        headers.setdefault("Retry-After", str(error.details["retry_after"]))
     return headers
 
 

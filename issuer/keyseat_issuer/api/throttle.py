@@ -6,8 +6,10 @@ as still overlap with the last ``seconds``. It lets through at most what the lim
 come evenly, and never more than twice.
 """
 
+import hashlib
 import math
 import re
+import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -19,7 +21,9 @@ DEFAULT_CALLS = "6000/minute"
 _NOTATION = re.compile(r"([1-9][0-9]{0,9})\s*/\s*(second|minute|hour|day)")
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400}
 _MOST_KEYS = 50_000
-"""Callers remembered at once; beyond, the one not seen for longest is forgotten. Bounds memory under attack."""
+"""Callers counted one by one at once; beyond, new ones share counts. Bounds memory under attack, and forgets nobody."""
+_SHARED = 4096
+"""Counts that those share. Who shares which, nobody outside can tell."""
 
 
 class Limit(NamedTuple):
@@ -51,12 +55,13 @@ class Window:
         self._clock = clock
         # key -> [number of the present window, calls in it, calls in the one before]
         self._counts: OrderedDict[str, list[int]] = OrderedDict()
+        self._salt = secrets.token_bytes(16)
 
     def wait(self, key: str) -> int:
         """Return 0 where a call may pass now, else the whole seconds until one may. Counts nothing."""
         now = self._clock()
         number, into = divmod(now, self._limit.seconds)
-        found = self._counts.get(key)
+        found = self._counts.get(self._place(key, int(number)))
         if found is None:
             return 0
         self._roll(found, int(number))
@@ -72,15 +77,27 @@ class Window:
     def count(self, key: str) -> None:
         """Count a call."""
         number = int(self._clock() // self._limit.seconds)
-        found = self._counts.get(key)
+        place = self._place(key, number)
+        found = self._counts.get(place)
         if found is None:
-            self._counts[key] = [number, 1, 0]
-            if len(self._counts) > _MOST_KEYS:
-                self._counts.popitem(last=False)
+            self._counts[place] = [number, 1, 0]
             return
         self._roll(found, number)
         found[1] += 1
-        self._counts.move_to_end(key)
+        self._counts.move_to_end(place)
+
+    def _place(self, key: str, number: int) -> str:
+        """Return where a caller is counted: alone, or where all places are taken, with others."""
+        if key in self._counts or len(self._counts) < _MOST_KEYS:
+            return key
+        # The one not seen for longest makes room, where what it did counts no more: nobody is flushed out by others.
+        oldest, (last, _, _) = next(iter(self._counts.items()))
+        if last < number - 1:
+            del self._counts[oldest]
+            return key
+        return "\0" + str(
+            int.from_bytes(hashlib.blake2b(key.encode(), key=self._salt, digest_size=4).digest()) % _SHARED
+        )
 
     @staticmethod
     def _roll(found: list[int], number: int) -> None:

@@ -15,7 +15,7 @@ from keyseat_issuer.ledger.models import Invitation, Role
 from keyseat_issuer.ledger.services import address_list, invitations
 from keyseat_issuer.ledger.services.invitations import Invited
 from keyseat_issuer.member_guards import may_invite
-from keyseat_issuer.web import invitation_links, invitation_mail
+from keyseat_issuer.web import invitation_limits, invitation_links, invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.mail import sends_for_real
 from keyseat_issuer.web.origin import origin_of
@@ -46,6 +46,8 @@ def invite(request: HttpRequest, visit: Visit) -> HttpResponse:
         made = _make(request, visit, listed, Role(typed.role))
     except KeyseatError as error:
         status = _STATUS.get(error.code, HTTPStatus.CONFLICT)
+        if "retry_after" in error.details:
+            status = HTTPStatus.TOO_MANY_REQUESTS
         return _show(request, visit, typed, status, fault=told(error), lines=error.details.get("lines", []))
     return _deliver(request, visit, made, Role(typed.role))
 
@@ -83,6 +85,7 @@ def withdraw(request: HttpRequest, visit: Visit, invitation_id: UUID) -> HttpRes
 
 
 def _make(request: HttpRequest, visit: Visit, emails: list[str], role: Role) -> list[Invited]:
+    invitation_limits.require(visit.organization, emails, visit.now)
     return invitations.invite(
         visit.organization,
         emails,

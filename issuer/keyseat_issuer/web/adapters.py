@@ -16,8 +16,10 @@ from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
 from keyseat_issuer.ledger.services.members import normalize_email
+from keyseat_issuer.web import attempts
 from keyseat_issuer.web.addresses import client_address, network
 from keyseat_issuer.web.mail import send_later
+from keyseat_issuer.web.models import User
 from keyseat_issuer.web.origin import origin_of, site_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -57,10 +59,20 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> AbstractBaseUser | None:  # noqa: ANN401 - allauth's signature
         """Sign in, and count attempts, by the address as accounts keep it: two spellings get no attempts twice."""
-        if "email" in credentials:
-            credentials["email"] = self.clean_email(credentials["email"])
+        credentials["email"] = self.clean_email(credentials["email"])
+        attempt = attempts.at_password(request, credentials["email"])
         found: AbstractBaseUser | None = super().authenticate(request, **credentials)
+        if found is not None:
+            attempt.succeeded()
         return found
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        """Check the password of somebody who is signed in; their guesses do not lock the sign-in."""
+        attempt = attempts.at_confirmation(self.request, user)
+        right = user.check_password(password)
+        if right:
+            attempt.succeeded()
+        return right
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc, unused-ignore]

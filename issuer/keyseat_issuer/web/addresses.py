@@ -30,6 +30,14 @@ def network(address: str) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
+def wide_network(address: str) -> str:
+    """Return the /48 of an IPv6 network, as one customer of a hoster may get; empty for IPv4."""
+    parsed = _parse(address.partition("/")[0])
+    if parsed is None or parsed.version == 4:  # noqa: PLR2004 - the protocol's name
+        return ""
+    return str(ipaddress.ip_network((parsed, 48), strict=False))
+
+
 def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         # A zone ("%eth0") is this machine's name for a link and no part of the address.

@@ -36,6 +36,7 @@ INTERVAL = 5
 KEPT_AFTER_EXPIRY = timedelta(hours=1)
 """How long a dead request is remembered, so that its client hears ``expired_token`` and not ``invalid_grant``."""
 
+_SWEEP = 10
 _MAX_INTERVAL = 60
 _ALPHABET = "BCDFGHJKLMNPQRSTVWXZ"
 """No vowels and no digits (RFC 8628, section 6.1): no words by accident, nothing to mix up."""
@@ -74,8 +75,17 @@ def start(*, client_id: str, scopes: Iterable[str], device_name: str, address: s
         expires_at=now + CODE_TTL,
         interval=INTERVAL,
     )
+    _sweep(now)
     half = _USER_CODE_LENGTH // 2
     return Started(device_code, f"{letters[:half]}-{letters[half:]}", int(CODE_TTL.total_seconds()), INTERVAL)
+
+
+def _sweep(now: datetime) -> None:
+    """Delete some dead requests: who never signs in must not fill the disk with them."""
+    dead = DeviceAuthorization.objects.filter(expires_at__lte=now - KEPT_AFTER_EXPIRY).order_by("expires_at")
+    keys = list(dead.values_list("pk", flat=True)[:_SWEEP])
+    if keys:
+        DeviceAuthorization.objects.filter(pk__in=keys).delete()
 
 
 def find(user_code: str, now: datetime) -> DeviceAuthorization | None:

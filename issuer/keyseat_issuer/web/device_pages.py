@@ -17,13 +17,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from keyseat_issuer.web import device, limits
-from keyseat_issuer.web.addresses import client_address, network
 from keyseat_issuer.web.forms import UserCodeForm
 from keyseat_issuer.web.models import DeviceAuthorization, User
+from keyseat_issuer.web.reset_pages import too_many
 
 # 20^8 codes, of which a handful are alive: at these rates a guess hits within some ten thousand years.
 WRONG_CODES = limits.Limit("user-code", 10, timedelta(minutes=10))
-WRONG_CODES_FROM = limits.Limit("user-code-from", 30, timedelta(minutes=10))
 
 _UNKNOWN = "This code is not known, was used, or has expired. Start again in your terminal to get a new one."
 
@@ -46,7 +45,7 @@ def device_page(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     found = _look_up(request, typed, now)
     if isinstance(found, limits.Spent):
-        return _too_many(request, found.retry_after)
+        return too_many(request, found.retry_after)
     if found is not None:
         action = request.POST.get("action")
         if action not in {"approve", "deny"}:
@@ -73,19 +72,18 @@ def authenticated_at(request: HttpRequest) -> datetime | None:
 
 
 def _look_up(request: HttpRequest, typed: str, now: datetime) -> DeviceAuthorization | limits.Spent | None:
-    """Return the request behind a code, None for a wrong one, or the limit that forbids to look."""
-    counts = (
-        (WRONG_CODES, str(request.user.pk)),
-        (WRONG_CODES_FROM, network(client_address(request))),
-    )
-    for limit, subject in counts:
-        spent = limits.spend(limit, subject, now)
-        if not spent.allowed:
-            return spent
+    """Return the request behind a code, None for a wrong one, or the limit that forbids to look.
+
+    Guesses are counted by account. Not by network: there are accounts by invitation only, and whoever guesses would
+    shut the others of their office out.
+    """
+    subject = str(request.user.pk)
+    spent = limits.spend(WRONG_CODES, subject, now)
+    if not spent.allowed:
+        return spent
     found = device.find(typed, now)
     if found is not None:
-        for limit, subject in counts:
-            limits.give_back(limit, subject)
+        limits.give_back(WRONG_CODES, subject)
     return found
 
 
@@ -102,11 +100,3 @@ def _show(request: HttpRequest, user_code: str, found: DeviceAuthorization) -> H
         "rights": [device.SCOPES[scope] for scope in found.scopes.split()],
     }
     return render(request, "web/device_confirm.html", context)
-
-
-def _too_many(request: HttpRequest, seconds: int) -> HttpResponse:
-    response = render(
-        request, "429.html", {"minutes": max(1, round(seconds / 60))}, status=HTTPStatus.TOO_MANY_REQUESTS
-    )
-    response.headers["Retry-After"] = str(seconds)
-    return response

@@ -5,9 +5,10 @@ from typing import Any
 from allauth.account.signals import password_changed, password_reset, password_set
 from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.models import Session
+from django.http import HttpRequest
 from django.utils import timezone
 
-from keyseat_issuer.web import tokens
+from keyseat_issuer.web import known_devices, tokens
 from keyseat_issuer.web.device import KEPT_AFTER_EXPIRY
 from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
 
@@ -16,12 +17,19 @@ def connect() -> None:
     """Connect the signals; connecting twice is connecting once."""
     for signal in (password_changed, password_reset, password_set):
         signal.connect(_end_clients, dispatch_uid="keyseat.end-clients")
+        # The link of a reset mail is a proof, too: whoever was locked out gets in with the new password.
+        signal.connect(_know_device, dispatch_uid="keyseat.know-device")
+    user_logged_in.connect(_know_device, dispatch_uid="keyseat.know-device")
     user_logged_in.connect(_clear_out, dispatch_uid="keyseat.clear-out")
 
 
 def _end_clients(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
     """Who sets a new password may have lost the old one to somebody, who may have signed a client in with it."""
     tokens.end_all(user, timezone.now())
+
+
+def _know_device(user: User, request: HttpRequest | None = None, **_arguments: Any) -> None:  # noqa: ANN401 - likewise
+    known_devices.note(request, user)
 
 
 def _clear_out(**_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments

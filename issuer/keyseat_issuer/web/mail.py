@@ -70,6 +70,9 @@ def send_later(message: EmailMessage) -> None:
     Pages do not wait for the mail server: a slow one would hold up every page and the sign-in of every program, and how
     long an answer takes, or that it fails, would tell who has an account.
     """
+    if threading.current_thread().name == MAIL_THREAD:
+        message.send()  # nobody waits for this thread
+        return
     run_later(message.send)
 
 

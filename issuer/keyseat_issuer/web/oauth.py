@@ -15,12 +15,14 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from keyseat_issuer.web import device, limits, tokens
-from keyseat_issuer.web.addresses import client_address, network
+from keyseat_issuer.web.addresses import client_address, network, wide_network
 from keyseat_issuer.web.origin import origin_of
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 NEW_REQUESTS = limits.Limit("device-request", 30, timedelta(minutes=10))
 """Device requests from one network address: each is a row, and nobody has signed in yet."""
+NEW_REQUESTS_WIDE = limits.Limit("device-request-wide", 150, timedelta(minutes=10))
+"""From one IPv6 /48."""
 
 _FORM = "application/x-www-form-urlencoded"
 
@@ -39,6 +41,8 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
     now = timezone.now()
     address = client_address(request)
     spent = limits.spend(NEW_REQUESTS, network(address), now)
+    if spent.allowed and (wide := wide_network(address)):
+        spent = limits.spend(NEW_REQUESTS_WIDE, wide, now)
     if not spent.allowed:
         return _too_many(spent.retry_after)
     started = device.start(
