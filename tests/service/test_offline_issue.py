@@ -527,7 +527,7 @@ class TestFinding:
         other = issue(organization="Somebody Else", now=shop.NOW + timedelta(seconds=1)).license_id
 
         def listed(now: datetime = shop.NOW, **narrow: object) -> list[object]:
-            return [row.license_id for row in offline.list_licenses(now=now, **narrow)]  # type: ignore[arg-type]
+            return [row.license_id for row in offline.selected(now=now, **narrow).ordered]  # type: ignore[arg-type]
 
         assert [soon, later, other] == listed()
         assert [soon, later] == listed(organization=customer)
