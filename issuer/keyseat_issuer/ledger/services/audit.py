@@ -45,6 +45,16 @@ class NewEvent(NamedTuple):
     actor: str = ""
 
 
+class _Written(NamedTuple):
+    """An event as its row will say it: actor and subject fit to be stored, details as JSON."""
+
+    actor: str
+    action: str
+    organization_id: UUID | None
+    subject: str
+    details: str
+
+
 class Row(NamedTuple):
     """A row as it is stored; a Django instance of it takes as long to make as a third of an Ed25519 signature."""
 
@@ -122,29 +132,41 @@ def append_many(events: Sequence[NewEvent], *, actor: str, now: datetime) -> lis
     if not connection.in_atomic_block:
         msg = "audit events are appended in the transaction of the act they tell of"
         raise RuntimeError(msg)
+    written = _written(events, actor)
+    # From here on everybody else waits: what can be done before, is.
     head = ledger_time.read_head(lock=True)
     ledger_time.check_not_before(now, head.at, ledger_time.FLOOR)
     ledger_time.check_not_ahead(now, head)
-    return _append(events, actor, max(now, head.at), head)
+    return _append(written, max(now, head.at), head)
 
 
-def _append(
-    events: Sequence[NewEvent], actor: str, at: datetime, head: ledger_time.Head, *, right: bool = True
-) -> list[Row]:
+def _written(events: Sequence[NewEvent], actor: str) -> list[_Written]:
+    """Return events as their rows will say them."""
+    actor = clean(actor, _MAX_ACTOR)
+    return [
+        _Written(
+            clean(event.actor, _MAX_ACTOR) if event.actor else actor,
+            event.action,
+            event.organization_id,
+            clean(event.subject, _MAX_SUBJECT),
+            _as_text(event.details),
+        )
+        for event in events
+    ]
+
+
+def _append(events: Sequence[_Written], at: datetime, head: ledger_time.Head, *, right: bool = True) -> list[Row]:
     if not events:
         return []  # the head is dated as its row: `audit verify` takes any other date for a forged one
     seq, digest = head.seq, head.digest
-    actor = clean(actor, _MAX_ACTOR)
     instant = at.astimezone(UTC).isoformat()
     rows: list[Row] = []
-    for event in events:
+    for who, action, organization_id, subject, details in events:
         seq += 1
         previous = digest
-        who = clean(event.actor, _MAX_ACTOR) if event.actor else actor
-        subject, details = clean(event.subject, _MAX_SUBJECT), _as_text(event.details)
-        organization = None if event.organization_id is None else str(event.organization_id)
-        digest = _digest(previous, [seq, instant, who, event.action, organization, subject, details])
-        rows.append(Row(seq, at, who, event.action, event.organization_id, subject, details, previous, digest))
+        organization = None if organization_id is None else str(organization_id)
+        digest = _digest(previous, [seq, instant, who, action, organization, subject, details])
+        rows.append(Row(seq, at, who, action, organization_id, subject, details, previous, digest))
     _insert(rows, at)
     ledger_time.write_head(head, seq, digest, at, right=right)
     return rows
@@ -152,7 +174,7 @@ def _append(
 
 def go_on_from(at: datetime, event: NewEvent, *, actor: str, head: ledger_time.Head) -> None:
     """Append the event that corrects the ledger's time, dated ``at`` wherever the head is (``clock_correction``)."""
-    _append([event], clean(actor, _MAX_ACTOR), at, head._replace(boot=""))
+    _append(_written([event], actor), at, head._replace(boot=""))
 
 
 def _insert(rows: Sequence[Row], at: datetime) -> None:
@@ -197,11 +219,12 @@ def refused(
     """
     told = {"code": str(error.code), "message": error.message, **(details or {})}
     event = NewEvent(f"{action}.refused", subject, told, None if organization is None else organization.pk)
+    written = _written([event], actor)
     with transaction.atomic():
         head = ledger_time.read_head(lock=True)
         wrong = isinstance(error, ClockError)
         at = max(head.at, head.database_time or head.at) if wrong else ledger_time.date_of_refusal(now, head)
-        _append([event], actor, at, head, right=not wrong)
+        _append(written, at, head, right=not wrong)
 
 
 def row_digest(row: AuditEvent | Row) -> str:
