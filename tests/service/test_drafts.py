@@ -5,8 +5,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection, connections
@@ -112,9 +113,17 @@ def test_where_much_changed_meanwhile_all_is_signed_anew_before_the_locks(custom
         for number in range(conversion._SIGNED_UNDER_LOCKS + 1)
     ]
     signer = Watched(lambda: Organization.objects.filter(pk=customer.pk).update(name=next(names)), times=1)
-    outcomes = issue(signer, requests)
+    drafted: list[int] = []
+
+    def progress(items: Iterable[Any], _label: str, total: int | None = None) -> Iterator[Any]:
+        drafted.append(total or 0)
+        yield from items
+
+    terms = Terms(VENDOR.bundle, shop.ACTOR, shop.NOW, signer)
+    outcomes = convert(requests, terms, progress=progress)
 
     assert {"Renamed"} == {outcome.license.organization for outcome in outcomes if outcome.license is not None}
+    assert [len(requests)] * 2 == drafted
     assert 2 * len(requests) == signer.signed
     assert len(requests) == OfflineLicense.objects.count() == Pool.objects.get(product="KRE").used
 
