@@ -5,7 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, Self, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from django.db import DatabaseError, connection, connections, transaction
@@ -301,7 +301,9 @@ def test_a_desk_that_closes_waits_for_nobody(held: Customer) -> None:
 
 
 def test_a_turn_of_another_server_is_waited_for(held: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease_locks, "time", SimpleNamespace(sleep=lambda _seconds: holding.end()))
+    monkeypatch.setattr(
+        lease_locks, "time", SimpleNamespace(sleep=lambda _seconds: holding.end(), monotonic=lambda: 0.0)
+    )
 
     async def story(desk: SessionDesk) -> tuple[object, int]:
         return await desk.ask(held.acquire(1)), desk.turns
@@ -316,7 +318,7 @@ def test_a_pool_that_stays_held_is_waited_for_once(
     held: Customer, other: Customer, monkeypatch: pytest.MonkeyPatch, put_off: list[int]
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(lease_locks, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(lease_locks, "time", SimpleNamespace(sleep=slept.append, monotonic=lambda: 0.0))
 
     async def story(desk: SessionDesk) -> list[object]:
         waiting = desk.ask(held.acquire(1))
@@ -328,6 +330,18 @@ def test_a_pool_that_stays_held_is_waited_for_once(
 
     with pool_of(held) as holding:
         assert ["Signed", "Signed"] == kinds(at_the_desk(story))
+
+
+def test_a_held_pool_is_waited_for_often_at_first_and_seldom_later(ledger: Ledger) -> None:
+    made, pool = lease_locks.Held(), uuid4()
+
+    def waits(*instants: float) -> list[bool]:
+        return [bool(made.to_wait_for([pool], at)) for at in instants]
+
+    assert [True, False, True, True] == waits(0.0, 0.05, 0.125, 0.25)
+    assert [False, True, False, True] == waits(0.6, 5.5, 10.0, 10.5)
+    made.free([pool])
+    assert [True, False, True] == waits(10.6, 10.65, 10.75)
 
 
 def test_an_act_that_stands_still_at_the_audit_log_is_ended_by_the_database(held: Customer, other: Customer) -> None:

@@ -14,7 +14,9 @@ from uuid import UUID
 from keyseat_issuer.database import unavailable
 
 AGAIN = 0.1
-"""Seconds after which rows that were held are looked at again."""
+"""Seconds after which rows that were held are looked at again; the first times sooner."""
+_FIRST = 0.2
+"""The part of it after which they are looked at for the first time."""
 
 _Key = frozenset[UUID]
 
@@ -40,6 +42,7 @@ class Aside(Generic[E]):
         self._waiting: dict[_Key, deque[E]] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}
         self._asking: dict[int, _Key] = {}
+        self._tries: dict[_Key, int] = {}
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -55,7 +58,9 @@ class Aside(Generic[E]):
                 self._let_go(before)
             self._waiting.setdefault(of, deque()).append(entry)
         if of not in self._timers and of not in self._asking.values():
-            self._timers[of] = asyncio.get_running_loop().call_later(AGAIN, self._ask, of)
+            tries = self._tries[of] = self._tries.get(of, 0) + 1
+            pause = AGAIN * min(1.0, _FIRST * tries)
+            self._timers[of] = asyncio.get_running_loop().call_later(pause, self._ask, of)
 
     def answered(self, entry: E) -> None:
         """Learn that a request waits no longer, whatever became of it: those behind it are asked again."""
@@ -85,9 +90,11 @@ class Aside(Generic[E]):
             self._back([first])
         else:
             self._waiting.pop(of, None)
+            self._tries.pop(of, None)
 
     def _let_go(self, of: _Key) -> None:
         waiting = self._waiting.pop(of, None)
+        self._tries.pop(of, None)
         timer = self._timers.pop(of, None)
         if timer is not None:
             timer.cancel()

@@ -1,11 +1,12 @@
 """The pools that one turn of the desk needs, locked without waiting for whoever holds one of them.
 
-A turn answers many customers. It waits a moment for a lock at most, since another server's turn is over in
-milliseconds; what needs a pool that somebody keeps longer is put off, and the others are answered (ADR 0032).
+A turn answers many customers. It waits a moment for a lock at most, and only now and then, since another server's turn
+is over in milliseconds; what needs a pool that somebody keeps longer is put off, and the others are answered
+(ADR 0032).
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,8 +23,37 @@ _PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
 Candidates = Mapping[tuple[UUID, str], Sequence[Candidate]]
 
 
-class Held(set[UUID]):
-    """Pools that were held for longer than a moment when last wanted: looked at, but not waited for, until free."""
+_SOON = 0.1
+"""Seconds after which a turn waits a moment again for a pool that was held."""
+_LONG = 0.5
+"""Seconds after which a pool that was held all the time is no other server's turn, and waited for more seldom."""
+_SELDOM = 5.0
+
+
+class Held:
+    """The pools that were held when they were last wanted: each is looked at, and waited for a moment now and then."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._since: dict[UUID, float] = {}
+        self._waited: dict[UUID, float] = {}
+
+    def to_wait_for(self, missing: Iterable[UUID], now: float) -> set[UUID]:
+        """Return which of the pools that are held a turn waits for at an instant of the steady clock."""
+        found = {pk for pk in missing if now - self._waited.get(pk, -_SELDOM) >= self._pause(pk, now)}
+        for pk in found:
+            self._since.setdefault(pk, now)
+            self._waited[pk] = now
+        return found
+
+    def free(self, locked: Iterable[UUID]) -> None:
+        """Forget pools that could be locked."""
+        for pk in locked:
+            self._since.pop(pk, None)
+            self._waited.pop(pk, None)
+
+    def _pause(self, pk: UUID, now: float) -> float:
+        return _SOON if now - self._since.get(pk, now) < _LONG else _SELDOM
 
 
 class Needs:
@@ -49,22 +79,19 @@ class Needs:
                 self._of[index] = lease_rows.pools_of_machine(request.holder.name, request.product, request.machine_id)
 
     def lock(self, held: Held) -> dict[UUID, Pool]:
-        """Lock the pools that can be had, and keep in ``held`` which of the others somebody has for longer."""
+        """Lock the pools that can be had; ``held`` keeps from turn to turn which could not."""
         wanted = set().union(*self._of.values())
-        locked: dict[UUID, Pool] = {}
-        for pause in (0.0, *_PAUSES):
-            missing = wanted - locked.keys()
-            if pause:
-                missing -= held
+        locked = {pool.pk: pool for pool in pools.lock_free(wanted)}
+        missing = wanted - locked.keys()
+        if missing and connection.vendor == "postgresql":
+            missing = held.to_wait_for(missing, time.monotonic())
+            for pause in _PAUSES:
                 if not missing:
                     break
                 time.sleep(pause)
-            locked |= {pool.pk: pool for pool in pools.lock_free(missing)}
-            if connection.vendor != "postgresql":
-                break
-        # By methods: `-=` with the keys of a dictionary would make another set.
-        held.difference_update(locked)
-        held.update(wanted - locked.keys())
+                locked |= {pool.pk: pool for pool in pools.lock_free(missing)}
+                missing -= locked.keys()
+        held.free(locked)
         return locked
 
     def put_off(self, locked: Mapping[UUID, Pool]) -> dict[int, Later]:
