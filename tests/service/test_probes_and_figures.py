@@ -58,7 +58,7 @@ def test_a_read_only_database_is_not_ready(site: Site, ledger: Ledger, postgres:
 
 
 _NO_ROOM = """
-import resource, signal
+import atexit, resource, signal
 from keyseat_issuer.database import require_ready
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
@@ -66,7 +66,9 @@ require_ready()
 from keyseat_issuer.ledger.services.state import require_writable
 require_writable(now_utc())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
+atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, unlimited)  # for what measures this process
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, unlimited[1]))
 try:
     require_writable(now_utc())
 except KeyseatError as error:

@@ -1,6 +1,8 @@
 """Limits on guesses and mails: nobody flushes them, nobody fills the disk, and nobody shuts the right person out."""
 
+import contextlib
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -131,6 +133,17 @@ class TestALock:
                 guess(ADA, times=1)
 
         assert 302 == Browser().sign_in()[0]
+
+    @sqlite_only
+    def test_lets_who_goes_on_asking_neither_write_nor_wait_for_the_ledger(self, ada: User, ledger: Ledger) -> None:
+        guess(ADA)
+        with contextlib.closing(sqlite3.connect(ledger.home / "ledger.sqlite3", isolation_level=None)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            for _ in range(50):
+                with pytest.raises(ValidationError, match="Too many attempts"):
+                    guess(ADA, "198.51.100.1", 1)
+
+        guess("other@example.com", "198.51.100.1", 5)
 
     @sqlite_only
     def test_holds_for_a_whole_customer_of_a_hoster(self, ada: User) -> None:

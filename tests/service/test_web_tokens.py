@@ -101,6 +101,7 @@ class TestARefreshToken:
         third = tokens.refresh(second.refresh_token, "keyseat", NOW + SECOND)
         assert third is not None
 
+        assert 1 == UserToken.objects.exclude(next_pair="").count()  # of the last one used
         assert tokens.refresh(first, "keyseat", NOW + 2 * SECOND) is None
         assert tokens.authenticate(third.access_token, NOW + 2 * SECOND) is None
         assert tokens.refresh(third.refresh_token, "keyseat", NOW + 2 * SECOND) is None

@@ -14,8 +14,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 VECTORS = ROOT / "tests" / "vectors"
-for _name in ("verifier", "shared"):
-    sys.path.insert(0, str(ROOT / _name))
+if __name__ == "__main__":  # the interpreter has nothing installed, or another version of it
+    sys.path[:0] = [str(ROOT / name) for name in ("shared", "verifier")]
 
 from keyseat_shared import characters, fields, keys  # noqa: E402 - found only now
 from keyseat_shared.errors import KeyseatError  # noqa: E402 - likewise

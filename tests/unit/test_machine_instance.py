@@ -78,8 +78,10 @@ class TestMaking:
     @pytest.mark.parametrize("links", [True, False])
     def test_a_volume_without_room_keeps_no_part_of_an_id(self, tmp_path: Path, links: bool) -> None:  # noqa: FBT001
         script = (
-            "import resource, sys; from keyseat_verifier.machine import instance;"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (9, 9));"
+            "import atexit, resource, sys; from keyseat_verifier.machine import instance;"
+            "unlimited = resource.getrlimit(resource.RLIMIT_FSIZE);"
+            "atexit.register(resource.setrlimit, resource.RLIMIT_FSIZE, unlimited);"  # for what measures this process
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (9, unlimited[1]));"
             "place = sys.argv[1];"
             "instance.read_or_make(place) if sys.argv[2:] else instance._make_without_links(place, b'0' * 33)"
         )
