@@ -117,13 +117,11 @@ def _count(request: HttpRequest, email: str, known: Limit, unknown: list[tuple[L
 
 
 def _spend(request: HttpRequest, counts: list[tuple[Limit, str]], advice: str) -> Attempt:
-    for done, (limit, subject) in enumerate(counts):
-        spent = limits.spend(limit, subject, timezone.now())
-        if not spent.allowed:
-            Attempt(tuple(counts[:done])).succeeded()  # what is not looked at is no attempt
-            setattr(request, _MARK, spent.retry_after)
-            raise ValidationError(
-                f"Too many attempts. Try again in {wait_in_words(spent.retry_after)}.{advice}",
-                code="too_many_login_attempts",
-            )
+    spent = limits.spend_all(counts, timezone.now())
+    if not spent.allowed:
+        setattr(request, _MARK, spent.retry_after)
+        raise ValidationError(
+            f"Too many attempts. Try again in {wait_in_words(spent.retry_after)}.{advice}",
+            code="too_many_login_attempts",
+        )
     return Attempt(tuple(counts))

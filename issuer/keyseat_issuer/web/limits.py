@@ -71,6 +71,25 @@ def spend_each(limit: Limit, subjects: Sequence[str], now: datetime) -> Spent:
     return Spent(allowed=True, retry_after=0)
 
 
+def spend_all(counts: Sequence[tuple[Limit, str]], now: datetime) -> Spent:
+    """Count one attempt against each of several limits, or against none of them.
+
+    All are looked at first: whoever is over one of them may go on asking, and writes nothing.
+    """
+    keys = {_key(limit, subject): limit.attempts for limit, subject in counts}
+    running = RateWindow.objects.filter(key__in=keys, ends_at__gt=now)
+    full = max((row for row in running if row.attempts >= keys[row.key]), key=lambda row: row.ends_at, default=None)
+    if full is not None:
+        return _refused(full, now)
+    for done, (limit, subject) in enumerate(counts):
+        spent = spend(limit, subject, now)
+        if not spent.allowed:  # somebody else was quicker
+            for earlier in counts[:done]:
+                give_back(*earlier)
+            return spent
+    return Spent(allowed=True, retry_after=0)
+
+
 def give_back(limit: Limit, subject: str) -> None:
     """Take one attempt off the count: it was no guess."""
     with transaction.atomic():

@@ -40,9 +40,9 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
         return _error("invalid_scope", f"known scopes are: {' '.join(device.SCOPES)}")
     now = timezone.now()
     address = client_address(request)
-    spent = limits.spend(NEW_REQUESTS, network(address), now)
-    if spent.allowed and (wide := wide_network(address)):
-        spent = limits.spend(NEW_REQUESTS_WIDE, wide, now)
+    wide = wide_network(address)
+    counts = [(NEW_REQUESTS, network(address)), *([(NEW_REQUESTS_WIDE, wide)] if wide else [])]
+    spent = limits.spend_all(counts, now)
     if not spent.allowed:
         return _too_many(spent.retry_after)
     started = device.start(

@@ -90,9 +90,9 @@ def _count(request: HttpRequest, now: datetime) -> int:
     if device and limits.spend(MAILS_IN, device, now).allowed:
         return 0
     found = network(client_address(request))
-    counts = [(MAILS_FROM, found), (MAILS_TO, email)]
+    counts = [(MAILS_FROM, found)]
     if wide := wide_network(found):
-        counts.insert(0, (MAILS_FROM_WIDE, wide))
-    return next(
-        (spent.retry_after for spent in (limits.spend(*count, now) for count in counts) if spent.retry_after), 0
-    )
+        counts.append((MAILS_FROM_WIDE, wide))
+    if "@" in email:  # else the form says what is wrong, and nothing is sent
+        counts.append((MAILS_TO, email))
+    return limits.spend_all(counts, now).retry_after

@@ -217,6 +217,8 @@ def _go_on(record: ClientSignIn, row: UserToken, token: str, now: datetime) -> T
     record.refreshed_at = now
     record.save(update_fields=("refreshed_at",))
     record.tokens.filter(expires_at__lte=now).delete()
+    # The answer before this one was not lost: nobody needs it again.
+    record.tokens.exclude(pk=row.pk).exclude(next_pair="").update(next_pair="")
     return _store(record, following, now)
 
 
