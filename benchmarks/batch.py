@@ -15,7 +15,7 @@ from timing import Row, compare, take_turns
 from keyseat_shared.instants import add_years, now_utc
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.services.offline_values import Terms
+    from keyseat_issuer.ledger.offline.values import Terms
 
 _ORGANIZATION = "Benchmark Organisation"
 _PASSPHRASE = "benchmark-passphrase"  # noqa: S105 - of a vendor that exists for a minute
@@ -108,15 +108,15 @@ def _file_system(folder: str) -> str:
 
 def _issuer(home: Path, quota: int) -> "Terms":
     """Make a vendor on SQLite with one customer, and unlock its key: none of that is timed."""
-    from keyseat_issuer.creation import create_issuer  # noqa: PLC0415 - after KEYSEAT_ISSUER_HOME is set
+    from keyseat_issuer.trust.creation import create_issuer  # noqa: PLC0415 - after KEYSEAT_ISSUER_HOME is set
 
     created = create_issuer(
         home, vendor="Benchmark", policy=POLICY, passphrase=_PASSPHRASE, actor="benchmark", now=now_utc()
     )
+    from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.customers import organizations, subscriptions  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.models import Term  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.services import organizations, subscriptions  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.services.offline_values import Terms  # noqa: PLC0415 - likewise
-    from keyseat_issuer.signing import open_license_signer  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.values import Terms  # noqa: PLC0415 - likewise
 
     now = now_utc()
     start = now.replace(hour=0, minute=0, second=0) - timedelta(days=1)
@@ -142,10 +142,10 @@ def _table(number: int, size: int) -> bytes:
 
 
 def _issue(terms: "Terms", folder: Path, tables: list[bytes]) -> Callable[[], object]:
-    from keyseat_issuer.ledger.services.batch import run_batch  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.services.batch_csv import read_rows  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.services.offline_files import check_destination  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.services.offline_values import Status  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.batch import run_batch  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.ledger.offline.batch_csv import read_rows  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.files import check_destination  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.values import Status  # noqa: PLC0415 - likewise
 
     def issue() -> None:
         table = tables.pop()

@@ -12,8 +12,9 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers import api_keys, members, organizations, subscriptions
 from keyseat_issuer.ledger.models import ApiKey, Organization, Pool, Role, Term
-from keyseat_issuer.ledger.services import api_keys, audit, members, organizations, subscriptions
 from keyseat_shared.identifiers import uuid7
 from keyseat_shared.instants import format_instant, now_utc
 from keyseat_shared.policy import default_policy
@@ -50,7 +51,7 @@ def fill(leases: int) -> None:
         cursor.execute(f"UPDATE ledger_pool SET used = {live + expired} WHERE id = '{_key(pool.pk)}'")
     _append(_small_customers(max(10, leases // 100), now))
     _append(
-        audit.NewEvent("session.renewed", "1 sessions", {"sessions": [f"{number:032x}"]}, key.organization_id)
+        log.NewEvent("session.renewed", "1 sessions", {"sessions": [f"{number:032x}"]}, key.organization_id)
         for number in range(leases // 20)
     )
     with connection.cursor() as cursor:
@@ -96,7 +97,7 @@ def _leases(  # noqa: PLR0917 - the parts of a statement
     )
 
 
-def _small_customers(count: int, now: datetime) -> Iterator[audit.NewEvent]:
+def _small_customers(count: int, now: datetime) -> Iterator[log.NewEvent]:
     """Add organisations with a small subscription each; yield the rows that tell of them."""
     start = datetime(now.year, 1, 1, tzinfo=UTC)
     end = start.replace(year=start.year + 1)
@@ -114,8 +115,8 @@ def _small_customers(count: int, now: datetime) -> Iterator[audit.NewEvent]:
         tables["pool"].append((_key(pool), _key(bought), PRODUCT, "floating", 10, 0, 0, 0))
         added = {"account": name, "account_id": str(account)}
         terms = {"term": "annual", "starts_at": format_instant(start), "ends_at": format_instant(end)}
-        events.append(audit.NewEvent("organization.added", name, added, own))
-        events.append(audit.NewEvent("subscription.added", str(bought), terms | {"products": {PRODUCT: 10}}, own))
+        events.append(log.NewEvent("organization.added", name, added, own))
+        events.append(log.NewEvent("subscription.added", str(bought), terms | {"products": {PRODUCT: 10}}, own))
     columns = {
         "account": "id, name, folded, created_at",
         "organization": "id, account_id, name, folded, created_at",
@@ -129,8 +130,8 @@ def _small_customers(count: int, now: datetime) -> Iterator[audit.NewEvent]:
     yield from events
 
 
-def _append(events: Iterator[audit.NewEvent]) -> None:
-    chunk: list[audit.NewEvent] = []
+def _append(events: Iterator[log.NewEvent]) -> None:
+    chunk: list[log.NewEvent] = []
     for event in events:
         chunk.append(event)
         if len(chunk) == _EVENTS:
@@ -139,9 +140,9 @@ def _append(events: Iterator[audit.NewEvent]) -> None:
     _write(chunk)
 
 
-def _write(events: list[audit.NewEvent]) -> None:
+def _write(events: list[log.NewEvent]) -> None:
     with transaction.atomic():
-        audit.append_many(events, actor=_ACTOR, now=now_utc())
+        log.append_many(events, actor=_ACTOR, now=now_utc())
 
 
 def _instant(start: datetime, seconds: str) -> str:

@@ -85,16 +85,9 @@ def _operations() -> dict[str, Callable[[], object]]:
     from django.db import transaction  # noqa: PLC0415 - after set-up
 
     from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.services import leases, pools  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.services.session_values import (  # noqa: PLC0415 - likewise
-        Acquire,
-        Grant,
-        Holder,
-        Release,
-        ReleasePrevious,
-        Renew,
-        Request,
-    )
+    from keyseat_issuer.ledger.seats import pools  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.sessions import turn as leases  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.sessions.values import Acquire, Grant, Holder, Release, ReleasePrevious, Renew, Request  # noqa: PLC0415 - likewise
     from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
     from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
 

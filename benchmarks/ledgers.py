@@ -81,7 +81,7 @@ def point_at(url: str) -> None:
     """Point this process's Django at a database, and make its tables."""
     os.environ["DATABASE_URL"] = url
     from keyseat_issuer.database import migrate  # noqa: PLC0415 - likewise
-    from keyseat_issuer.web import start  # noqa: PLC0415 - after the environment is set
+    from keyseat_issuer.server import django as start  # noqa: PLC0415 - after the environment is set
 
     start.setup()
     go_to(url)
@@ -102,8 +102,8 @@ def go_to(url: str) -> None:
 
 def sell(quota: int, name: str = "Benchmark") -> tuple[UUID, UUID, str]:
     """Add a customer with a floating subscription; return the organisation, the pool and an API key."""
+    from keyseat_issuer.ledger.customers import api_keys, organizations, subscriptions  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.models import Pool, Term  # noqa: PLC0415 - after set-up
-    from keyseat_issuer.ledger.services import api_keys, organizations, subscriptions  # noqa: PLC0415 - likewise
     from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
     from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
 
@@ -131,14 +131,14 @@ def fill(count: int) -> None:
     """
     from django.db import connection, transaction  # noqa: PLC0415 - after set-up
 
-    from keyseat_issuer.ledger.identifiers import new_id  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.models import ApiKey, Lease, Pool  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.tools.identifiers import new_id  # noqa: PLC0415 - likewise
 
     pool, key = Pool.objects.get(), ApiKey.objects.get()
     now = datetime.now(UTC).replace(microsecond=0)
     names = [field.attname for field in Lease._meta.concrete_fields]  # noqa: SLF001 - Django's Model._meta API
     with transaction.atomic():
-        from keyseat_issuer.ledger.bulk import insert_values  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.tools.bulk import insert_values  # noqa: PLC0415 - likewise
 
         lingering = count // 10
         for start in range(0, count + lingering, _CHUNK):

@@ -57,7 +57,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             os.environ["KEYSEAT_ISSUER_HOME"] = folder
             ledgers.point_at(f"sqlite:///{Path(folder) / 'ledger.sqlite3'}")
-            from keyseat_issuer.ledger.services.ledger_time import story_time  # noqa: PLC0415 - after set-up
+            from keyseat_issuer.ledger.audit.ledger_time import story_time  # noqa: PLC0415 - after set-up
 
             with story_time():
                 felt = _Play(setting, hours).run()
@@ -76,7 +76,7 @@ class _Play:
         from django.db import connection  # noqa: PLC0415 - after set-up
 
         from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - likewise
-        from keyseat_issuer.ledger.services.session_values import Holder  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.sessions.values import Holder  # noqa: PLC0415 - likewise
         from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
         from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
 
@@ -111,7 +111,7 @@ class _Play:
 
     def _begin(self, at: float, job: int) -> None:
         from keyseat_issuer.ledger.models import Lease  # noqa: PLC0415 - after set-up
-        from keyseat_issuer.ledger.services.session_values import Acquire, Grant  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.sessions.values import Acquire, Grant  # noqa: PLC0415 - likewise
         from keyseat_shared.instants import parse_instant  # noqa: PLC0415 - likewise
 
         if not self._settle(job):
@@ -146,7 +146,7 @@ class _Play:
         return job in self._places
 
     def _renew(self, at: float, job: int) -> None:
-        from keyseat_issuer.ledger.services.session_values import Grant, Renew  # noqa: PLC0415 - after set-up
+        from keyseat_issuer.ledger.sessions.values import Grant, Renew  # noqa: PLC0415 - after set-up
 
         if job not in self._held:
             return
@@ -156,7 +156,7 @@ class _Play:
         heapq.heappush(self._events, ((outcome.renew_after - self._zero).total_seconds(), job, "renew"))
 
     def _end(self, at: float, job: int) -> None:
-        from keyseat_issuer.ledger.services.session_values import Release  # noqa: PLC0415 - after set-up
+        from keyseat_issuer.ledger.sessions.values import Release  # noqa: PLC0415 - after set-up
 
         self._turn(at, Release(self._holder, self._held.pop(job)[0]))
         if self._setting.machines:
@@ -165,11 +165,11 @@ class _Play:
     def _turn(self, at: float, request: Any) -> Any:  # noqa: ANN401 - a request of the desk and its answer
         from django.db import transaction  # noqa: PLC0415 - after set-up
 
-        from keyseat_issuer.ledger.services import leases  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.sessions import turn  # noqa: PLC0415 - likewise
 
         now = (self._zero + timedelta(seconds=at)).replace(microsecond=0)
         with transaction.atomic(durable=True):
-            [outcome] = leases.process([request], self._policy, now)
+            [outcome] = turn.process([request], self._policy, now)
         return outcome
 
 

@@ -6,9 +6,9 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keyseat_issuer.keystore import PrivateKey
-from keyseat_issuer.signing import EnvelopeSigner
-from keyseat_issuer.trust_draft import Draft
+from keyseat_issuer.keys.signing import EnvelopeSigner
+from keyseat_issuer.keys.store import PrivateKey
+from keyseat_issuer.trust.draft import Draft
 from keyseat_shared.envelope import LICENSE_TYPE, TEST_LICENSE_TYPE
 from keyseat_shared.keys import ED25519
 from keyseat_shared.machine_id import MachineID

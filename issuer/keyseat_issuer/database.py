@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from keyseat_issuer import schema
 from keyseat_issuer.bootstrap import setup
+from keyseat_issuer.ledger.tools import schema
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -141,7 +141,7 @@ def migrate() -> list[str]:
     Raises:
         KeyseatError: ``LEDGER_UNAVAILABLE``.
     """
-    from keyseat_issuer.web import start  # noqa: PLC0415 - loads the server's apps, which other commands do without
+    from keyseat_issuer.server import django as start  # noqa: PLC0415 - loads the server's apps, which other commands do without
 
     start.setup()
     path = _sqlite_file()
@@ -157,7 +157,7 @@ def pending() -> list[schema.Pending]:
     Raises:
         KeyseatError: ``LEDGER_UNAVAILABLE``.
     """
-    from keyseat_issuer.web import start  # noqa: PLC0415 - loads the server's apps, which other commands do without
+    from keyseat_issuer.server import django as start  # noqa: PLC0415 - loads the server's apps, which other commands do without
 
     start.setup()
     path = _sqlite_file()

@@ -6,7 +6,8 @@ from datetime import datetime
 from django.apps import apps
 
 from keyseat_issuer.ledger.models import AuditEvent, Organization
-from keyseat_issuer.ledger.services import paging, utilisation
+from keyseat_issuer.ledger.seats import utilisation
+from keyseat_issuer.ledger.tools import paging
 from keyseat_shared.instants import format_instant
 
 BYTE_ORDER_MARK = "\ufeff"

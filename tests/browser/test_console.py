@@ -5,8 +5,8 @@ from playwright.sync_api import Locator, Page, expect
 
 import shop
 from accessibility import check
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Organization, Role
-from keyseat_issuer.ledger.services import members
 from keyseat_shared.instants import add_years, now_utc
 from vendor import MACHINE
 from web_server import PASSWORD, make_account

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from accessibility import check
+from keyseat_issuer.ledger.customers import invitations
 from keyseat_issuer.ledger.models import Organization, Role
-from keyseat_issuer.ledger.services import invitations
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.tokens import authenticate

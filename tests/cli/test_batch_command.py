@@ -14,8 +14,8 @@ import offline_shop
 from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
+from keyseat_issuer.ledger.audit import check
 from keyseat_issuer.ledger.models import OfflineLicense
-from keyseat_issuer.ledger.services import audit_check
 from offline_shop import ADA, BOB, NAME, numbered_machine
 from vendor import MACHINE, machine
 
@@ -70,7 +70,7 @@ def test_a_good_table_becomes_files_in_the_folder(issuer: Path) -> None:
     assert {bytes(row.file) for row in OfflineLicense.objects.all()} == {
         path.read_bytes() for path in (issuer / "made" / "here").iterdir()
     }
-    assert () == audit_check.verify().findings
+    assert () == check.verify().findings
 
 
 def test_a_second_run_hands_the_same_files_out(issuer: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from keyseat_issuer.home import load_trust
-from keyseat_issuer.keystore import KeyStore
+from keyseat_issuer.keys.store import KeyStore
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LICENSE_TYPE, Envelope, pae
 from keyseat_shared.errors import TrustError

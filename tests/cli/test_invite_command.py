@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 import shop
 from databases import Ledger
 from keyseat_issuer.cli import main
+from keyseat_issuer.ledger.customers import invitations
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services import invitations
 from keyseat_shared.instants import now_utc
 from web_server import make_account
 

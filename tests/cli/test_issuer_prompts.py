@@ -12,7 +12,7 @@ from keyseat_issuer.home import load_trust
 from terminal import CTRL_C, converse
 
 RUN = (
-    "import sys; from keyseat_issuer import pkcs8; pkcs8.SCRYPT_N = 64\n"
+    "import sys; from keyseat_issuer.keys import pkcs8; pkcs8.SCRYPT_N = 64\n"
     "from keyseat_issuer.cli import main; sys.argv[0] = 'keyseat-issuer'; main()"
 )
 

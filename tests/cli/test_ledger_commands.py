@@ -14,7 +14,7 @@ from databases import Ledger
 from issuing import cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import issuer_home
-from keyseat_issuer.ledger.services import api_keys, organizations
+from keyseat_issuer.ledger.customers import api_keys, organizations
 from keyseat_shared.instants import now_utc
 
 ORG = "Example Organisation"

@@ -14,7 +14,7 @@ from clock import stop_clock
 from databases import Ledger
 from issuing import cheap_scrypt, make_issuer
 from keyseat_issuer.cli import listing, main
-from keyseat_issuer.ledger.services import paging
+from keyseat_issuer.ledger.tools import paging
 from offline_shop import numbered_machine
 
 ORG = offline_shop.NAME

@@ -21,11 +21,12 @@ from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
 from keyseat_issuer.cli.output import Output
 from keyseat_issuer.home import load_trust
+from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense
-from keyseat_issuer.ledger.services import audit_check, organizations
 from keyseat_shared.instants import parse_instant
 from keyseat_shared.machine_id import MachineID
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verifier import Verifier
 from offline_shop import ADA, BOB, NAME
 from vendor import MACHINE, OTHER_MACHINE, machine
 
@@ -287,7 +288,7 @@ class TestSunset:
         with freeze_time("2024-01-16T23:59:59Z"):
             assert "CLOCK_ROLLED_BACK" == answer(*bob, code=1)["code"]
         assert 1 == OfflineLicense.objects.count()
-        assert () == audit_check.verify().findings
+        assert () == check.verify().findings
 
     def test_a_test_licence_ends_with_it_as_well(self, issuer: Path) -> None:
         with freeze_time("2024-01-17T00:00:00Z"):
@@ -479,8 +480,8 @@ class TestLedgerTroubles:
 
 def test_the_documentation_names_every_column_and_option() -> None:
     from keyseat_issuer.cli.offline_batch import batch  # noqa: PLC0415 - used once
-    from keyseat_issuer.ledger.services.batch import REPORT_COLUMNS  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.services.batch_csv import COLUMNS  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.batch import REPORT_COLUMNS  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.batch_csv import COLUMNS  # noqa: PLC0415 - likewise
 
     text = (Path(__file__).parents[2] / "docs" / "offline-licences.md").read_text()
 

@@ -17,7 +17,7 @@ from activation import Clock, Site, lease_of, problem
 from databases import Ledger
 from issuing import PASSPHRASE
 from keyseat_issuer.cli import main
-from keyseat_issuer.trust_admin import TrustAdmin
+from keyseat_issuer.trust.admin import TrustAdmin
 from keyseat_shared.instants import now_utc
 from keyseat_shared.trust import LICENSE, TrustBundle
 from serve_command import PROGRAM, START, Server

@@ -5,7 +5,7 @@ import contextlib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyseat_issuer.ledger.services.address_list import Entry, read
+from keyseat_issuer.ledger.customers.address_list import Entry, read
 from keyseat_shared.errors import KeyseatError
 
 LOCAL = st.from_regex(r"[a-z0-9]([a-z0-9._+-]{0,10}[a-z0-9])?", fullmatch=True).filter(lambda text: ".." not in text)

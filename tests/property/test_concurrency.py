@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import shop
 from databases import Ledger
 from keyseat_issuer.ledger.models import UsageDay
-from keyseat_issuer.ledger.services import concurrency, usage_days
+from keyseat_issuer.ledger.seats import concurrency, usage_days
 from usage_stories import DAYS, FIRST, STEPS, STORIES, Story, at, expected, sold, told
 
 LAST = FIRST + timedelta(days=DAYS - 1)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keyseat_shared.errors import KeyseatError, VerificationError
-from keyseat_verifier.lease import verify_lease
 from keyseat_verifier.online.api import ServerApi
 from keyseat_verifier.online.config import ServerConfig, check_url, load_config
 from keyseat_verifier.online.credentials import Credentials
 from keyseat_verifier.online.transport import Answer, Deadline, Transport, UnreachableError
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.lease import verify_lease
+from keyseat_verifier.verify.verifier import Verifier
 from vendor import MACHINE, NOW, Vendor
 
 VENDOR = Vendor()

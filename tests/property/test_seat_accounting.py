@@ -17,21 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import api_keys, members
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Role, Term
-from keyseat_issuer.ledger.services import api_keys, leases, members, offline, pools, renewals, seats, session_admin
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
-from keyseat_issuer.ledger.services.offline_values import Terms
-from keyseat_issuer.ledger.services.session_values import (
-    Acquire,
-    Ended,
-    Grant,
-    Holder,
-    Outcome,
-    Release,
-    Renew,
-    Request,
-)
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.offline.rules import OfflineRequest
+from keyseat_issuer.ledger.offline.values import Terms
+from keyseat_issuer.ledger.seats import pools, renewals, seats
+from keyseat_issuer.ledger.sessions import admin
+from keyseat_issuer.ledger.sessions import turn as leases
+from keyseat_issuer.ledger.sessions.values import Acquire, Ended, Grant, Holder, Outcome, Release, Renew, Request
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from offline_shop import ENDLESS, VendorSigner, numbered_machine
@@ -239,7 +234,7 @@ class SeatAccounting(RuleBasedStateMachine):
         request = OfflineRequest(
             self.customer.name, product, machine_id=machine, user=seat.email, sessions=seat.seats, expires_at=until
         )
-        made = self.act(expected, lambda: offline.issue(request, Terms(TRUST, shop.ACTOR, now, VendorSigner(ENDLESS))))
+        made = self.act(expected, lambda: licenses.issue(request, Terms(TRUST, shop.ACTOR, now, VendorSigner(ENDLESS))))
         if made is None:
             return
         pool_id = OfflineLicense.objects.get(pk=made.license_id).pool_id
@@ -398,7 +393,7 @@ class SeatAccounting(RuleBasedStateMachine):
             wanted = [known[place % len(known)] for place in places]
             now = self.tick()
             live = set(self.model.running(now)) & set(wanted)
-            ended = session_admin.force_release(self.customer, wanted, actor=shop.ACTOR, now=now)
+            ended = admin.force_release(self.customer, wanted, actor=shop.ACTOR, now=now)
             assert live == {row.pk for row in ended}
             self.model.end(wanted, now)
 

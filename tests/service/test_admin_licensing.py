@@ -9,16 +9,16 @@ import offline_shop
 import shop
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer.api.licensing import LicenseKeys
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services import confirmations
-from keyseat_issuer.trust_admin import TrustAdmin
+from keyseat_issuer.ledger.offline import confirmations
+from keyseat_issuer.server.licensing import LicenseKeys
+from keyseat_issuer.trust.admin import TrustAdmin
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.trust import LICENSE
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verifier import Verifier
 from vendor import MACHINE, Vendor
 
 ACTOR = "user:owner@example.com"

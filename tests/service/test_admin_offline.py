@@ -12,10 +12,10 @@ import shop
 from activation import Clock, problem
 from administration import ADA, ADMIN, BOB, Office, administered, found, key_with
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Confirmation, OfflineLicense, Pool
-from keyseat_issuer.ledger.services.audit_check import verify
 from keyseat_shared.policy import default_policy
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verifier import Verifier
 from offline_shop import LAST_SECOND, SUNSET
 from vendor import MACHINE, OTHER_MACHINE, Vendor, machine
 

@@ -14,8 +14,9 @@ import shop
 from activation import problem
 from administration import Office, administered, found, key_with
 from databases import Ledger
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers import invitations, members
 from keyseat_issuer.ledger.models import ApiKey, Invitation, Lease, Membership, OfflineLicense, Organization, Role
-from keyseat_issuer.ledger.services import audit, invitations, members
 from offline_shop import numbered_machine
 
 MANY = 25
@@ -209,4 +210,4 @@ def test_a_cursor_leads_into_no_other_organisation(office: Office) -> None:
     assert len(listed) == Membership.objects.filter(organization=office.organization).count()
     assert Membership.objects.filter(organization=foreign).exists()
     assert (OfflineLicense.objects.count(), ApiKey.objects.count()) == (19, MANY)
-    assert audit.recent(1)
+    assert log.recent(1)

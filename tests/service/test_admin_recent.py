@@ -11,8 +11,9 @@ import shop
 from activation import problem
 from administration import ADA, ADMIN, BOB, EVE, OWNER, Office, administered, found, key_with
 from databases import Ledger
+from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.ledger.customers import api_keys, invitations, members
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Invitation, Membership, Role
-from keyseat_issuer.ledger.services import api_keys, audit_check, invitations, members
 from keyseat_issuer.web.accounts import deactivate, with_account
 from web_server import make_account
 
@@ -103,7 +104,7 @@ class TestInvitationsOfWhoMayInviteNoMore:
 
         assert ([EVE], ["kept@example.com"]) == (removed["invitations"], self.waiting(office))
         assert [(f"user:{OWNER}", EVE, "member removed")] == self.actions(office)
-        assert audit_check.verify().ok
+        assert check.verify().ok
 
     @pytest.mark.parametrize(("role", "ends"), [("admin", False), ("billing", True), ("member", True)])
     def test_end_with_the_role_as_far_as_it_was_needed(self, office: Office, role: str, *, ends: bool) -> None:
@@ -118,7 +119,7 @@ class TestInvitationsOfWhoMayInviteNoMore:
         assert (both if ends else [EVE]) == changed["invitations"]
         assert ([] if ends else ["new@example.com"]) == self.waiting(office)
         assert ([key["api_key"]["prefix"]] if ends else []) == changed["api_keys"]
-        assert audit_check.verify().ok
+        assert check.verify().ok
 
     def test_of_who_hands_the_organisation_over_end_where_they_are_an_owners(self, office: Office) -> None:
         self.invite(office, EVE, "owner", who="owner")
@@ -148,7 +149,7 @@ class TestInvitationsOfWhoMayInviteNoMore:
 
         assert not Invitation.objects.exists()
         assert [("test", EVE, "account shut off")] * 2 == self.actions(office)
-        assert audit_check.verify().ok
+        assert check.verify().ok
 
     def test_that_were_accepted_or_have_ended_are_no_matter_any_more(self, office: Office) -> None:
         self.invite(office, EVE, "member")

@@ -11,10 +11,11 @@ import shop
 from activation import make_key, problem
 from administration import ADA, ADMIN, Office, administered, found, key_with
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import api_keys, members
 from keyseat_issuer.ledger.models import ApiKey, Lease, Organization, Pool
-from keyseat_issuer.ledger.services import api_keys, members, utilisation
-from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.ledger.seats import utilisation
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_issuer.web.models import User
 from vendor import MACHINE
 

@@ -10,8 +10,8 @@ import shop
 from activation import Clock, make_key, problem
 from administration import ADA, BILLING, BOB, EVE, OWNER, Office, administered, found, key_with
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import Allocation, Lease, Pool, SessionEnding
-from keyseat_issuer.ledger.services.audit_check import verify
 from vendor import MACHINE, OTHER_MACHINE
 
 

@@ -9,6 +9,8 @@ import pytest
 import shop
 from activation import Person, Site, lease_of, make_key, problem, serve_here
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
@@ -18,8 +20,7 @@ from keyseat_issuer.ledger.models import (
     Pool,
     Role,
 )
-from keyseat_issuer.ledger.services import members, pools, seats
-from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.ledger.seats import pools, seats
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import User
 from vendor import MACHINE, OTHER_MACHINE, machine

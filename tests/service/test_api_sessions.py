@@ -8,9 +8,9 @@ import pytest
 import shop
 from activation import NONCE, Clock, Site, lease_of, make_key, problem, serve_here
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Lease, Organization, Pool
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.session_admin import force_release
+from keyseat_issuer.ledger.sessions.admin import force_release
 from keyseat_shared.instants import format_instant
 from keyseat_shared.policy import default_policy
 from vendor import MACHINE, OTHER_MACHINE, Vendor, machine

@@ -5,10 +5,11 @@ from django.db import connection, transaction
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.audit.check import Finding, verify
+from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Pool, Subscription
-from keyseat_issuer.ledger.services import audit, organizations
-from keyseat_issuer.ledger.services.audit_check import Finding, verify
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, KeyseatError
 
@@ -44,12 +45,12 @@ class TestAppending:
         assert ["0" * 64, *[row.digest for row in rows[:-1]]] == [row.previous for row in rows]
 
     def test_a_thousand_rows_are_appended_with_a_few_statements(self, ledger: Ledger) -> None:
-        events = [audit.NewEvent("tested", f"{number}", {"number": number}) for number in range(1000)]
+        events = [log.NewEvent("tested", f"{number}", {"number": number}) for number in range(1000)]
         connection.force_debug_cursor = True
         connection.queries_log.clear()
 
         with transaction.atomic():
-            audit.append_many(events, actor=shop.ACTOR, now=shop.NOW)
+            log.append_many(events, actor=shop.ACTOR, now=shop.NOW)
 
         statements = [entry["sql"] for entry in connection.queries_log]
         connection.force_debug_cursor = False
@@ -67,11 +68,11 @@ class TestAppending:
 
     def test_appending_outside_of_a_transaction_is_a_programming_error(self, ledger: Ledger) -> None:
         with pytest.raises(RuntimeError, match="in the transaction of the act"):
-            audit.append_many([], actor=shop.ACTOR, now=shop.NOW)
+            log.append_many([], actor=shop.ACTOR, now=shop.NOW)
 
     def test_unprintable_characters_of_a_subject_are_not_stored(self, ledger: Ledger) -> None:
         with transaction.atomic():
-            row = audit.append(
+            row = log.append(
                 actor="a\nb",
                 action="tested",
                 organization=None,
@@ -106,12 +107,12 @@ class TestTimeMovesForwardOnly:
 
     def test_an_act_that_another_process_overtook_by_more_is_refused_at_its_end(self, five_rows: Ledger) -> None:
         with pytest.raises(ClockError), transaction.atomic():
-            audit.append_many([], actor=shop.ACTOR, now=shop.NOW - timedelta(seconds=301))
+            log.append_many([], actor=shop.ACTOR, now=shop.NOW - timedelta(seconds=301))
 
     def test_a_new_ledger_takes_any_instant(self, ledger: Ledger) -> None:
         early = datetime(1999, 1, 1, tzinfo=UTC)
 
-        assert early == audit.ledger_now(early)
+        assert early == log.ledger_now(early)
 
 
 class TestTampering:
@@ -207,7 +208,7 @@ class TestTampering:
     def test_a_changed_row_with_a_digest_made_to_match_is_found_at_the_next(self, five_rows: Ledger) -> None:
         row = AuditEvent.objects.get(seq=3)
         row.actor = "somebody else"
-        sql("UPDATE ledger_auditevent SET actor = %s, digest = %s WHERE seq = 3", row.actor, audit.row_digest(row))
+        sql("UPDATE ledger_auditevent SET actor = %s, digest = %s WHERE seq = 3", row.actor, log.row_digest(row))
 
         assert ["audit row 4"] == places()
 
@@ -240,7 +241,7 @@ class TestTampering:
             details="{}",
             previous=last.digest,
         )
-        row.digest = audit.row_digest(row)
+        row.digest = log.row_digest(row)
         row.save()
 
         assert ["audit row 6"] == places()
@@ -250,7 +251,7 @@ class TestTampering:
         digest = "0" * 64
         for row in AuditEvent.objects.order_by("seq"):
             row.actor, row.previous = "somebody else", digest
-            digest = audit.row_digest(row)
+            digest = log.row_digest(row)
             sql(
                 "UPDATE ledger_auditevent SET actor = %s, previous = %s, digest = %s WHERE seq = %s",
                 row.actor,
@@ -283,12 +284,12 @@ class TestTampering:
 
     def test_an_issue_row_without_its_licence_is_found(self, ledger: Ledger) -> None:
         with transaction.atomic():
-            audit.append(
+            log.append(
                 actor=shop.ACTOR,
-                action=audit.OFFLINE_ISSUED,
+                action=log.OFFLINE_ISSUED,
                 organization=None,
                 subject="0189a000-0000-7000-8000-000000000001",
-                details={audit.FILE_DIGEST: "0" * 64},
+                details={log.FILE_DIGEST: "0" * 64},
                 now=shop.NOW,
             )
 

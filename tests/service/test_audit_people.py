@@ -8,9 +8,9 @@ from django.db import connection
 
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import api_keys, invitations, members, organizations
 from keyseat_issuer.ledger.models import ApiKey, Organization, Role
-from keyseat_issuer.ledger.services import api_keys, invitations, members, organizations
-from keyseat_issuer.ledger.services.audit_check import verify
 
 ADA, BOB, CY, DEE = (f"{name}@example.com" for name in ("ada", "bob", "cy", "dee"))
 

@@ -10,11 +10,12 @@ from django.test.utils import CaptureQueriesContext
 import offline_shop
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.audit.since import UNCHECKED, verify_from
+from keyseat_issuer.ledger.customers import api_keys, invitations, members, organizations
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, AuditHead, OfflineLicense, Organization, Role, Subscription
-from keyseat_issuer.ledger.services import api_keys, audit, invitations, members, organizations
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.audit_since import UNCHECKED, verify_from
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from offline_shop import numbered_machine
@@ -139,7 +140,7 @@ def rewritten() -> None:
     digest = AuditEvent.objects.get(seq=2).digest
     for row in AuditEvent.objects.filter(seq__gt=2).order_by("seq"):
         row.actor, row.previous = "somebody else", digest
-        digest = audit.row_digest(row)
+        digest = log.row_digest(row)
         sql(
             "UPDATE ledger_auditevent SET actor = %s, previous = %s, digest = %s WHERE seq = %s",
             *(row.actor, row.previous, digest, row.seq),
@@ -230,10 +231,10 @@ def test_a_key_that_was_revoked_since_and_works_again_is_found(lived: Organizati
 
 def test_a_licence_that_is_issued_again_by_a_row_since_is_found(lived: Organization) -> None:
     anchor = verify().anchor
-    row = AuditEvent.objects.filter(action=audit.OFFLINE_ISSUED).first()
-    event = audit.NewEvent(row.action, row.subject, {audit.FILE_DIGEST: "0" * 64}, lived.pk)
+    row = AuditEvent.objects.filter(action=log.OFFLINE_ISSUED).first()
+    event = log.NewEvent(row.action, row.subject, {log.FILE_DIGEST: "0" * 64}, lived.pk)
     with transaction.atomic():
-        audit.append_many([event], actor=shop.ACTOR, now=LATER)
+        log.append_many([event], actor=shop.ACTOR, now=LATER)
 
     assert ("licence", "it was issued before the anchor and behind it: issued twice") in found(anchor)
 

@@ -11,15 +11,15 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, OfflineLicense, Pool
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.batch import REPORT_COLUMNS, BatchResult, report_text, run_batch
-from keyseat_issuer.ledger.services.batch_csv import read_rows
-from keyseat_issuer.ledger.services.offline_files import check_destination
-from keyseat_issuer.ledger.services.offline_values import Status
+from keyseat_issuer.ledger.offline.batch import REPORT_COLUMNS, BatchResult, report_text, run_batch
+from keyseat_issuer.ledger.offline.batch_csv import read_rows
+from keyseat_issuer.ledger.offline.files import check_destination
+from keyseat_issuer.ledger.offline.values import Status
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verifier import Verifier
 from offline_shop import ADA, BOB, LAST_SECOND, NAME, SUNSET, VENDOR, numbered_machine, terms
 
 ROW = dict[str, object]

@@ -10,8 +10,8 @@ from pathlib import Path
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import OfflineLicense, Pool
-from keyseat_issuer.ledger.services.audit_check import verify
 
 VICTIM = Path(__file__).parent.parent / "support" / "batch_victim.py"
 NAMED, FLOATING = 100, 900

@@ -10,7 +10,7 @@ import shop
 from activation import Site
 from customers import Desktop
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
-from keyseat_issuer.ledger.services.session_admin import force_release
+from keyseat_issuer.ledger.sessions.admin import force_release
 from keyseat_shared.errors import KeyseatError
 from keyseat_verifier import NotEntitled
 from keyseat_verifier.online import desk, grants

@@ -11,9 +11,10 @@ import shop
 from activation import Person, Site, make_key, serve_here
 from customers import Desktop
 from databases import Ledger
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
-from keyseat_issuer.ledger.services import members, seats
-from keyseat_issuer.ledger.services.session_admin import force_release
+from keyseat_issuer.ledger.seats import seats
+from keyseat_issuer.ledger.sessions.admin import force_release
 from keyseat_shared.errors import TrustError
 from keyseat_shared.trust import ACTIVE, LEASE
 from keyseat_verifier import NotEntitled

@@ -17,7 +17,7 @@ from activation import Clock, ServiceProcess, Site
 from customers import Desktop, wait_until
 from databases import Ledger
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
-from keyseat_issuer.ledger.services.session_admin import force_release
+from keyseat_issuer.ledger.sessions.admin import force_release
 from keyseat_shared.instants import format_instant
 from keyseat_verifier import NotEntitled
 from keyseat_verifier.online import grants, renewal

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from keyseat_issuer.api.connection import Connection
-from keyseat_issuer.api.limits import Cut, Limits
+from keyseat_issuer.server.connection import Connection
+from keyseat_issuer.server.limits import Cut, Limits
 from served import Served, first, get, keep, read
 
 LIMITS = Limits(head=15, window=30, least=1000, head_bytes=8000, body_bytes=100_000, per_address=0)

@@ -13,7 +13,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from console_site import Counter
 from databases import Ledger
-from keyseat_issuer.web.asgi import FewAtOnce, build
+from keyseat_issuer.server.pages import FewAtOnce, build
 from keyseat_issuer.web.models import ClientSignIn
 from keyseat_issuer.web.tokens import authenticate
 from web_server import PASSWORD, Answer, Http, make_account, serve

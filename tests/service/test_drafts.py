@@ -15,12 +15,12 @@ from django.db import connection, connections
 import offline_shop
 import shop
 from databases import Ledger, Postgres
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import OfflineLicense, Organization, Pool
-from keyseat_issuer.ledger.services import conversion
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.conversion import convert
-from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
-from keyseat_issuer.ledger.services.offline_values import Outcome, Status, Terms
+from keyseat_issuer.ledger.offline import conversion
+from keyseat_issuer.ledger.offline.conversion import convert
+from keyseat_issuer.ledger.offline.rules import OfflineRequest
+from keyseat_issuer.ledger.offline.values import Outcome, Status, Terms
 from offline_shop import ADA, BOB, NAME, VENDOR, VendorSigner, numbered_machine
 
 VICTIM = Path(__file__).parent.parent / "support" / "batch_victim.py"

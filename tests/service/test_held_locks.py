@@ -14,12 +14,15 @@ import shop
 from activation import NONCE, Clock, make_key
 from databases import Ledger
 from keyseat_issuer.database import explain
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import api_keys
+from keyseat_issuer.ledger.customers.organizations import lock_organization
 from keyseat_issuer.ledger.models import ApiKey, AuditHead, Lease, Organization, Pool
-from keyseat_issuer.ledger.services import api_keys, audit, desk_aside, lease_locks, session_desk
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.organizations import lock_organization
-from keyseat_issuer.ledger.services.session_desk import SessionDesk
-from keyseat_issuer.ledger.services.session_values import (
+from keyseat_issuer.ledger.sessions import aside, locks
+from keyseat_issuer.ledger.sessions import desk as session_desk
+from keyseat_issuer.ledger.sessions.desk import SessionDesk
+from keyseat_issuer.ledger.sessions.values import (
     Acquire,
     Holder,
     Later,
@@ -194,7 +197,7 @@ def test_sessions_begin_while_an_act_on_the_organisation_is_under_way(held: Cust
 def test_sessions_begin_while_the_key_that_holds_them_is_being_revoked(
     held: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    append, stands, ends = audit.append, threading.Event(), threading.Event()
+    append, stands, ends = log.append, threading.Event(), threading.Event()
 
     def slowly(**words: Any) -> object:  # noqa: ANN401 - whatever that one takes
         stands.set()
@@ -208,7 +211,7 @@ def test_sessions_begin_while_the_key_that_holds_them_is_being_revoked(
     async def story(desk: SessionDesk) -> object:
         return await desk.ask(held.acquire(1))
 
-    monkeypatch.setattr(audit, "append", slowly)
+    monkeypatch.setattr(log, "append", slowly)
     act = threading.Thread(target=revoke)
     act.start()
     assert stands.wait(30)
@@ -230,7 +233,7 @@ def put_off(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return outcomes
 
     monkeypatch.setattr(session_desk, "process", counted)
-    monkeypatch.setattr(desk_aside, "AGAIN", 0.001)
+    monkeypatch.setattr(aside, "AGAIN", 0.001)
     return turns
 
 
@@ -301,9 +304,7 @@ def test_a_desk_that_closes_waits_for_nobody(held: Customer) -> None:
 
 
 def test_a_turn_of_another_server_is_waited_for(held: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        lease_locks, "time", SimpleNamespace(sleep=lambda _seconds: holding.end(), monotonic=lambda: 0.0)
-    )
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=lambda _seconds: holding.end(), monotonic=lambda: 0.0))
 
     async def story(desk: SessionDesk) -> tuple[object, int]:
         return await desk.ask(held.acquire(1)), desk.turns
@@ -318,13 +319,13 @@ def test_a_pool_that_stays_held_is_waited_for_once(
     held: Customer, other: Customer, monkeypatch: pytest.MonkeyPatch, put_off: list[int]
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr(lease_locks, "time", SimpleNamespace(sleep=slept.append, monotonic=lambda: 0.0))
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=slept.append, monotonic=lambda: 0.0))
 
     async def story(desk: SessionDesk) -> list[object]:
         waiting = desk.ask(held.acquire(1))
         while sum(put_off) < 5:  # noqa: ASYNC110 - turns end on another thread
             await asyncio.sleep(0)
-        assert list(lease_locks._PAUSES) == slept
+        assert list(locks._PAUSES) == slept
         await asyncio.to_thread(holding.end)
         return [await waiting, await desk.ask(held.acquire(2))]
 
@@ -333,7 +334,7 @@ def test_a_pool_that_stays_held_is_waited_for_once(
 
 
 def test_a_held_pool_is_waited_for_often_at_first_and_seldom_later(ledger: Ledger) -> None:
-    made, pool = lease_locks.Held(), uuid4()
+    made, pool = locks.Held(), uuid4()
 
     def waits(*instants: float) -> list[bool]:
         return [bool(made.to_wait_for([pool], at)) for at in instants]

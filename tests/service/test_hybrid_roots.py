@@ -8,15 +8,16 @@ import pytest
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer import creation, trust_admin
-from keyseat_issuer.creation import Created
-from keyseat_issuer.keystore import ROOT, KeyStore, PrivateKey
+from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
 from keyseat_issuer.ledger.models import AuditEvent
-from keyseat_issuer.proposals import Proposal
-from keyseat_issuer.root_rotation import Rotation
-from keyseat_issuer.trust_admin import TrustAdmin
-from keyseat_issuer.trust_draft import Draft
-from keyseat_issuer.trust_history import current_trust
+from keyseat_issuer.trust import admin as trust_admin
+from keyseat_issuer.trust import creation
+from keyseat_issuer.trust.admin import TrustAdmin
+from keyseat_issuer.trust.creation import Created
+from keyseat_issuer.trust.draft import Draft
+from keyseat_issuer.trust.history import current_trust
+from keyseat_issuer.trust.proposals import Proposal
+from keyseat_issuer.trust.root_rotation import Rotation
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.keys import ED25519, ML_DSA_65

@@ -9,10 +9,11 @@ from django.db import connection
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit import clock_correction, ledger_time, log
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.audit.ledger_time import Uptime
+from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Lease
-from keyseat_issuer.ledger.services import audit, clock_correction, ledger_time, organizations
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.ledger_time import Uptime
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, KeyseatError
 from keyseat_shared.instants import add_years, now_utc
@@ -99,9 +100,9 @@ class TestDatabasesClock:
 
     def test_the_end_of_a_long_act_is_not_taken_for_a_clock_behind(self, ledger: Ledger) -> None:
         add("One", now_utc())
-        with audit.transaction.atomic():
-            [row] = audit.append_many(
-                [audit.NewEvent("tested", "x", {})], actor=shop.ACTOR, now=now_utc() - timedelta(seconds=299)
+        with log.transaction.atomic():
+            [row] = log.append_many(
+                [log.NewEvent("tested", "x", {})], actor=shop.ACTOR, now=now_utc() - timedelta(seconds=299)
             )
         assert "tested" == row.action
 
@@ -200,7 +201,7 @@ class TestCorrection:
         with connection.cursor() as cursor:
             cursor.execute(
                 "UPDATE ledger_auditevent SET details = %s, digest = %s WHERE seq = %s",
-                [row.details, audit.row_digest(row), row.seq],
+                [row.details, log.row_digest(row), row.seq],
             )
 
         assert "it is dated before the row before it" in {finding.what for finding in verify().findings}

@@ -9,16 +9,18 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, OfflineLicense, Pool, Term
-from keyseat_issuer.ledger.services import members, offline, pools, seats
-from keyseat_issuer.ledger.services.audit_check import verify
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.seats import pools, seats
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import LEASE
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verifier import Verifier
 from offline_shop import ADA, BOB, ENDLESS, LAST_SECOND, SUNSET, VENDOR, issue, request, terms
 from vendor import MACHINE, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 
@@ -100,7 +102,7 @@ class TestIssuing:
         issue("KRE")
         issue("KRE")
 
-        assert 2 == offline.preview(request("KRE"), terms()).sessions_on_machine
+        assert 2 == licenses.preview(request("KRE"), terms()).sessions_on_machine
 
     def test_features_reach_the_file(self, ledger: Ledger) -> None:
         offline_shop.customer()
@@ -392,7 +394,7 @@ class TestSelfVerification:
                 return VENDOR.signed(payload, key, payload_type=payload_type)
 
         with pytest.raises(KeyseatError) as caught:
-            offline.issue(request(), replace(terms(), signer=Wrong()))
+            licenses.issue(request(), replace(terms(), signer=Wrong()))
 
         assert code == caught.value.code
         assert "nothing was issued" in caught.value.message
@@ -405,7 +407,7 @@ class TestSelfVerification:
         bundle = VENDOR.bundle_with(ended, VENDOR.trusted(VENDOR.lease_key, LEASE))
 
         with pytest.raises(KeyseatError) as caught:
-            offline.issue(request(), replace(terms(), trust=bundle))
+            licenses.issue(request(), replace(terms(), trust=bundle))
 
         assert ReasonCode.KEY_NOT_VALID == caught.value.code
         assert 0 == OfflineLicense.objects.count()
@@ -417,7 +419,7 @@ class TestPreview:
         shop.assign(customer, "KSE", ADA)
         before = AuditEvent.objects.count()
 
-        told = offline.preview(request(), terms()).to_dict()
+        told = licenses.preview(request(), terms()).to_dict()
 
         assert (str(MACHINE), "strong") == (told["machine_id"], told["grade"])
         assert (3, 1, 1, True) == (
@@ -435,7 +437,7 @@ class TestPreview:
 
         for dry_run in (True, False):
             with pytest.raises(KeyseatError):
-                offline.preview(request(user="eve@example.com"), terms(), dry_run=dry_run)
+                licenses.preview(request(user="eve@example.com"), terms(), dry_run=dry_run)
 
         assert before + 1 == AuditEvent.objects.count()
         assert customer.pk == AuditEvent.objects.latest("seq").organization_id
@@ -445,7 +447,7 @@ class TestPreview:
         offline_shop.customer(name="Somebody Else")
         issue(organization="Somebody Else")
 
-        [conflict] = offline.preview(request(), terms()).conflicts
+        [conflict] = licenses.preview(request(), terms()).conflicts
 
         assert (True, "Somebody Else") == (conflict.elsewhere, conflict.organization)
 
@@ -453,7 +455,7 @@ class TestPreview:
         offline_shop.customer()
         issue(machine_id=str(OTHER_USER), user=BOB)
 
-        [warning] = offline.preview(request(), terms()).warnings
+        [warning] = licenses.preview(request(), terms()).warnings
 
         assert "another account" in warning
 
@@ -462,7 +464,7 @@ class TestPreview:
         values = {"instance": ["0011"], "nic": ["a4bb6d0c1122"], "disk": ["S5H2"], "user-id": ["0"]}
         found = MachineID.from_values(values, instance_source="instance-file")
 
-        warnings = " ".join(offline.preview(request(machine_id=str(found)), terms()).warnings)
+        warnings = " ".join(licenses.preview(request(machine_id=str(found)), terms()).warnings)
 
         assert "instance id from a file" in warnings
         assert "administrator" in warnings
@@ -471,7 +473,7 @@ class TestPreview:
         offline_shop.customer()
         found = machine(nic=["a4bb6d0c1122", "a4bb6d0c1123", "a4bb6d0c1124", "a4bb6d0c1125"])
 
-        [warning] = offline.preview(request(machine_id=str(found)), terms()).warnings
+        [warning] = licenses.preview(request(machine_id=str(found)), terms()).warnings
 
         assert "It holds 4 network adapters and 1 system disk, more than most machines have" in warning
 
@@ -481,7 +483,7 @@ class TestFinding:
         offline_shop.customer()
         made = issue()
 
-        assert made.license_id == offline.find(str(made.license_id)[:30].upper()).license_id
+        assert made.license_id == licenses.find(str(made.license_id)[:30].upper()).license_id
 
     def test_a_beginning_of_several_ids_is_not_enough(self, ledger: Ledger) -> None:
         offline_shop.customer()
@@ -489,7 +491,7 @@ class TestFinding:
         made = issue(user=BOB)
 
         with pytest.raises(KeyseatError) as caught:
-            offline.find(str(made.license_id)[:8])
+            licenses.find(str(made.license_id)[:8])
 
         assert ReasonCode.INVALID_INPUT == caught.value.code
 
@@ -504,7 +506,7 @@ class TestFinding:
     )
     def test_what_is_no_licence_is_not_found(self, ledger: Ledger, typed: str, code: ReasonCode) -> None:
         with pytest.raises(KeyseatError) as caught:
-            offline.find(typed)
+            licenses.find(typed)
 
         assert code == caught.value.code
 
@@ -512,10 +514,10 @@ class TestFinding:
         offline_shop.customer()
         made = issue()
 
-        again = offline.export(str(made.license_id), actor="somebody", now=shop.NOW)
+        again = licenses.export(str(made.license_id), actor="somebody", now=shop.NOW)
 
         assert made == again
-        events = offline.history(offline.find(str(made.license_id)))
+        events = licenses.history(licenses.find(str(made.license_id)))
         assert [("offline.issued", "test"), ("offline.exported", "somebody")] == [(e.action, e.actor) for e in events]
 
     def test_lists_are_narrowed_by_organisation_user_machine_and_end(self, ledger: Ledger) -> None:
@@ -527,7 +529,7 @@ class TestFinding:
         other = issue(organization="Somebody Else", now=shop.NOW + timedelta(seconds=1)).license_id
 
         def listed(now: datetime = shop.NOW, **narrow: object) -> list[object]:
-            return [row.license_id for row in offline.selected(now=now, **narrow).ordered]  # type: ignore[arg-type]
+            return [row.license_id for row in licenses.selected(now=now, **narrow).ordered]  # type: ignore[arg-type]
 
         assert [soon, later, other] == listed()
         assert [soon, later] == listed(organization=customer)

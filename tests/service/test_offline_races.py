@@ -7,8 +7,8 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import OfflineLicense, Pool
-from keyseat_issuer.ledger.services.audit_check import verify
 from races import race
 
 

@@ -25,8 +25,8 @@ from activation import make_key
 from administration import ADA, BOB, EVE, Office, administered, found
 from databases import Ledger
 from keyseat_issuer.api.roles import MATRIX
+from keyseat_issuer.ledger.customers import invitations
 from keyseat_issuer.ledger.models import ApiKey, Invitation, Role
-from keyseat_issuer.ledger.services import invitations
 from keyseat_issuer.web.accounts import with_account
 from vendor import MACHINE
 

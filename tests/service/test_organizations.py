@@ -7,9 +7,9 @@ from django.db.migrations.executor import MigrationExecutor
 
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.customers import members, organizations, subscriptions
 from keyseat_issuer.ledger.models import Membership, Organization, Role, Subscription, Term
-from keyseat_issuer.ledger.plain_sql import instant_out, uuid_out
-from keyseat_issuer.ledger.services import members, organizations, subscriptions
+from keyseat_issuer.ledger.tools.plain_sql import instant_out, uuid_out
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

@@ -10,12 +10,16 @@ from django.db import transaction
 import shop
 from activation import make_key
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Lease, Organization, Pool
-from keyseat_issuer.ledger.services import leases, members, offline, pools, seats, session_admin
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
-from keyseat_issuer.ledger.services.offline_values import Terms
-from keyseat_issuer.ledger.services.session_values import (
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.offline.rules import OfflineRequest
+from keyseat_issuer.ledger.offline.values import Terms
+from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.sessions import admin
+from keyseat_issuer.ledger.sessions import turn as leases
+from keyseat_issuer.ledger.sessions.values import (
     Acquire,
     Ended,
     Grant,
@@ -183,7 +187,7 @@ class TestSeatsOfAFloatingProduct:
         desk.policy = desk.policy._replace(lease_overlap=0)
         held = desk.acquire(MACHINES[0])
         if how == "forced":
-            session_admin.force_release(desk.customer, [held.session_id], actor=shop.ACTOR, now=desk.now)
+            admin.force_release(desk.customer, [held.session_id], actor=shop.ACTOR, now=desk.now)
         else:
             assert [Ended(1)] == desk.turn(ReleasePrevious(desk.key, "KRE", MACHINES[0]))
 
@@ -415,7 +419,7 @@ class TestTheSeatOfAUser:
 
 def _convert(desk: Desk) -> None:
     request = OfflineRequest(desk.customer.name, "KSE", machine_id=MACHINES[0], user="ada@example.com")
-    offline.issue(request, Terms(ENDLESS.bundle, shop.ACTOR, desk.now, VendorSigner(ENDLESS)))
+    licenses.issue(request, Terms(ENDLESS.bundle, shop.ACTOR, desk.now, VendorSigner(ENDLESS)))
 
 
 ACTS: dict[str, Callable[[Desk], object]] = {

@@ -6,8 +6,6 @@ from django.db import IntegrityError, connection, transaction
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.append_only import AppendOnlyError
-from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
@@ -19,7 +17,9 @@ from keyseat_issuer.ledger.models import (
     Pool,
     Subscription,
 )
-from keyseat_issuer.ledger.services import pools
+from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.tools.append_only import AppendOnlyError
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

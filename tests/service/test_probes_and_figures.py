@@ -14,7 +14,7 @@ from activation import Site, make_key, serve_here
 from databases import Ledger, Postgres
 from keyseat_issuer.database import explain
 from keyseat_issuer.ledger.models import Probe
-from keyseat_issuer.ledger.services.state import Seats, seats
+from keyseat_issuer.ledger.seats.state import Seats, seats
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from vendor import OTHER_MACHINE
@@ -63,7 +63,7 @@ from keyseat_issuer.database import require_ready
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
 require_ready()
-from keyseat_issuer.ledger.services.state import require_writable
+from keyseat_issuer.ledger.seats.state import require_writable
 require_writable(now_utc())
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -91,7 +91,7 @@ def test_figures_are_given_while_the_ledger_does_not_answer(site: Site, monkeypa
     def down(_now: object) -> list[Seats]:
         raise KeyseatError(ReasonCode.LEDGER_UNAVAILABLE, "down")
 
-    monkeypatch.setattr("keyseat_issuer.api.health.seats", down)
+    monkeypatch.setattr("keyseat_issuer.server.health.seats", down)
 
     told = figures(site)
     assert "keyseat_ledger_up 0.0" in told
@@ -127,7 +127,7 @@ def test_a_refusal_is_logged_with_its_code_and_the_databases_cause(
     def down(_now: object) -> None:
         raise explain(Exception("could not extend file: No space left on device"))
 
-    monkeypatch.setattr("keyseat_issuer.api.health.require_writable", down)
+    monkeypatch.setattr("keyseat_issuer.server.health.require_writable", down)
     ready(site)
     site.call("GET", "/api/v1/organizations", key="")
     site.acquire(key="wrong")

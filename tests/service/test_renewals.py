@@ -4,10 +4,10 @@ import pytest
 
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Organization, Pool
-from keyseat_issuer.ledger.services import renewals
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.seat_rules import Line
+from keyseat_issuer.ledger.seats import renewals
+from keyseat_issuer.ledger.seats.rules import Line
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

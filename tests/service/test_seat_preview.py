@@ -7,10 +7,11 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, Organization, Pool
-from keyseat_issuer.ledger.services import members, seats
-from keyseat_issuer.ledger.services.seat_preview import Preview, preview_assign, receivers
-from keyseat_issuer.ledger.services.seat_rules import ALREADY, ASSIGNABLE, Line
+from keyseat_issuer.ledger.seats import seats
+from keyseat_issuer.ledger.seats.preview import Preview, preview_assign, receivers
+from keyseat_issuer.ledger.seats.rules import ALREADY, ASSIGNABLE, Line
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from vendor import MACHINE, OTHER_MACHINE

@@ -5,8 +5,8 @@ from typing import Any
 
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import Allocation, Pool
-from keyseat_issuer.ledger.services.audit_check import verify
 from keyseat_shared.instants import format_instant
 from races import race
 

@@ -6,7 +6,7 @@ from django.test.utils import CaptureQueriesContext
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.customers import members, subscriptions
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
@@ -20,8 +20,9 @@ from keyseat_issuer.ledger.models import (
     Role,
     Term,
 )
-from keyseat_issuer.ledger.services import members, pools, seats, subscriptions
-from keyseat_issuer.ledger.services.seat_rules import Line
+from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.seats.rules import Line
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

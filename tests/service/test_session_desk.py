@@ -13,11 +13,11 @@ import offline_shop
 import shop
 from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
+from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.models import ApiKey, Lease, Organization, Pool
-from keyseat_issuer.ledger.services import session_desk
-from keyseat_issuer.ledger.services.audit_check import verify
-from keyseat_issuer.ledger.services.session_desk import SessionDesk, Signed
-from keyseat_issuer.ledger.services.session_values import Acquire, Holder, Release, Renew, Request
+from keyseat_issuer.ledger.sessions import desk as session_desk
+from keyseat_issuer.ledger.sessions.desk import SessionDesk, Signed
+from keyseat_issuer.ledger.sessions.values import Acquire, Holder, Release, Renew, Request
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from service_program import VendorTrust

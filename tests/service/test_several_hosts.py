@@ -10,10 +10,10 @@ from django.db import connection
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer import trust_history
-from keyseat_issuer.api import trust_source
-from keyseat_issuer.api.trust_source import TrustSource
-from keyseat_issuer.trust_admin import TrustAdmin
+from keyseat_issuer.server import trust_source
+from keyseat_issuer.server.trust_source import TrustSource
+from keyseat_issuer.trust import history
+from keyseat_issuer.trust.admin import TrustAdmin
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.trust import LEASE, TrustBundle
@@ -159,9 +159,9 @@ def test_a_read_only_home_serves(hosts: Hosts, monkeypatch: pytest.MonkeyPatch) 
         asked.append(str(path))
 
     for name in ("write_private", "write_history", "exclusive"):
-        monkeypatch.setattr(f"keyseat_issuer.trust_history.{name}", refuse)
+        monkeypatch.setattr(f"keyseat_issuer.trust.history.{name}", refuse)
 
-    assert 2 == trust_history.in_force(hosts.other).version
+    assert 2 == history.in_force(hosts.other).version
     assert [] == asked
 
 

@@ -11,14 +11,15 @@ import offline_shop
 import shop
 from databases import Ledger, close_all
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer.creation import Created
+from keyseat_issuer.keys.signing import open_license_signer
+from keyseat_issuer.ledger.audit import check
 from keyseat_issuer.ledger.models import Allocation, OfflineLicense
-from keyseat_issuer.ledger.services import audit_check, offline
-from keyseat_issuer.ledger.services.conversion import convert
-from keyseat_issuer.ledger.services.offline_values import Terms
-from keyseat_issuer.signing import open_license_signer
-from keyseat_issuer.trust_admin import TrustAdmin
-from keyseat_issuer.trust_history import current_trust
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.offline.conversion import convert
+from keyseat_issuer.ledger.offline.values import Terms
+from keyseat_issuer.trust.admin import TrustAdmin
+from keyseat_issuer.trust.creation import Created
+from keyseat_issuer.trust.history import current_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.trust import TrustBundle
@@ -68,7 +69,7 @@ def meanwhile(issuer: Created, change: Change) -> None:
 
 def require_nothing_issued() -> None:
     assert (0, 0) == (OfflineLicense.objects.count(), Allocation.objects.count())
-    assert () == audit_check.verify().findings
+    assert () == check.verify().findings
 
 
 @pytest.mark.parametrize("change", [set_sunset, revoke])
@@ -77,7 +78,7 @@ def test_after_the_last_look_at_the_rules_a_change_stops_the_licence(issuer: Cre
     meanwhile(issuer, change)
 
     with pytest.raises(KeyseatError, match="changed at the same time") as caught:
-        offline.issue(offline_shop.request(), read)
+        licenses.issue(offline_shop.request(), read)
 
     assert ReasonCode.TRUST_ROLLBACK is caught.value.code
     assert "version 2" in caught.value.next_step
@@ -103,8 +104,8 @@ def test_done_again_it_is_done_under_the_new_rules(issuer: Created) -> None:
     read = terms(issuer)
     meanwhile(issuer, lambda desk, trust: desk.set_policy(trust.policy._replace(sunset=None)))
     with pytest.raises(KeyseatError):
-        offline.issue(offline_shop.request(), read)
+        licenses.issue(offline_shop.request(), read)
 
-    offline.issue(offline_shop.request(), terms(issuer))
+    licenses.issue(offline_shop.request(), terms(issuer))
 
     assert 1 == OfflineLicense.objects.count()

@@ -9,15 +9,15 @@ import pytest
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer import trust_admin
-from keyseat_issuer.creation import Created
 from keyseat_issuer.home import load_trust
-from keyseat_issuer.keystore import KeyStore
-from keyseat_issuer.root_rotation import Rotation
-from keyseat_issuer.signing import open_license_signer
-from keyseat_issuer.trust_admin import TrustAdmin
-from keyseat_issuer.trust_draft import Draft, find_key
-from keyseat_issuer.trust_history import current_trust, history, read_version
+from keyseat_issuer.keys.signing import open_license_signer
+from keyseat_issuer.keys.store import KeyStore
+from keyseat_issuer.trust import admin as trust_admin
+from keyseat_issuer.trust.admin import TrustAdmin
+from keyseat_issuer.trust.creation import Created
+from keyseat_issuer.trust.draft import Draft, find_key
+from keyseat_issuer.trust.history import current_trust, history, read_version
+from keyseat_issuer.trust.root_rotation import Rotation
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.keys import ED25519, ML_DSA_65

@@ -8,9 +8,10 @@ from django.db import connection
 import shop
 from administration import found
 from databases import Ledger
+from keyseat_issuer.ledger.audit import clock_correction, ledger_time
 from keyseat_issuer.ledger.models import Lease, Organization, UsageDay
-from keyseat_issuer.ledger.services import clock_correction, concurrency, ledger_time, usage_days
-from keyseat_issuer.ledger.services.usage_events import Place
+from keyseat_issuer.ledger.seats import concurrency, usage_days
+from keyseat_issuer.ledger.seats.usage_events import Place
 from vendor import MACHINE
 
 HOUR = timedelta(hours=1)

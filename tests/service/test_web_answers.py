@@ -11,7 +11,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from databases import Ledger
 from keyseat_issuer.console import usage
-from keyseat_issuer.web.asgi import MOST_AT_ONCE, FewAtOnce
+from keyseat_issuer.server.pages import MOST_AT_ONCE, FewAtOnce
 
 _HANGING = 3 * MOST_AT_ONCE
 _PART = bytes(64 * 1024)

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from databases import Ledger
-from keyseat_issuer.web.asgi import MOST_AT_ONCE, MOST_BODY
+from keyseat_issuer.server.pages import MOST_AT_ONCE, MOST_BODY
 from web_server import Http, serve
 
 _HEAD = "POST /sign-in HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\n"

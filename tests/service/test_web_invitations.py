@@ -12,8 +12,9 @@ from freezegun import freeze_time
 
 import shop
 from databases import Ledger
+from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.ledger.customers import invitations, members
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Organization, Role
-from keyseat_issuer.ledger.services import audit_check, invitations, members
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.mail import MAIL_THREAD
@@ -158,7 +159,7 @@ class TestAccepting:
             invitations.accept(found.pk, ADA, now=NOW)
         assert code_of(caught) is ReasonCode.ALREADY_EXISTS
         assert 1 == Membership.objects.filter(organization=org, email=ADA).count()
-        assert audit_check.verify().ok
+        assert check.verify().ok
 
     @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
     def test_is_possible_until_the_last_second_of_24_hours(self, org: Organization) -> None:

@@ -18,7 +18,8 @@ from django.test import Client, RequestFactory
 from freezegun import freeze_time
 
 from databases import Ledger
-from keyseat_issuer.web import attempts, device, known_devices, limits, start
+from keyseat_issuer.server import django
+from keyseat_issuer.web import attempts, device, known_devices, limits
 from keyseat_issuer.web.accounts import reset_link
 from keyseat_issuer.web.adapters import MFAAdapter
 from keyseat_issuer.web.mail import MAIL_THREAD
@@ -159,7 +160,7 @@ class TestALock:
             ledger,
             "limit_tasks:spend",
             16,
-            settings=start.SETTINGS,
+            settings=django.SETTINGS,
             secret=settings.SECRET_KEY,
             now=format_instant(NOW),
         )

@@ -13,7 +13,8 @@ from allauth.account.signals import password_changed
 
 import token_tasks
 from databases import Ledger
-from keyseat_issuer.web import device, limits, start, tokens
+from keyseat_issuer.server import django
+from keyseat_issuer.web import device, limits, tokens
 from keyseat_issuer.web.models import ClientSignIn, DeviceAuthorization, User, UserToken
 from keyseat_shared.instants import format_instant
 from races import race
@@ -145,7 +146,7 @@ class TestARefreshToken:
 
     def test_sent_by_many_at_once_gives_all_of_them_the_same_pair(self, ada: User, ledger: Ledger) -> None:
         first = signed_in(ada).refresh_token
-        lines = race(ledger, "token_tasks:refresh", 6, settings=start.SETTINGS, token=first, now=format_instant(NOW))
+        lines = race(ledger, "token_tasks:refresh", 6, settings=django.SETTINGS, token=first, now=format_instant(NOW))
 
         assert 6 == len(lines)
         assert 1 == len({str(line["result"]) for line in lines})

@@ -27,10 +27,10 @@ from vendor import MACHINE, Vendor
 
 if TYPE_CHECKING:
     from keyseat_issuer.api.auth import UserLookup
-    from keyseat_issuer.api.licensing import Licensing
-    from keyseat_issuer.api.limits import Limits
-    from keyseat_issuer.api.throttle import Throttle
     from keyseat_issuer.ledger.models import Organization
+    from keyseat_issuer.server.licensing import Licensing
+    from keyseat_issuer.server.limits import Limits
+    from keyseat_issuer.server.throttle import Throttle
 
 NONCE = "n" * 22
 _START = 60.0
@@ -116,7 +116,7 @@ def make_key(
     organization: "Organization", *scopes: str, expires_at: datetime | None = None, now: datetime = shop.NOW
 ) -> str:
     """Make an API key and return its text."""
-    from keyseat_issuer.ledger.services import api_keys  # noqa: PLC0415 - Django is set up by a fixture
+    from keyseat_issuer.ledger.customers import api_keys  # noqa: PLC0415 - Django is set up by a fixture
 
     wanted = scopes or ("sessions",)
     made = api_keys.create_key(organization, wanted, name="ci", expires_at=expires_at, actor="test", now=now)
@@ -136,10 +136,10 @@ def serve_here(
     limits: "Limits | None" = None,
 ) -> Iterator[Site]:
     """Run the service in a thread of this process, on the ledger that Django is pointed at."""
-    from keyseat_issuer.api.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
-    from keyseat_issuer.api.server import Server, bind, url_of  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+    from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
+    from keyseat_issuer.server.server import Server, bind, url_of  # noqa: PLC0415 - likewise
+    from keyseat_issuer.server.service import Service  # noqa: PLC0415 - likewise
+    from keyseat_issuer.server.throttle import Throttle  # noqa: PLC0415 - likewise
 
     site = Site("", clock or Clock(), vendor or Vendor())
     known = dict(people or {})
@@ -173,7 +173,7 @@ class ServiceProcess:
 
     def __init__(self, ledger: Ledger, folder: Path, *, workers: int = 1, now: datetime = shop.NOW) -> None:
         """Prepare; ``start`` runs it."""
-        from keyseat_issuer.api.server import bind, url_of  # noqa: PLC0415 - Django is set up by a fixture
+        from keyseat_issuer.server.server import bind, url_of  # noqa: PLC0415 - Django is set up by a fixture
 
         self.ledger = ledger
         self.log = folder / "service.log"

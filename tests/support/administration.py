@@ -11,9 +11,9 @@ import httpx
 import shop
 from activation import Clock, Person, Site, serve_here
 from keyseat_issuer.api.roles import ANY_SCOPE, MATRIX, Reach
+from keyseat_issuer.ledger.customers import api_keys, members
 from keyseat_issuer.ledger.models import Membership, Organization, Role
-from keyseat_issuer.ledger.services import api_keys, members
-from keyseat_issuer.ledger.services.offline_values import Terms
+from keyseat_issuer.ledger.offline.values import Terms
 from offline_shop import VendorSigner
 from vendor import Vendor
 

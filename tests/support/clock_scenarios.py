@@ -17,8 +17,9 @@ from typing import NamedTuple
 from unittest import mock
 
 from keyseat_shared.errors import VerificationError
-from keyseat_verifier import Verifier, clock
-from keyseat_verifier.mark import Steady
+from keyseat_verifier import Verifier
+from keyseat_verifier.client import clock
+from keyseat_verifier.client.mark import Steady
 from vendor import MACHINE, Vendor
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)

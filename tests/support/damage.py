@@ -183,7 +183,7 @@ def _clock(place: Place, data: bytes) -> None:
 
 
 def _old_clock(place: Place, data: bytes) -> None:
-    from keyseat_verifier import mark
+    from keyseat_verifier.client import mark
 
     for path in place.clock_files():
         if os.path.exists(path):

@@ -7,7 +7,8 @@ import damage
 from keyseat_shared.envelope import LICENSE_TYPE, TEST_LICENSE_TYPE, Envelope
 from keyseat_shared.request import ComponentNote, MachineRequest
 from keyseat_shared.strictjson import dumps_compact
-from keyseat_verifier import LicenseClient, mark
+from keyseat_verifier import LicenseClient
+from keyseat_verifier.client import mark
 from vendor import MACHINE, Vendor
 
 

@@ -182,13 +182,13 @@ def _wait_until_up(postgres: Postgres, server: "subprocess.Popen[bytes]", log: P
 
 def set_up_django() -> None:
     """Configure Django in this process, with a ledger that does not exist until ``point_at`` names one."""
-    from keyseat_issuer.web.start import setup  # noqa: PLC0415 - this module is imported without Django, too
+    from keyseat_issuer.server.django import setup  # noqa: PLC0415 - this module is imported without Django, too
 
     with tempfile.TemporaryDirectory() as home, pytest.MonkeyPatch.context() as patch:
         patch.delenv("DATABASE_URL", raising=False)
         patch.setenv("KEYSEAT_ISSUER_HOME", home)
         # Gone afterwards: workers of pytest-xdist inherit it, and pytest-django would set Django up before us.
-        patch.setenv("DJANGO_SETTINGS_MODULE", "keyseat_issuer.settings_web")
+        patch.setenv("DJANGO_SETTINGS_MODULE", "keyseat_issuer.server.settings")
         patch.setenv("KEYSEAT_SECRET_KEY", "a secret of the tests' own process, which serves nobody else")
         setup()
     stories.begin()

@@ -5,9 +5,9 @@ from typing import Any
 
 import shop
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services import offline
-from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
-from keyseat_issuer.ledger.services.offline_values import IssuedLicense, Terms
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.offline.rules import OfflineRequest
+from keyseat_issuer.ledger.offline.values import IssuedLicense, Terms
 from keyseat_shared.policy import default_policy
 from vendor import MACHINE, Vendor, machine
 
@@ -60,7 +60,7 @@ def issue(
     **changes: Any,  # noqa: ANN401 - any field of the request
 ) -> IssuedLicense:
     """Issue a licence."""
-    return offline.issue(request(product, **changes), terms(now, vendor))
+    return licenses.issue(request(product, **changes), terms(now, vendor))
 
 
 def numbered_machine(number: int) -> str:

@@ -5,8 +5,9 @@ from datetime import datetime
 from django.db import transaction
 
 import shop
+from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AllocationKind
-from keyseat_issuer.ledger.services import organizations, pools, seats
+from keyseat_issuer.ledger.seats import pools, seats
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_instant
 

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keyseat_issuer.api.calls import Receive, Scope, Send
-from keyseat_issuer.api.limits import Cut, Limits
-from keyseat_issuer.api.server import Server, bind
+from keyseat_issuer.server.calls import Receive, Scope, Send
+from keyseat_issuer.server.limits import Cut, Limits
+from keyseat_issuer.server.server import Server, bind
 
 _PATIENCE = 60.0
 

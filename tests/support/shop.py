@@ -6,10 +6,13 @@ from uuid import uuid4
 
 from django.db import transaction
 
+from keyseat_issuer.ledger.customers import api_keys, members, organizations, subscriptions
 from keyseat_issuer.ledger.models import Lease, Organization, Pool, Role, Term
-from keyseat_issuer.ledger.services import api_keys, leases, members, organizations, paging, seats, subscriptions
-from keyseat_issuer.ledger.services.seat_rules import Line
-from keyseat_issuer.ledger.services.session_values import Acquire, Grant, Holder
+from keyseat_issuer.ledger.seats import seats
+from keyseat_issuer.ledger.seats.rules import Line
+from keyseat_issuer.ledger.sessions import turn
+from keyseat_issuer.ledger.sessions.values import Acquire, Grant, Holder
+from keyseat_issuer.ledger.tools import paging
 from keyseat_shared.policy import Policy, default_policy
 
 START = datetime(2023, 6, 1, tzinfo=UTC)
@@ -67,7 +70,7 @@ def session(customer: Organization, machine: object, email: str = "", *, now: da
         holder, product = Holder(f"key:{row.prefix}", key_id=row.pk, organization_id=customer.pk), "KRE"
     name = uuid4().hex
     with transaction.atomic(durable=True):
-        [granted] = leases.process(
+        [granted] = turn.process(
             [Acquire(holder, product, str(machine), "n" * 22, name, name, customer.pk)], POLICY, now
         )
     assert isinstance(granted, Grant), granted

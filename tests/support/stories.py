@@ -7,6 +7,6 @@ _ALL = contextlib.ExitStack()
 
 def begin() -> None:
     """Let the ledger believe every instant, until this process ends."""
-    from keyseat_issuer.ledger.services.ledger_time import story_time  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.ledger.audit.ledger_time import story_time  # noqa: PLC0415 - loads Django
 
     _ALL.enter_context(story_time())

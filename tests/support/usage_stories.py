@@ -7,9 +7,9 @@ from typing import NamedTuple
 from hypothesis import strategies as st
 
 import shop
-from keyseat_issuer.ledger.identifiers import new_id
 from keyseat_issuer.ledger.models import Allocation, Lease, OfflineLicense, Organization, Pool, Subscription
-from keyseat_issuer.ledger.services import concurrency
+from keyseat_issuer.ledger.seats import concurrency
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from vendor import MACHINE
 
 FIRST = date(2023, 7, 1)

@@ -24,7 +24,7 @@ from keyseat_shared.machine_id import MachineID  # noqa: E402 - likewise
 from keyseat_shared.strictjson import dumps_compact, loads_object  # noqa: E402 - likewise
 from keyseat_shared.trust import TrustBundle  # noqa: E402 - likewise
 from keyseat_verifier.machine import canonical, casefold  # noqa: E402 - likewise
-from keyseat_verifier.verifier import Verifier  # noqa: E402 - likewise
+from keyseat_verifier.verify.verifier import Verifier  # noqa: E402 - likewise
 
 Holds = Callable[[bytes, bytes], bool]
 _TEXTS = (

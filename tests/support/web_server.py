@@ -102,13 +102,13 @@ def serve(vendor: "Vendor | None" = None) -> Iterator[str]:
     import uvicorn  # noqa: PLC0415 - most tests serve nothing
 
     from console_site import Counter  # noqa: PLC0415 - likewise
-    from keyseat_issuer.web import asgi  # noqa: PLC0415 - Django is set up by the tests' configuration
+    from keyseat_issuer.server import pages  # noqa: PLC0415 - Django is set up by the tests' configuration
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         # Listening from here on: the first request waits in the queue until the server takes it.
         listener.listen(128)
-        config = uvicorn.Config(asgi.build(vendor or Counter()), log_config=None, lifespan="off", proxy_headers=False)
+        config = uvicorn.Config(pages.build(vendor or Counter()), log_config=None, lifespan="off", proxy_headers=False)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from keyseat_verifier import account_place as module
-from keyseat_verifier.account_place import account_place
+from keyseat_verifier._internal import account_place as module
+from keyseat_verifier._internal.account_place import account_place
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyseat_issuer.ledger.services.address_list import MAX_SIZE, MOST_ADDRESSES, Entry, read
+from keyseat_issuer.ledger.customers.address_list import MAX_SIZE, MOST_ADDRESSES, Entry, read
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyseat_issuer.ledger.services.batch_csv import MAX_ROWS, MAX_SIZE, read_rows
+from keyseat_issuer.ledger.offline.batch_csv import MAX_ROWS, MAX_SIZE, read_rows
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

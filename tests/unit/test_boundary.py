@@ -14,7 +14,7 @@ from keyseat_shared.request import parse_request
 from keyseat_shared.trust import TrustBundle
 from keyseat_verifier import LicenseClient, NotEntitled, Verifier, probe_machine
 from keyseat_verifier.cli import main
-from keyseat_verifier.lease import verify_lease
+from keyseat_verifier.verify.lease import verify_lease
 from vendor import MACHINE, NOW, Vendor
 
 VENDOR = Vendor()

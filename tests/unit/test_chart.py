@@ -5,7 +5,7 @@ from datetime import date, timedelta
 import pytest
 
 from keyseat_issuer.console import chart
-from keyseat_issuer.ledger.services.concurrency import DayPeak
+from keyseat_issuer.ledger.seats.concurrency import DayPeak
 
 FIRST = date(2023, 6, 2)
 

@@ -15,8 +15,8 @@ from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.trust import COMPROMISED
 from keyseat_verifier import LicenseClient, NotEntitled
-from keyseat_verifier import answer as answer_module
-from keyseat_verifier.resolver import Gap
+from keyseat_verifier.client import answer as answer_module
+from keyseat_verifier.client.resolver import Gap
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 
 pytestmark = pytest.mark.machine

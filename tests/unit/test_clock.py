@@ -15,9 +15,10 @@ from keyseat_shared.errors import ClockError, RuleError
 from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import hmac_sha256
 from keyseat_shared.strictjson import dumps_compact
-from keyseat_verifier import ClockGuard, clock
-from keyseat_verifier.mark import file_name
-from keyseat_verifier.paths import second_state_folder, shown
+from keyseat_verifier import ClockGuard
+from keyseat_verifier._internal.paths import second_state_folder, shown
+from keyseat_verifier.client import clock
+from keyseat_verifier.client.mark import file_name
 from vendor import MACHINE, NOW, OTHER_MACHINE
 
 MINUTE = timedelta(minutes=1)
@@ -244,7 +245,7 @@ class TestProgress:
     def test_is_kept_at_exit(self, tmp_path: Path) -> None:
         program = f"""
 from datetime import UTC, datetime
-from keyseat_verifier import clock
+from keyseat_verifier.client import clock
 clock._boot_id = lambda: ("boot-1", 0)
 clock._uptime = lambda: 1000
 guard = clock.ClockGuard({str(tmp_path)!r})

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from keyseat_shared.errors import KeyseatError
+from keyseat_verifier.client.slots import lock_file
 from keyseat_verifier.online.config import ServerConfig
 from keyseat_verifier.online.credentials import Credentials
 from keyseat_verifier.online.oauth import Granted
 from keyseat_verifier.online.transport import Deadline, Transport
-from keyseat_verifier.sessions import lock_file
 from loopback import Listener, Script, answer
 from vendor import NOW
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from issuing import PASSPHRASE, cheap_scrypt
-from keyseat_issuer.keystore import KeyStore, PrivateKey, parse_private_key, parse_public_key
+from keyseat_issuer.keys.store import KeyStore, PrivateKey, parse_private_key, parse_public_key
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.keys import ED25519, ML_DSA_65

@@ -9,10 +9,10 @@ from keyseat_shared.errors import RuleError, VerificationError
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import COMPROMISED, LEASE
-from keyseat_verifier.clock import ClockGuard
-from keyseat_verifier.lease import SEAT_UNTIL, STEPS, verify_lease
-from keyseat_verifier.verified import VerifiedLease
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.client.clock import ClockGuard
+from keyseat_verifier.verify.lease import SEAT_UNTIL, STEPS, verify_lease
+from keyseat_verifier.verify.verified import VerifiedLease
+from keyseat_verifier.verify.verifier import Verifier
 from vendor import MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 
 VENDOR = Vendor()

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 
-from keyseat_issuer.api.limits import Cut, Door, Limits, address_of, limits_from_environment
-from keyseat_issuer.api.metrics import Metrics
+from keyseat_issuer.server.limits import Cut, Door, Limits, address_of, limits_from_environment
+from keyseat_issuer.server.metrics import Metrics
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
-_PRINT = "from keyseat_issuer.api.limits import limits_from_environment as read; print(read().connections)"
+_PRINT = "from keyseat_issuer.server.limits import limits_from_environment as read; print(read().connections)"
 
 
 @pytest.fixture(autouse=True)

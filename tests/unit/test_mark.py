@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 import pytest
 
 from keyseat_shared.errors import KeyseatError
-from keyseat_verifier import mark as marks
-from keyseat_verifier.mark import NOTHING, Mark
+from keyseat_verifier.client import mark as marks
+from keyseat_verifier.client.mark import NOTHING, Mark
 from vendor import MACHINE, NOW, OTHER_MACHINE
 
 MID = str(MACHINE)

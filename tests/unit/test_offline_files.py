@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keyseat_issuer.ledger.services import offline_files
-from keyseat_issuer.ledger.services.offline_files import check_destination, file_stem
+from keyseat_issuer.ledger.offline import files
+from keyseat_issuer.ledger.offline.files import check_destination, file_stem
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from vendor import MACHINE
@@ -131,7 +131,7 @@ def test_without_hard_links_files_are_renamed_into_place(tmp_path: Path, monkeyp
     def refuse(*_arguments: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(offline_files.os, "link", refuse)
+    monkeypatch.setattr(files.os, "link", refuse)
     destination = check_destination(tmp_path)
 
     destination.write("KSE_a", b"one", ident=IDENT)
@@ -147,7 +147,7 @@ def test_a_disk_that_fails_is_told_and_leaves_nothing(tmp_path: Path, monkeypatc
     def full(_descriptor: int, _data: memoryview) -> int:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr(offline_files.os, "write", full)
+    monkeypatch.setattr(files.os, "write", full)
     with pytest.raises(KeyseatError) as caught:
         destination.write("KSE_a", b"licence", ident=IDENT)
 

@@ -8,8 +8,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey
 
-from keyseat_issuer import pkcs8
-from keyseat_issuer.pkcs8 import decrypt_private_key, encrypt_private_key
+from keyseat_issuer.keys import pkcs8
+from keyseat_issuer.keys.pkcs8 import decrypt_private_key, encrypt_private_key
 
 SEED = bytes(range(32))
 KEY = Ed25519PrivateKey.from_private_bytes(SEED)

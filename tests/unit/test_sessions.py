@@ -11,8 +11,10 @@ import pytest
 
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.trust import TrustBundle
-from keyseat_verifier import LicenseClient, NotEntitled, account_place, sessions
-from keyseat_verifier.sessions import Slots, in_use, session_folders, take_slot
+from keyseat_verifier import LicenseClient, NotEntitled
+from keyseat_verifier._internal import account_place
+from keyseat_verifier.client import slots as sessions
+from keyseat_verifier.client.slots import Slots, in_use, session_folders, take_slot
 from vendor import MACHINE, NOW, Vendor
 
 VENDOR = Vendor()
@@ -21,7 +23,7 @@ THREE = (Slots(ID, 3),)
 
 HOLD = """
 import sys
-from keyseat_verifier.sessions import Slots, take_slot
+from keyseat_verifier.client.slots import Slots, take_slot
 slot = take_slot((sys.argv[1],), (Slots(sys.argv[2], int(sys.argv[3])),))
 print("none" if slot is None else slot.number, flush=True)
 sys.stdin.read()

@@ -12,9 +12,9 @@ from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, Signature, Signer
 
 from issuing import PASSPHRASE, cheap_scrypt
-from keyseat_issuer.keystore import KeyStore, PrivateKey
-from keyseat_issuer.remote_key import RemoteKey, as_sslib_key
-from keyseat_issuer.signing import EnvelopeSigner, open_lease_signer, open_license_signer
+from keyseat_issuer.keys.remote import RemoteKey, as_sslib_key
+from keyseat_issuer.keys.signing import EnvelopeSigner, open_lease_signer, open_license_signer
+from keyseat_issuer.keys.store import KeyStore, PrivateKey
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LICENSE_TYPE, Envelope
 from keyseat_shared.errors import KeyseatError

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from keyseat_verifier import store
-from keyseat_verifier.paths import shown
-from keyseat_verifier.store import Store, is_settled, stamp, unchanged
+from keyseat_verifier._internal.paths import shown
+from keyseat_verifier.client import store
+from keyseat_verifier.client.store import Store, is_settled, stamp, unchanged
 
 
 @pytest.fixture

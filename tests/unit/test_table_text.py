@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyseat_issuer.ledger.services.table_text import safe_cell
+from keyseat_issuer.ledger.tools.table_text import safe_cell
 
 
 @pytest.mark.parametrize(

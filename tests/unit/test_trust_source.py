@@ -7,8 +7,8 @@ import pytest
 from builders import ROOT, SECOND_ROOT, THIRD_ROOT, SeededKey, bundle
 from keyseat_shared.errors import TrustError
 from keyseat_shared.trust import TrustBundle
-from keyseat_verifier import account_place
-from keyseat_verifier.trust_source import TrustSource
+from keyseat_verifier._internal import account_place
+from keyseat_verifier.client.trust_source import TrustSource
 
 CHAIN = {
     1: bundle(version=1),
@@ -60,7 +60,7 @@ class TestAdopting:
         def full(path: str, data: bytes) -> None:
             raise OSError(28, "No space left on device", path)
 
-        monkeypatch.setattr("keyseat_verifier.trust_source.write_private", full)
+        monkeypatch.setattr("keyseat_verifier.client.trust_source.write_private", full)
         running = source(tmp_path)
         for version in (2, 3, 4):
             running.adopt(CHAIN[version])

@@ -15,8 +15,8 @@ from keyseat_shared.machine_id import MachineID
 from keyseat_shared.policy import default_policy
 from keyseat_shared.trust import COMPROMISED, LEASE, RETIRED
 from keyseat_verifier import ClockGuard, VerifiedLicense, Verifier
-from keyseat_verifier.lease import verify_lease
-from keyseat_verifier.verifier import STEPS
+from keyseat_verifier.verify.lease import verify_lease
+from keyseat_verifier.verify.verifier import STEPS
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, envelope, machine
 
 VENDOR = Vendor()

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     )
     from keyseat_shared.machine_id import MachineID
     from keyseat_shared.trust import TrustBundle
-    from keyseat_verifier.client import LicenseClient
-    from keyseat_verifier.clock import ClockGuard
-    from keyseat_verifier.entitlement import Entitlement, NotEntitled, PassedOver
+    from keyseat_verifier.client.clock import ClockGuard
+    from keyseat_verifier.client.entitlement import Entitlement, NotEntitled, PassedOver
+    from keyseat_verifier.client.license_client import LicenseClient
+    from keyseat_verifier.client.session import Session
+    from keyseat_verifier.client.status import Status
     from keyseat_verifier.machine import MachineProbe, probe_machine
     from keyseat_verifier.online.renewal import SessionEnd
-    from keyseat_verifier.session import Session
-    from keyseat_verifier.status import Status
-    from keyseat_verifier.verified import Check, Report, VerifiedLicense, VerifiedTestLicense
-    from keyseat_verifier.verifier import Verifier
+    from keyseat_verifier.verify.verified import Check, Report, VerifiedLicense, VerifiedTestLicense
+    from keyseat_verifier.verify.verifier import Verifier
 
 __all__ = [
     "Check",
@@ -77,15 +77,15 @@ _HOMES = {
     ),
     "keyseat_shared.machine_id": ("MachineID",),
     "keyseat_shared.trust": ("TrustBundle",),
-    "keyseat_verifier.client": ("LicenseClient",),
-    "keyseat_verifier.clock": ("ClockGuard",),
-    "keyseat_verifier.entitlement": ("Entitlement", "NotEntitled", "PassedOver"),
+    "keyseat_verifier.client.license_client": ("LicenseClient",),
+    "keyseat_verifier.client.clock": ("ClockGuard",),
+    "keyseat_verifier.client.entitlement": ("Entitlement", "NotEntitled", "PassedOver"),
     "keyseat_verifier.machine": ("MachineProbe", "probe_machine"),
     "keyseat_verifier.online.renewal": ("SessionEnd",),
-    "keyseat_verifier.session": ("Session",),
-    "keyseat_verifier.status": ("Status",),
-    "keyseat_verifier.verified": ("Check", "Report", "VerifiedLicense", "VerifiedTestLicense"),
-    "keyseat_verifier.verifier": ("Verifier",),
+    "keyseat_verifier.client.session": ("Session",),
+    "keyseat_verifier.client.status": ("Status",),
+    "keyseat_verifier.verify.verified": ("Check", "Report", "VerifiedLicense", "VerifiedTestLicense"),
+    "keyseat_verifier.verify.verifier": ("Verifier",),
 }
 
 

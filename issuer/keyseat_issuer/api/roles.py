@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from keyseat_issuer import rights
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.problems import too_old
+from keyseat_issuer.ledger.customers import rights
+from keyseat_issuer.ledger.customers.rights import BUYERS, EVERYBODY, MANAGERS, OWNERS
 from keyseat_issuer.ledger.models import Role
-from keyseat_issuer.rights import BUYERS, EVERYBODY, MANAGERS, OWNERS
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -116,7 +116,7 @@ MATRIX: dict[str, Rule] = {
 """Every route of the service and what it needs."""
 
 LANES = frozenset({"sessions_acquire", "sessions_renew", "sessions_release", "sessions_release_previous"})
-"""The routes that the frame answers itself (``keyseat_issuer.api.sessions``)."""
+"""The routes that the frame answers itself (``keyseat_issuer.api.client.sessions``)."""
 
 
 def rule_of(name: str | None) -> Rule:

@@ -20,9 +20,9 @@ def account() -> None:
 def list_(output: Output) -> None:
     """List all accounts."""
     from keyseat_issuer import database
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
 
-    start.require_ready()
+    django.require_ready()
     from keyseat_issuer.web import accounts
 
     with database.ledger_errors():
@@ -66,13 +66,13 @@ def list_(output: Output) -> None:
 @pass_output
 def deactivate(output: Output, email: str) -> None:
     """Shut the account EMAIL off, everywhere and at once. Its seats stay: take them back with `seat unassign`."""
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
 
-    start.require_ready()
-    from keyseat_issuer.ledger.services import audit
+    django.require_ready()
+    from keyseat_issuer.ledger.audit import log
     from keyseat_issuer.web import accounts
 
-    user = accounts.deactivate(email, actor=audit.cli_actor(), now=now_utc())
+    user = accounts.deactivate(email, actor=log.cli_actor(), now=now_utc())
     output.emit({"email": user.email, "active": False}, lambda: output.print(f"{user.email} can no longer sign in."))
 
 
@@ -82,13 +82,13 @@ def deactivate(output: Output, email: str) -> None:
 @pass_output
 def activate(output: Output, email: str) -> None:
     """Let EMAIL sign in again."""
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
 
-    start.require_ready()
-    from keyseat_issuer.ledger.services import audit
+    django.require_ready()
+    from keyseat_issuer.ledger.audit import log
     from keyseat_issuer.web import accounts
 
-    user = accounts.activate(email, actor=audit.cli_actor(), now=now_utc())
+    user = accounts.activate(email, actor=log.cli_actor(), now=now_utc())
     output.emit({"email": user.email, "active": True}, lambda: output.print(f"{user.email} can sign in again."))
 
 
@@ -105,13 +105,13 @@ def forget_second_factor(output: Output, email: str, *, yes: bool) -> None:
         yes=yes,
         consequence=f"The password alone will let somebody in as {email}. Make sure that it is they who ask.",
     )
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
 
-    start.require_ready()
-    from keyseat_issuer.ledger.services import audit
+    django.require_ready()
+    from keyseat_issuer.ledger.audit import log
     from keyseat_issuer.web import accounts
 
-    user = accounts.forget_second_factor(email, actor=audit.cli_actor(), now=now_utc())
+    user = accounts.forget_second_factor(email, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"email": user.email, "second_factor": False},
         lambda: output.print(f"{user.email} signs in with the password alone, and was signed out everywhere."),
@@ -134,16 +134,16 @@ def reset_password(output: Output, email: str, *, yes: bool) -> None:
         yes=yes,
         consequence=f"The link lets whoever opens it in as {email}. Make sure that it is they who ask.",
     )
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
     from keyseat_issuer.web.secret import ensure_secret
 
     ensure_secret()
-    start.require_ready()
-    from keyseat_issuer.ledger.services import audit
+    django.require_ready()
+    from keyseat_issuer.ledger.audit import log
     from keyseat_issuer.web import accounts
     from keyseat_issuer.web.public_url import URL_VARIABLE, public_url
 
-    link = accounts.reset_link(email, actor=audit.cli_actor(), now=now_utc())
+    link = accounts.reset_link(email, actor=log.cli_actor(), now=now_utc())
     output.emit({"email": email, "link": link}, lambda: output.print(link))
     output.say("Hand the link over on a way that only that person reads.")
     if public_url() is None:
@@ -157,13 +157,13 @@ def reset_password(output: Output, email: str, *, yes: bool) -> None:
 @pass_output
 def staff(output: Output, email: str, *, off: bool) -> None:
     """Let EMAIL into the pages of your own staff."""
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
 
-    start.require_ready()
-    from keyseat_issuer.ledger.services import audit
+    django.require_ready()
+    from keyseat_issuer.ledger.audit import log
     from keyseat_issuer.web import accounts
 
-    user = accounts.set_staff(email, staff=not off, actor=audit.cli_actor(), now=now_utc())
+    user = accounts.set_staff(email, staff=not off, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"email": user.email, "staff": user.is_staff},
         lambda: output.print(f"{user.email} is {'no longer' if off else 'now'} one of your staff."),

@@ -24,14 +24,15 @@ def create(output: Output, organization: str, scopes: tuple[str, ...], name: str
 
     until = None if expires is None else parse_typed(expires, end_of_day=True)
     require_ready()
-    from keyseat_issuer.ledger.services import api_keys, audit, organizations
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import api_keys, organizations
 
     made = api_keys.create_key(
         organizations.find(organization),
         scopes or ("sessions",),
         name=name or "API key",
         expires_at=until,
-        actor=audit.cli_actor(),
+        actor=log.cli_actor(),
         now=now_utc(),
     )
 
@@ -55,7 +56,7 @@ def list_(output: Output, organization: str | None) -> None:
     from keyseat_shared.instants import now_utc
 
     require_ready()
-    from keyseat_issuer.ledger.services import api_keys, organizations
+    from keyseat_issuer.ledger.customers import api_keys, organizations
 
     now = now_utc()
     with ledger_errors():
@@ -107,9 +108,10 @@ def revoke(output: Output, prefix: str) -> None:
     from keyseat_shared.instants import now_utc
 
     require_ready()
-    from keyseat_issuer.ledger.services import api_keys, audit
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import api_keys
 
-    row = api_keys.revoke_key(None, prefix, actor=audit.cli_actor(), now=now_utc())
+    row = api_keys.revoke_key(None, prefix, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"prefix": row.prefix, "revoked_at": row.revoked_at},
         lambda: output.print(f"Revoked the API key {row.prefix} of {row.organization.name}."),

@@ -32,8 +32,8 @@ def list_(output: Output, org: str | None, limit: int) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import audit as audit_log
-    from keyseat_issuer.ledger.services import organizations
+    from keyseat_issuer.ledger.audit import log as audit_log
+    from keyseat_issuer.ledger.customers import organizations
 
     with database.ledger_errors():
         organization = None if org is None else organizations.find(org)
@@ -101,12 +101,13 @@ def verify(output: Output, anchor: str | None, since: str | None, trust_file: st
     database.require_ready()
     from keyseat_issuer.cli.passphrase import warn_of_exposed_files
     from keyseat_issuer.home import issuer_home
-    from keyseat_issuer.ledger.services import audit_check, audit_since
+    from keyseat_issuer.ledger.audit import check
+    from keyseat_issuer.ledger.audit import since as audit_since
 
     warn_of_exposed_files(output, issuer_home())
     trust, unknown = _trust(trust_file)
     whole = since is None
-    report = audit_check.verify(anchor, trust=trust) if since is None else audit_since.verify_from(since, trust=trust)
+    report = check.verify(anchor, trust=trust) if since is None else audit_since.verify_from(since, trust=trust)
     if not report.ok:
         if not output.json:
             for finding in report.findings:
@@ -157,8 +158,8 @@ def clock(output: Output, accept: bool, yes: bool) -> None:  # noqa: FBT001 - cl
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import clock_correction
-    from keyseat_issuer.ledger.services.audit import cli_actor
+    from keyseat_issuer.ledger.audit import clock_correction
+    from keyseat_issuer.ledger.audit.log import cli_actor
     from keyseat_shared.instants import now_utc
 
     found = clock_correction.look(now_utc())

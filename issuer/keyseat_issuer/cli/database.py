@@ -7,7 +7,7 @@ import click
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 
 if TYPE_CHECKING:
-    from keyseat_issuer.schema import Pending
+    from keyseat_issuer.ledger.tools.schema import Pending
 
 
 @click.command()
@@ -39,7 +39,7 @@ def migrate(output: Output, *, plan: bool) -> None:
 def _count_usage(output: Output) -> None:
     """Roll up what large customers used before there were roll-ups: the first look at a chart would wait for it."""
     from keyseat_issuer.database import ledger_errors
-    from keyseat_issuer.ledger.services import usage_days
+    from keyseat_issuer.ledger.seats import usage_days
     from keyseat_shared.instants import now_utc
 
     with ledger_errors():

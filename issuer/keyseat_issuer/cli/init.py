@@ -78,7 +78,7 @@ def init(
     Without --sunset or --no-sunset, offline licence generation ended on 2024-01-17, as the products KSE and KRE
     have it. Nothing that exists is ever overwritten.
     """
-    from keyseat_issuer.creation import RootPlan, check_roots, create_issuer, refuse_existing
+    from keyseat_issuer.trust.creation import RootPlan, check_roots, create_issuer, refuse_existing
 
     policy = default_policy(sunset_from(sunset, no_sunset=no_sunset, present=DEFAULT_SUNSET))
     if products:
@@ -91,10 +91,10 @@ def init(
     check_roots(roots, hybrid=hybrid)
     passphrase = read_passphrase(output, passphrase_file, new=True)
     own = _root_passphrases(output, root_passphrase_files, holders, is_asked=passphrase_file is None)
-    from keyseat_issuer.web.start import setup
+    from keyseat_issuer.server.django import setup
 
     setup()
-    from keyseat_issuer.ledger.services.audit import cli_actor
+    from keyseat_issuer.ledger.audit.log import cli_actor
 
     now = now_utc()
     made = create_issuer(

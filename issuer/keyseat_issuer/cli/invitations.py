@@ -42,11 +42,12 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
     link to make their account, and keep their role.
     """
     from keyseat_issuer import database
-    from keyseat_issuer.web import start
+    from keyseat_issuer.server import django
 
-    start.require_ready()
+    django.require_ready()
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import invitations, organizations
     from keyseat_issuer.ledger.models import Role
-    from keyseat_issuer.ledger.services import audit, invitations, organizations
     from keyseat_issuer.web import accounts, invitation_mail
     from keyseat_issuer.web.mail import sends_for_real
     from keyseat_issuer.web.public_url import URL_VARIABLE, public_url
@@ -58,7 +59,7 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
         emails,
         Role(role),
         with_account=accounts.with_account,
-        actor=audit.cli_actor(),
+        actor=log.cli_actor(),
         now=now_utc(),
     )
     output.stopped_note = "The invitations were made; `keyseat-issuer invite list` shows them."
@@ -98,7 +99,7 @@ def list_(output: Output, org: str) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import invitations, organizations
+    from keyseat_issuer.ledger.customers import invitations, organizations
 
     with database.ledger_errors():
         organization = organizations.find(org)
@@ -129,11 +130,12 @@ def revoke(output: Output, org: str, email: str) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import audit, invitations, organizations
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import invitations, organizations
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    gone = invitations.withdraw(organization, email, actor=audit.cli_actor(), now=now_utc())
+    gone = invitations.withdraw(organization, email, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"organization": organization.name, "email": gone},
         lambda: output.print(f"The invitation of {gone} to {organization.name!r} was taken back."),

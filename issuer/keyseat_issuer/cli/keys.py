@@ -18,7 +18,7 @@ from keyseat_shared.keys import ED25519, ML_DSA_65
 from keyseat_shared.trust import ACTIVE, LEASE, LICENSE
 
 if TYPE_CHECKING:
-    from keyseat_issuer.keystore import PrivateKey
+    from keyseat_issuer.keys.store import PrivateKey
 
 _MAX_DAYS = 20 * 366
 _SOON = timedelta(days=60)
@@ -97,7 +97,7 @@ def add(
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--import-passphrase-file goes with --import")
     admin = open_admin(output, access)
     if uri is not None and public_key is not None:
-        from keyseat_issuer.keystore import parse_public_key
+        from keyseat_issuer.keys.store import parse_public_key
 
         entry = admin.add_remote_key(purpose, parse_public_key(public_key), uri, days=days)
     elif imported is not None:
@@ -125,7 +125,7 @@ def add(
 
 def _imported(output: Output, pem: Path, own_passphrase: str | None, passphrase_file: str | None) -> "PrivateKey":
     """Read the private key to import, under its own passphrase, the issuer's, or none."""
-    from keyseat_issuer.keystore import is_encrypted, parse_private_key, read_bounded
+    from keyseat_issuer.keys.store import is_encrypted, parse_private_key, read_bounded
 
     content = read_bounded(pem)
     if not is_encrypted(content):
@@ -159,8 +159,8 @@ def retire(output: Output, *, keyid: str, access: Access) -> None:
 
 def warn_without_key(output: Output, purpose: str) -> None:
     """Warn where no key is left that could sign for the purpose."""
-    from keyseat_issuer.keystore import KeyStore
-    from keyseat_issuer.signing import choose_key
+    from keyseat_issuer.keys.signing import choose_key
+    from keyseat_issuer.keys.store import KeyStore
 
     trust, home = load_trust(), issuer_home()
     try:

@@ -12,7 +12,7 @@ import click
 from keyseat_issuer.cli.output import Output, as_json
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.services.paging import Page
+    from keyseat_issuer.ledger.tools.paging import Page
 
 R = TypeVar("R")
 Read = Callable[[int, str | None], "Page[R]"]

@@ -33,12 +33,13 @@ def add(output: Output, org: str, emails: tuple[str, ...], role: str) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import members, organizations
     from keyseat_issuer.ledger.models import Role
-    from keyseat_issuer.ledger.services import audit, members, organizations
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    added = members.add_members(organization, emails, Role(role), actor=audit.cli_actor(), now=now_utc())
+    added = members.add_members(organization, emails, Role(role), actor=log.cli_actor(), now=now_utc())
 
     def human() -> None:
         for entry in added:
@@ -56,7 +57,7 @@ def list_(output: Output, org: str) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import members, organizations
+    from keyseat_issuer.ledger.customers import members, organizations
 
     with database.ledger_errors():
         organization = organizations.find(org)
@@ -82,12 +83,13 @@ def role(output: Output, org: str, email: str, role: str) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import members, organizations
     from keyseat_issuer.ledger.models import Role
-    from keyseat_issuer.ledger.services import audit, members, organizations
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    changed = members.set_role(organization, email, Role(role), actor=audit.cli_actor(), now=now_utc())
+    changed = members.set_role(organization, email, Role(role), actor=log.cli_actor(), now=now_utc())
 
     def human() -> None:
         output.print(f"{changed.member.email} is now {changed.member.role} of {organization.name!r}.")
@@ -114,11 +116,12 @@ def remove(output: Output, org: str, email: str) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import audit, members, organizations
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import members, organizations
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    removed = members.remove_member(organization, email, actor=audit.cli_actor(), now=now_utc())
+    removed = members.remove_member(organization, email, actor=log.cli_actor(), now=now_utc())
 
     def human() -> None:
         output.print(

@@ -27,7 +27,7 @@ from keyseat_shared.payloads import MAX_SESSIONS
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keyseat_issuer.ledger.services.offline import Preview
+    from keyseat_issuer.ledger.offline.licenses import Preview
 
 _WORD = "issue"
 """What is typed to confirm. A word, not y: fingers answer a familiar y/n by themselves, and this cannot be undone."""
@@ -107,9 +107,9 @@ def issue(
     mid = _machine_id(output, machine_id, request_file)
     expires_at = None if expires is None else parse_typed(expires, end_of_day=True)
     terms = open_terms()
-    from keyseat_issuer.ledger.services import offline as service
-    from keyseat_issuer.ledger.services.offline_files import SUFFIX, file_stem
-    from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
+    from keyseat_issuer.ledger.offline import licenses as service
+    from keyseat_issuer.ledger.offline.files import SUFFIX, file_stem
+    from keyseat_issuer.ledger.offline.rules import OfflineRequest
 
     request = OfflineRequest(
         organization,
@@ -185,8 +185,8 @@ def test(
     terms = open_terms()
     destination = destination_for(out)
     terms = with_signer(output, terms, passphrase_file)
-    from keyseat_issuer.ledger.services.offline_files import file_stem
-    from keyseat_issuer.ledger.services.test_license import make_test_license
+    from keyseat_issuer.ledger.offline.files import file_stem
+    from keyseat_issuer.ledger.offline.machine_test import make_test_license
 
     made = make_test_license(organization, product, mid, terms)
     stem = f"{file_stem(made.product, made.machine_id)}-test"

@@ -13,7 +13,7 @@ from keyseat_shared.codes import ReasonCode, exit_code
 from keyseat_shared.errors import KeyseatError
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.services.batch import BatchResult
+    from keyseat_issuer.ledger.offline.batch import BatchResult
 
 _WORD = "issue"
 _MAX_SHOWN = 20
@@ -54,12 +54,12 @@ def batch(
     One refused row stops all of them unless --keep-going. Run it again after an interruption: rows that have their
     licence get the same file again, and nothing is issued twice.
     """
-    from keyseat_issuer.ledger.services.batch_csv import MAX_SIZE, read_rows
+    from keyseat_issuer.ledger.offline.batch_csv import MAX_SIZE, read_rows
 
     with table.open("rb") as file:
         rows, bad = read_rows(file.read(MAX_SIZE + 1))
     terms = open_terms()
-    from keyseat_issuer.ledger.services.batch import run_batch
+    from keyseat_issuer.ledger.offline.batch import run_batch
 
     if report is not None:
         _check_report(report, table)
@@ -129,7 +129,7 @@ def _check_report(report: Path, table: Path) -> None:
 
 def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_run: bool) -> int:
     """Write the report, tell what became of the batch, and return the exit code."""
-    from keyseat_issuer.ledger.services.offline_values import Status
+    from keyseat_issuer.ledger.offline.values import Status
 
     issued, again = result.count(Status.ISSUED), result.count(Status.ALREADY_ISSUED)
     refused = len(result.refused)
@@ -160,7 +160,7 @@ def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_r
 
 
 def _write_report(result: "BatchResult", report: Path) -> KeyseatError | None:
-    from keyseat_issuer.ledger.services.batch import report_text
+    from keyseat_issuer.ledger.offline.batch import report_text
 
     text = report_text(result, as_json=report.suffix.lower() == ".json")
     try:

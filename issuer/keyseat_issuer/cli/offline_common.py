@@ -20,8 +20,8 @@ from keyseat_shared.instants import now_utc
 from keyseat_shared.machine_id import MachineID
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.services.offline_files import Destination
-    from keyseat_issuer.ledger.services.offline_values import Terms
+    from keyseat_issuer.ledger.offline.files import Destination
+    from keyseat_issuer.ledger.offline.values import Terms
 
 FOLDER_OF_LICENSES = "~/.keyseat/license/"
 _SOON = 30
@@ -44,7 +44,7 @@ def open_ledger() -> tuple[str, datetime]:
     from keyseat_issuer.database import require_ready
 
     require_ready()
-    from keyseat_issuer.ledger.services.audit import cli_actor
+    from keyseat_issuer.ledger.audit.log import cli_actor
 
     return cli_actor(), now_utc()
 
@@ -58,8 +58,8 @@ def open_terms() -> "Terms":
     home = issuer_home()
     load_trust(home)
     actor, now = open_ledger()
-    from keyseat_issuer.ledger.services.offline_values import Terms
-    from keyseat_issuer.trust_history import current_trust
+    from keyseat_issuer.ledger.offline.values import Terms
+    from keyseat_issuer.trust.history import current_trust
 
     # Nothing irreversible under rules that a change, cut short by a crash, has already replaced on record.
     trust = current_trust(home)
@@ -75,8 +75,8 @@ def with_signer(output: Output, terms: "Terms", passphrase_file: str | None) -> 
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE``, ``TRUST_INVALID``, ``LEDGER_UNAVAILABLE``.
     """
-    from keyseat_issuer.signing import open_license_signer
-    from keyseat_issuer.trust_history import current_trust
+    from keyseat_issuer.keys.signing import open_license_signer
+    from keyseat_issuer.trust.history import current_trust
 
     home = issuer_home()
     warn_of_exposed_keys(output, home)
@@ -96,7 +96,7 @@ def destination_for(out: str | None, *, must_be_folder: bool = False, may_exist:
     Raises:
         KeyseatError: ``UNREADABLE``, ``ALREADY_EXISTS``.
     """
-    from keyseat_issuer.ledger.services.offline_files import check_destination
+    from keyseat_issuer.ledger.offline.files import check_destination
 
     path = None if out is None else Path(out).expanduser()
     separators = tuple(filter(None, (os.sep, os.altsep)))

@@ -50,7 +50,9 @@ def list_licenses(
     machine = None if machine_id is None else MachineID.parse(machine_id)
     _actor, now = open_ledger()
     from keyseat_issuer.database import ledger_errors
-    from keyseat_issuer.ledger.services import members, offline, organizations, paging
+    from keyseat_issuer.ledger.customers import members, organizations
+    from keyseat_issuer.ledger.offline import licenses
+    from keyseat_issuer.ledger.tools import paging
 
     columns: Columns[OfflineLicense] = Columns(
         "licenses",
@@ -71,7 +73,7 @@ def list_licenses(
         lambda row: _row_dict(row, now),
     )
     with ledger_errors():
-        source = offline.selected(
+        source = licenses.selected(
             now=now,
             organization=None if organization is None else organizations.find(organization),
             machine_id=machine,
@@ -95,10 +97,10 @@ def list_licenses(
 def show_license(output: Output, *, license_id: str) -> None:
     """Show one offline licence and its history. The beginning of its ID is enough."""
     _actor, now = open_ledger()
-    from keyseat_issuer.ledger.services import offline
+    from keyseat_issuer.ledger.offline import licenses
 
-    row = offline.find(license_id)
-    history = offline.history(row)
+    row = licenses.find(license_id)
+    history = licenses.history(row)
     subscription = row.pool.subscription
     period = f"{format_instant(subscription.starts_at)} to {format_instant(subscription.ends_at)}"
 
@@ -149,10 +151,10 @@ def export(output: Output, *, license_id: str, out: str | None) -> None:
     """Write the file of an issued licence again, byte for byte. The beginning of its ID is enough."""
     actor, now = open_ledger()
     destination = destination_for(out, may_exist=True)
-    from keyseat_issuer.ledger.services import offline
-    from keyseat_issuer.ledger.services.offline_files import file_stem
+    from keyseat_issuer.ledger.offline import licenses
+    from keyseat_issuer.ledger.offline.files import file_stem
 
-    found = offline.export(license_id, actor=actor, now=now)
+    found = licenses.export(license_id, actor=actor, now=now)
     path = destination.write(file_stem(found.product, found.machine_id), found.file, ident=str(found.license_id))
 
     def human() -> None:

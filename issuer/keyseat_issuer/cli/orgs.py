@@ -30,9 +30,10 @@ def add(output: Output, name: str, account: str | None) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import audit, organizations
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations
 
-    added = organizations.add_organization(name, account=account, actor=audit.cli_actor(), now=now_utc())
+    added = organizations.add_organization(name, account=account, actor=log.cli_actor(), now=now_utc())
 
     def human() -> None:
         output.print(f"Added {added.name!r} (account {added.account.name!r}), id {added.pk}.")
@@ -51,7 +52,8 @@ def list_(output: Output, find: str, part: Part) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations, paging
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.tools import paging
 
     columns: Columns[Organization] = Columns(
         "organizations",

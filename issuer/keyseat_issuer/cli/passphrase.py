@@ -35,7 +35,7 @@ def passphrase_option(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def warn_of_exposed_keys(output: Output, home: Path, root_folders: Sequence[Path] = ()) -> None:
     """Warn of key files that others may read. They are encrypted, so that work goes on."""
-    from keyseat_issuer.keystore import KeyStore
+    from keyseat_issuer.keys.store import KeyStore
 
     for path in KeyStore(home, root_folders).exposed():
         output.warn(f"others can read the key file {str(path)!r}; run `chmod 600` on it")

@@ -176,7 +176,7 @@ def set_policy(
 
 def _confirm(output: Output, old: Policy, new: Policy, *, stricter: bool, yes: bool) -> None:
     """Ask before a change that ends licences in use."""
-    from keyseat_issuer.policy_effects import count_active, count_ended
+    from keyseat_issuer.trust.policy_effects import count_active, count_ended
 
     now = now_utc()
     # A signature that earlier licences do not carry.

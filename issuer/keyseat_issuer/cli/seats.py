@@ -16,10 +16,10 @@ from keyseat_shared.instants import format_instant, now_utc
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from keyseat_issuer.ledger.customers.subscriptions import SubscriptionView
     from keyseat_issuer.ledger.models import Organization
-    from keyseat_issuer.ledger.services.seat_rules import Line
-    from keyseat_issuer.ledger.services.seats import Seat
-    from keyseat_issuer.ledger.services.subscriptions import SubscriptionView
+    from keyseat_issuer.ledger.seats.rules import Line
+    from keyseat_issuer.ledger.seats.seats import Seat
 
 _STDIN = "-"
 _MAX_NAMED = 10
@@ -42,16 +42,18 @@ def assign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> N
     wanted = _addresses(emails)
     from keyseat_issuer import database
     from keyseat_issuer.home import issuer_home
-    from keyseat_issuer.trust_history import current_trust
+    from keyseat_issuer.trust.history import current_trust
 
     policy = current_trust(issuer_home()).policy
-    from keyseat_issuer.ledger.services import audit, organizations, seats
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.seats import seats
 
     now = now_utc()
     with database.ledger_errors():
         organization = organizations.find(org)
     try:
-        lines = seats.assign(organization, product, wanted, policy=policy, actor=audit.cli_actor(), now=now)
+        lines = seats.assign(organization, product, wanted, policy=policy, actor=log.cli_actor(), now=now)
     except KeyseatError as error:
         _report_refused(output, error)
         raise
@@ -85,11 +87,13 @@ def unassign(output: Output, org: str, product: str, emails: tuple[str, ...]) ->
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import audit, organizations, seats
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.seats import seats
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    lines = seats.unassign(organization, product, wanted, actor=audit.cli_actor(), now=now_utc())
+    lines = seats.unassign(organization, product, wanted, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"organization": organization.name, "product": product, "lines": [line._asdict() for line in lines]},
         lambda: _report(output, product, lines),
@@ -108,11 +112,13 @@ def transfer(output: Output, org: str, product: str, from_email: str, to_email: 
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import audit, organizations, seats
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.seats import seats
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    taken = seats.transfer(organization, product, from_email, to_email, actor=audit.cli_actor(), now=now_utc())
+    taken = seats.transfer(organization, product, from_email, to_email, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"organization": organization.name, "product": product, "holder": taken.holder},
         lambda: output.print(f"The {product} seat is now assigned to {taken.holder}."),
@@ -128,14 +134,16 @@ def carry(output: Output, org: str, product: str) -> None:
     """After a renewal: move seats still assigned in ORG's ended PRODUCT subscription to the running one."""
     from keyseat_issuer import database
     from keyseat_issuer.home import issuer_home
-    from keyseat_issuer.trust_history import current_trust
+    from keyseat_issuer.trust.history import current_trust
 
     policy = current_trust(issuer_home()).policy
-    from keyseat_issuer.ledger.services import audit, organizations, renewals
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.seats import renewals
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    lines = renewals.carry_over(organization, product, policy=policy, actor=audit.cli_actor(), now=now_utc())
+    lines = renewals.carry_over(organization, product, policy=policy, actor=log.cli_actor(), now=now_utc())
 
     def human() -> None:
         _report(output, product, lines)
@@ -162,8 +170,10 @@ def list_(output: Output, org: str, product: str | None, user: str | None, part:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations, paging, renewals, seats, subscriptions
-    from keyseat_issuer.ledger.services.members import normalize_email
+    from keyseat_issuer.ledger.customers import organizations, subscriptions
+    from keyseat_issuer.ledger.customers.members import normalize_email
+    from keyseat_issuer.ledger.seats import renewals, seats
+    from keyseat_issuer.ledger.tools import paging
 
     now = now_utc()
     email = None if user is None else normalize_email(user)
@@ -264,7 +274,7 @@ def _pools(active: "Sequence[SubscriptionView]", product: str | None) -> list[di
 
 
 def _quota_table(output: Output, active: "Sequence[SubscriptionView]", product: str | None) -> None:
-    from keyseat_issuer.ledger.services.subscriptions import last_day
+    from keyseat_issuer.ledger.customers.subscriptions import last_day
 
     output.table(
         "Quota",

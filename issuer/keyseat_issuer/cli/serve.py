@@ -52,9 +52,9 @@ def serve(
     address that people use. KEYSEAT_RATE_LIMIT changes how often one token may call (default 6000/minute),
     KEYSEAT_CONNECTIONS and KEYSEAT_CONNECTIONS_PER_ADDRESS how many connections each process keeps open.
     """
-    from keyseat_issuer.api import server
-    from keyseat_issuer.api.limits import limits_from_environment
-    from keyseat_issuer.api.start import prepare
+    from keyseat_issuer.server import server
+    from keyseat_issuer.server.limits import limits_from_environment
+    from keyseat_issuer.server.start import prepare
 
     limits = limits_from_environment()
     warn_of_exposed_files(output, issuer_home())
@@ -68,7 +68,7 @@ def serve(
     output.say(f"Serving on {server.url_of(sock)} (Ctrl-C stops)")
     _warn_of_missing_mail(output)
 
-    from keyseat_issuer.api.logs import configure_logging
+    from keyseat_issuer.server.logs import configure_logging
 
     configure_logging(log_level)
     raise SystemExit(server.serve(sock, make_app, workers=workers, limits=limits, drain=drain))

@@ -31,7 +31,9 @@ def list_(output: Output, org: str, product: str | None, part: Part) -> None:
     from keyseat_issuer.database import ledger_errors, require_ready
 
     require_ready()
-    from keyseat_issuer.ledger.services import organizations, paging, session_admin
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.sessions import admin
+    from keyseat_issuer.ledger.tools import paging
 
     columns: Columns[Lease] = Columns(
         "sessions",
@@ -49,7 +51,7 @@ def list_(output: Output, org: str, product: str | None, part: Part) -> None:
         },
     )
     with ledger_errors():
-        source = session_admin.listed(organizations.find(org), now_utc(), product)
+        source = admin.listed(organizations.find(org), now_utc(), product)
         show(output, part, lambda limit, cursor: paging.read([source], limit, cursor), columns)
 
 
@@ -64,11 +66,13 @@ def end(output: Output, org: str, session_ids: tuple[str, ...]) -> None:
 
     wanted = [_parse(text) for text in session_ids]
     require_ready()
-    from keyseat_issuer.ledger.services import audit, organizations, session_admin
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations
+    from keyseat_issuer.ledger.sessions import admin
 
     with ledger_errors():
         organization = organizations.find(org)
-    ended = session_admin.force_release(organization, wanted, actor=audit.cli_actor(), now=now_utc())
+    ended = admin.force_release(organization, wanted, actor=log.cli_actor(), now=now_utc())
     output.emit(
         {"ended": [str(row.pk) for row in ended]},
         lambda: (

@@ -11,7 +11,7 @@ from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc, parse_typed
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.services.subscriptions import SubscriptionView
+    from keyseat_issuer.ledger.customers.subscriptions import SubscriptionView
 
 _DIGITS = 9
 """More digits than any quota has."""
@@ -55,11 +55,12 @@ def add(
     quotas = _quotas(products)
     from keyseat_issuer import database
     from keyseat_issuer.home import issuer_home
-    from keyseat_issuer.trust_history import current_trust
+    from keyseat_issuer.trust.history import current_trust
 
     policy = current_trust(issuer_home()).policy
+    from keyseat_issuer.ledger.audit import log
+    from keyseat_issuer.ledger.customers import organizations, subscriptions
     from keyseat_issuer.ledger.models import Term
-    from keyseat_issuer.ledger.services import audit, organizations, subscriptions
 
     now = now_utc()
     end = subscriptions.period_end(Term(term), starts_at, periods=years or months, ends_at=ends_at, policy=policy)
@@ -72,7 +73,7 @@ def add(
         ends_at=end,
         products=quotas,
         policy=policy,
-        actor=audit.cli_actor(),
+        actor=log.cli_actor(),
         now=now,
     )
 
@@ -110,7 +111,8 @@ def list_(output: Output, org: str | None, part: Part) -> None:
     from keyseat_issuer import database
 
     database.require_ready()
-    from keyseat_issuer.ledger.services import organizations, paging, subscriptions
+    from keyseat_issuer.ledger.customers import organizations, subscriptions
+    from keyseat_issuer.ledger.tools import paging
 
     now = now_utc()
     with database.ledger_errors():
@@ -168,7 +170,7 @@ def _as_dict(view: "SubscriptionView") -> dict[str, object]:
 
 
 def _columns() -> "Columns[SubscriptionView]":
-    from keyseat_issuer.ledger.services.subscriptions import last_day
+    from keyseat_issuer.ledger.customers.subscriptions import last_day
 
     def rows(view: "SubscriptionView") -> list[list[object]]:
         return [

@@ -11,7 +11,7 @@ from keyseat_issuer.cli.trust_changes import root_lines
 from keyseat_issuer.cli.trust_options import key_rows, policy_lines, print_keys
 from keyseat_issuer.cli.trust_sign import adopt, new_root, review, sign
 from keyseat_issuer.home import issuer_home, load_trust, write_private
-from keyseat_issuer.trust_freshness import warning
+from keyseat_issuer.trust.freshness import warning
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
@@ -36,7 +36,7 @@ for _command in (new_root, review, sign, adopt):
 @pass_output
 def show(output: Output) -> None:
     """Show what clients trust: keys, policy, version."""
-    from keyseat_issuer.trust_history import bundle_digest
+    from keyseat_issuer.trust.history import bundle_digest
 
     home = issuer_home()
     bundle = load_trust(home)
@@ -86,7 +86,7 @@ def export(output: Output, *, file: Path, version: int | None) -> None:
     bundle = load_trust(home)
     data = bundle.data
     if version is not None and version != bundle.version:
-        from keyseat_issuer.trust_history import read_version
+        from keyseat_issuer.trust.history import read_version
 
         data = read_version(home, version)
     target = file / "trust.json" if file.is_dir() else file
@@ -167,8 +167,8 @@ def rotate(
     Present and new root keys sign the new version, so clients go along. Without options the only root key is
     replaced. Keys that sign licences and leases are rotated by `keys add`, then `keys retire`.
     """
-    from keyseat_issuer.keystore import parse_public_key
-    from keyseat_issuer.root_rotation import Rotation
+    from keyseat_issuer.keys.store import parse_public_key
+    from keyseat_issuer.trust.root_rotation import Rotation
 
     if uri is not None and len(given) != 1:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--uri goes with exactly one --new")
@@ -201,7 +201,7 @@ def revoke_key(output: Output, *, keyid: str, yes: bool, access: Access) -> None
     Valid licences of customers are refused as well, as soon as their client has the new version. Use it for a
     stolen key; `keys retire` is for one that has served its time.
     """
-    from keyseat_issuer.trust_draft import find_key
+    from keyseat_issuer.trust.draft import find_key
 
     entry = find_key(load_trust(), keyid)
     what = "licences" if entry.purpose == "license" else "leases"

@@ -15,8 +15,8 @@ from keyseat_shared.instants import now_utc
 from keyseat_shared.trust import TrustBundle
 
 if TYPE_CHECKING:
-    from keyseat_issuer.root_keys import RootPassphrases
-    from keyseat_issuer.trust_admin import TrustAdmin
+    from keyseat_issuer.keys.roots import RootPassphrases
+    from keyseat_issuer.trust.admin import TrustAdmin
     from keyseat_shared.keys import PublicKey
 
 # What is asked after a passphrase may come too late: the change is made then.
@@ -77,11 +77,11 @@ def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def open_admin(output: Output, access: Access) -> "TrustAdmin":
     """Return the administration of the issuer's home, dated now; it asks for a passphrase when a key needs it."""
     from keyseat_issuer.database import require_ready
-    from keyseat_issuer.trust_admin import TrustAdmin
+    from keyseat_issuer.trust.admin import TrustAdmin
 
     trust = load_trust()  # first: where there is no issuer at all, that is what to say
     require_ready()
-    from keyseat_issuer.ledger.services.audit import cli_actor
+    from keyseat_issuer.ledger.audit.log import cli_actor
 
     warn_of_exposed_keys(output, issuer_home(), access.root_folders)
     warn_of_weak_root(output, trust)
@@ -136,7 +136,7 @@ def warn_of_weak_root(output: Output, trust: TrustBundle) -> None:
 
 def tell_pending(output: Output, admin: "TrustAdmin", data: dict[str, object]) -> bool:
     """Tell of a change that waits for signatures, where it came to that. ``data`` is what the command has to say."""
-    from keyseat_issuer.proposals import in_words
+    from keyseat_issuer.trust.proposals import in_words
 
     pending = admin.pending
     if pending is None:

@@ -18,7 +18,7 @@ _PRODUCT_FORM = "CODE=named|floating[,unlimited],NAME"
 
 def key_rows(trust: TrustBundle, home: Path | None) -> list[dict[str, object]]:
     """Return every key of the bundle as JSON-ready values, root keys first; ``home`` tells where private halves are."""
-    from keyseat_issuer.keystore import KeyStore
+    from keyseat_issuer.keys.store import KeyStore
 
     stored = {} if home is None else {found.keyid: found for found in KeyStore(home).stored()}
 

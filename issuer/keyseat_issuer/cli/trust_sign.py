@@ -16,7 +16,7 @@ from keyseat_shared.instants import now_utc
 from keyseat_shared.keys import ED25519, ML_DSA_65
 
 if TYPE_CHECKING:
-    from keyseat_issuer.proposals import Proposal
+    from keyseat_issuer.trust.proposals import Proposal
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _PUBLIC = 0o644
@@ -34,7 +34,7 @@ def new_root(output: Output, *, folder: Path, hybrid: bool, passphrase_file: str
     The private half stays there, under a passphrase of its own. The .pub file is for `trust rotate --new`.
     """
     from keyseat_issuer.home import write_private
-    from keyseat_issuer.keystore import ROOT, KeyStore, PrivateKey
+    from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
 
     passphrase = read_passphrase(output, passphrase_file, new=True)
     made: list[dict[str, object]] = []
@@ -61,7 +61,7 @@ def new_root(output: Output, *, folder: Path, hybrid: bool, passphrase_file: str
 @pass_output
 def review(output: Output, *, file: Path) -> None:
     """Show what the proposal in FILE would change, who has signed it, and who must."""
-    from keyseat_issuer.proposals import read_proposal
+    from keyseat_issuer.trust.proposals import read_proposal
 
     proposal = read_proposal(file)
     output.emit(_facts(proposal), lambda: _show(output, proposal))
@@ -96,8 +96,8 @@ def sign(
     Needs no issuer and no network. The bundle that you saw last is kept beside the key (trust-seen.json): a proposal
     that changes an older one is refused, for its list of changes would hide what happened since.
     """
-    from keyseat_issuer.offline_signing import Seen, check_present, open_keys
-    from keyseat_issuer.proposals import read_proposal, write_proposal
+    from keyseat_issuer.trust.offline_signing import Seen, check_present, open_keys
+    from keyseat_issuer.trust.proposals import read_proposal, write_proposal
 
     proposal = read_proposal(file)
     seen = [Seen.beside(path) for path in keys]
@@ -132,7 +132,7 @@ def sign(
 @pass_output
 def adopt(output: Output, *, files: tuple[Path, ...], access: Access) -> None:
     """Put a proposal into force that enough root keys have signed. Copies signed apart are given together."""
-    from keyseat_issuer.proposals import read_proposal
+    from keyseat_issuer.trust.proposals import read_proposal
 
     proposals = [read_proposal(file) for file in files]
     admin = open_admin(output, access)
@@ -149,8 +149,8 @@ def adopt(output: Output, *, files: tuple[Path, ...], access: Access) -> None:
 
 
 def _facts(proposal: "Proposal") -> dict[str, object]:
-    from keyseat_issuer.proposals import in_words
-    from keyseat_issuer.trust_history import bundle_digest
+    from keyseat_issuer.trust.history import bundle_digest
+    from keyseat_issuer.trust.proposals import in_words
 
     left = in_words(proposal.missing())
     return {
@@ -186,7 +186,7 @@ def _show(output: Output, proposal: "Proposal") -> None:
 
 
 def _show_signers(output: Output, proposal: "Proposal") -> None:
-    from keyseat_issuer.proposals import in_words
+    from keyseat_issuer.trust.proposals import in_words
 
     left = in_words(proposal.missing())
     output.print(f"  signed:  {', '.join([key.keyid for key in proposal.signed]) or 'by nobody yet'}")

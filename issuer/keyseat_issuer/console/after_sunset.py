@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from keyseat_issuer.console.visits import Visit
 from keyseat_issuer.ledger.models import OfflineLicense
-from keyseat_issuer.ledger.services import offline, seats
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.seats import seats
 
 AHEAD_DAYS = 60
 """How far ahead of their end licences are listed."""
@@ -15,7 +16,7 @@ def affected(visit: Visit, product: str) -> Sequence[OfflineLicense]:
 
     Of a named product only those whose user has no assigned seat: once the licence has ended, they cannot activate.
     """
-    rows = offline.list_licenses(now=visit.now, organization=visit.organization, expiring_days=AHEAD_DAYS)
+    rows = licenses.list_licenses(now=visit.now, organization=visit.organization, expiring_days=AHEAD_DAYS)
     ending = [row for row in rows if row.product == product]
     if visit.policy.products[product].seats == "named":
         seated = seats.assigned_since(visit.organization, product)

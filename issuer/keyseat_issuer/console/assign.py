@@ -11,9 +11,10 @@ from django.shortcuts import render
 from keyseat_issuer.console.licenses import base_context
 from keyseat_issuer.console.pages import back
 from keyseat_issuer.console.visits import Visit, page, told
-from keyseat_issuer.ledger.services import address_list, seats
-from keyseat_issuer.ledger.services.seat_preview import Preview, preview_assign
-from keyseat_issuer.ledger.services.seat_rules import STRANGER, UNREADABLE, Line
+from keyseat_issuer.ledger.customers import address_list
+from keyseat_issuer.ledger.seats import seats
+from keyseat_issuer.ledger.seats.preview import Preview, preview_assign
+from keyseat_issuer.ledger.seats.rules import STRANGER, UNREADABLE, Line
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 
-from keyseat_issuer.ledger.services.concurrency import DayPeak
+from keyseat_issuer.ledger.seats.concurrency import DayPeak
 
 WIDTH, HEIGHT = 960, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 76, 16, 16, 32

@@ -11,9 +11,9 @@ from keyseat_issuer.console.licenses import base_context
 from keyseat_issuer.console.pages import ask, back
 from keyseat_issuer.console.templatetags.console import said_through
 from keyseat_issuer.console.visits import Visit, page, told
-from keyseat_issuer.ledger.services import seats
-from keyseat_issuer.ledger.services.licensed_users import LicensedUser, licensed
-from keyseat_issuer.ledger.services.seat_preview import receivers
+from keyseat_issuer.ledger.seats import seats
+from keyseat_issuer.ledger.seats.licensed_users import LicensedUser, licensed
+from keyseat_issuer.ledger.seats.preview import receivers
 from keyseat_shared.errors import KeyseatError
 
 MOST_OPTIONS = 50

@@ -11,10 +11,10 @@ from django.shortcuts import redirect, render
 from keyseat_issuer.console.password_again import forget_suspended, proof_of
 from keyseat_issuer.console.people import choices
 from keyseat_issuer.console.visits import Visit, common, page, told
+from keyseat_issuer.ledger.customers import address_list, invitations
+from keyseat_issuer.ledger.customers.invitations import Invited
+from keyseat_issuer.ledger.customers.member_guards import may_invite
 from keyseat_issuer.ledger.models import Invitation, Role
-from keyseat_issuer.ledger.services import address_list, invitations
-from keyseat_issuer.ledger.services.invitations import Invited
-from keyseat_issuer.member_guards import may_invite
 from keyseat_issuer.web import invitation_limits, invitation_links, invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.mail import sends_for_real

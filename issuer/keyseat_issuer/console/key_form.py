@@ -7,8 +7,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from keyseat_issuer.console.visits import told
+from keyseat_issuer.ledger.customers import api_keys, naming
 from keyseat_issuer.ledger.models.organizations import MAX_NAME
-from keyseat_issuer.ledger.services import api_keys, naming
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_typed
 

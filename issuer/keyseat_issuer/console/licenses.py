@@ -12,9 +12,12 @@ from keyseat_issuer.console.after_sunset import AHEAD_DAYS, affected
 from keyseat_issuer.console.tables import Shown, listed, shown, values
 from keyseat_issuer.console.usage import usage
 from keyseat_issuer.console.visits import Visit, common, page
+from keyseat_issuer.ledger.customers import subscriptions
 from keyseat_issuer.ledger.models import OfflineLicense
-from keyseat_issuer.ledger.services import licensed_users, machines, offline, seats, session_admin, subscriptions
-from keyseat_issuer.ledger.services.pools import Availability
+from keyseat_issuer.ledger.offline import licenses as offline
+from keyseat_issuer.ledger.seats import licensed_users, machines, seats
+from keyseat_issuer.ledger.seats.pools import Availability
+from keyseat_issuer.ledger.sessions import admin
 from keyseat_shared.policy import Policy
 
 MOST_NAMED = 50
@@ -155,7 +158,7 @@ def _held(request: HttpRequest, visit: Visit, product: str) -> dict[str, Any]:
     return {
         "search": search,
         "users": _users(request, visit, product, search),
-        "sessions": listed(request, "sessions", session_admin.listed(organization, now, product)),
+        "sessions": listed(request, "sessions", admin.listed(organization, now, product)),
         "licenses": listed(request, "offline", licenses),
         "signs": vendor.in_use().licensing is not None,
         "with_ended": with_ended,

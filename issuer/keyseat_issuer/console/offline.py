@@ -14,10 +14,11 @@ from keyseat_issuer.console.licenses import base_context
 from keyseat_issuer.console.offline_forms import MachineForm, OfflineForm
 from keyseat_issuer.console.tables import shown
 from keyseat_issuer.console.visits import Visit, page, sentence
-from keyseat_issuer.ledger.services import confirmations, members, subscriptions
-from keyseat_issuer.ledger.services.offline_values import Terms
-from keyseat_issuer.ledger.services.pools import Availability
-from keyseat_issuer.member_guards import manages_still
+from keyseat_issuer.ledger.customers import members, subscriptions
+from keyseat_issuer.ledger.customers.member_guards import manages_still
+from keyseat_issuer.ledger.offline import confirmations
+from keyseat_issuer.ledger.offline.values import Terms
+from keyseat_issuer.ledger.seats.pools import Availability
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

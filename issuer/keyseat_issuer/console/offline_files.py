@@ -13,9 +13,9 @@ from keyseat_issuer.console.offline import Place, ended, machine_page
 from keyseat_issuer.console.offline_forms import MachineForm
 from keyseat_issuer.console.visits import Visit, page
 from keyseat_issuer.ledger.models import OfflineLicense
-from keyseat_issuer.ledger.services import offline
-from keyseat_issuer.ledger.services.offline_files import SUFFIX, file_stem
-from keyseat_issuer.ledger.services.test_license import VALID_FOR, make_test_license
+from keyseat_issuer.ledger.offline import licenses
+from keyseat_issuer.ledger.offline.files import SUFFIX, file_stem
+from keyseat_issuer.ledger.offline.machine_test import VALID_FOR, make_test_license
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -37,7 +37,7 @@ def download(request: HttpRequest, visit: Visit, product: str, license_id: UUID)
     base_context(visit, product)
     if _find(visit, product, license_id) is None:
         return _not_found(request, visit, product)
-    found = offline.export(str(license_id), actor=visit.actor, now=visit.now)
+    found = licenses.export(str(license_id), actor=visit.actor, now=visit.now)
     return _attached(_name(found.product, found.machine_id), found.file)
 
 

@@ -10,7 +10,7 @@ from django.http import QueryDict
 
 from keyseat_issuer.console.visits import sentence, told
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services.offline_rules import OfflineRequest
+from keyseat_issuer.ledger.offline.rules import OfflineRequest
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_typed

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
 from keyseat_issuer.console.visits import P, View, Visit
-from keyseat_issuer.member_guards import Proof
+from keyseat_issuer.ledger.customers.member_guards import Proof
 
 
 def proof_of(request: HttpRequest) -> Proof:

@@ -15,10 +15,11 @@ from keyseat_issuer.console.password_again import password_again, proof_of
 from keyseat_issuer.console.tables import shown
 from keyseat_issuer.console.templatetags.console import short_id, through
 from keyseat_issuer.console.visits import Visit, common, page, told
+from keyseat_issuer.ledger.customers import api_keys, invitations, members
+from keyseat_issuer.ledger.customers.member_guards import may_change
+from keyseat_issuer.ledger.customers.rights import MANAGERS, manageable_by, require_manageable
 from keyseat_issuer.ledger.models import AllocationKind, Membership, Role
-from keyseat_issuer.ledger.services import api_keys, invitations, members, seats
-from keyseat_issuer.member_guards import may_change
-from keyseat_issuer.rights import MANAGERS, manageable_by, require_manageable
+from keyseat_issuer.ledger.seats import seats
 from keyseat_issuer.web.accounts import of_members
 from keyseat_shared.errors import KeyseatError
 

@@ -10,7 +10,8 @@ from keyseat_issuer.console.licenses import base_context
 from keyseat_issuer.console.pages import ask, back
 from keyseat_issuer.console.templatetags.console import short_id
 from keyseat_issuer.console.visits import Visit, page, told
-from keyseat_issuer.ledger.services import machines, session_admin
+from keyseat_issuer.ledger.seats import machines
+from keyseat_issuer.ledger.sessions import admin
 from keyseat_shared.errors import KeyseatError
 
 _ID = re.compile("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -21,7 +22,7 @@ def end(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
     """Show which sessions would end, then end them: their seats are free at once, and their clients are told."""
     context = base_context(visit, product)
     ids = [UUID(name) for name in request.POST.getlist("session") if _ID.fullmatch(name)]
-    chosen = list(session_admin.listed(visit.organization, visit.now, product).ordered.filter(pk__in=ids))
+    chosen = list(admin.listed(visit.organization, visit.now, product).ordered.filter(pk__in=ids))
     if not chosen:
         messages.warning(request, "No live session was chosen; one that was may have ended meanwhile.")
         return back(visit, product, "sessions")
@@ -36,9 +37,7 @@ def end(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
             verb="End",
         )
     try:
-        ended = session_admin.force_release(
-            visit.organization, [row.pk for row in chosen], actor=visit.actor, now=visit.now
-        )
+        ended = admin.force_release(visit.organization, [row.pk for row in chosen], actor=visit.actor, now=visit.now)
     except KeyseatError as error:
         messages.error(request, told(error))
     else:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 from django.core.paginator import Paginator
 from django.http import HttpRequest
 
-from keyseat_issuer.ledger.services import paging
+from keyseat_issuer.ledger.tools import paging
 from keyseat_shared.errors import KeyseatError
 
 R = TypeVar("R")

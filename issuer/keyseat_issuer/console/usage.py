@@ -14,8 +14,8 @@ from django.shortcuts import render
 from keyseat_issuer.console import chart
 from keyseat_issuer.console.templatetags.console import plain_day
 from keyseat_issuer.console.visits import Visit, common, page, told
-from keyseat_issuer.ledger.services import concurrency, utilisation
-from keyseat_issuer.ledger.services.concurrency import DayPeak
+from keyseat_issuer.ledger.seats import concurrency, utilisation
+from keyseat_issuer.ledger.seats.concurrency import DayPeak
 from keyseat_issuer.records import UsageReport
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

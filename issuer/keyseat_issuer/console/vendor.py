@@ -6,7 +6,7 @@ from typing import Protocol, cast
 from django.apps import apps
 
 from keyseat_issuer.console.apps import ConsoleConfig
-from keyseat_issuer.ledger.services.offline_values import Terms
+from keyseat_issuer.ledger.offline.values import Terms
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.policy import Policy
@@ -31,7 +31,7 @@ class Licensing(Protocol):
 
 
 class Vendor(Protocol):
-    """Trust, and ``licensing`` where organisations convert seats themselves: ``keyseat_issuer.api.service.Service``."""
+    """Trust, and ``licensing`` where organisations convert seats themselves (``server.service.Service``)."""
 
     @property
     def trust(self) -> Trust:

@@ -14,9 +14,9 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from keyseat_issuer.console import vendor
+from keyseat_issuer.ledger.customers.rights import BUYERS, MANAGERS, OWNERS, require_role
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.next_steps import for_people
-from keyseat_issuer.rights import BUYERS, MANAGERS, OWNERS, require_role
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

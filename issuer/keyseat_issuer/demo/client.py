@@ -8,7 +8,8 @@ import os
 import sys
 from datetime import datetime
 
-from keyseat_verifier import KeyseatError, LicenseClient, TrustBundle, account_place
+from keyseat_verifier import KeyseatError, LicenseClient, TrustBundle
+from keyseat_verifier._internal import account_place
 
 _SOURCES = {"offline": "an offline licence", "lease": "a lease kept from before", "online": "a lease just fetched"}
 

@@ -44,7 +44,7 @@ def _play_all(output: Output, context: click.Context) -> None:
     told: list[dict[str, object]] = []
     if not output.json:
         output.print("A vendor, a customer and this computer, in a folder that is deleted at the end.", "bold")
-    from keyseat_issuer.ledger.services.ledger_time import story_time  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.ledger.audit.ledger_time import story_time  # noqa: PLC0415 - loads Django
 
     with stage() as scene, story_time():
         for number, act in enumerate(ACTS, 1):

@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db import transaction
 
 from keyseat_issuer.ledger.models import ApiKey
-from keyseat_issuer.ledger.services import leases
-from keyseat_issuer.ledger.services.session_values import Acquire, Grant, Holder, Release, Request
+from keyseat_issuer.ledger.sessions import turn
+from keyseat_issuer.ledger.sessions.values import Acquire, Grant, Holder, Release, Request
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.policy import Policy
 
@@ -34,7 +34,7 @@ def play(key: ApiKey, policy: Policy, now: datetime, days: int) -> None:
         else:
             continue
         with transaction.atomic(durable=True):
-            [outcome] = leases.process([request], policy, at)
+            [outcome] = turn.process([request], policy, at)
         if isinstance(outcome, Grant):
             running[number] = outcome.session_id
         # Else all seats were taken: that build waits for another day.

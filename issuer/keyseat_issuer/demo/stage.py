@@ -17,8 +17,8 @@ from keyseat_shared.machine_id import MachineID
 from keyseat_shared.trust import TrustBundle
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.services.offline_values import Terms
-    from keyseat_issuer.signing import EnvelopeSigner
+    from keyseat_issuer.keys.signing import EnvelopeSigner
+    from keyseat_issuer.ledger.offline.values import Terms
 
 START = datetime(2023, 6, 1, 9, tzinfo=UTC)
 """When the story starts: half a year before the vendor ended offline licences."""
@@ -96,7 +96,7 @@ class Stage:
 
     def terms(self, now: datetime | None = None) -> "Terms":
         """Return under what the issuer acts at the story's time, or at ``now``."""
-        from keyseat_issuer.ledger.services.offline_values import Terms  # noqa: PLC0415 - Django is set up by now
+        from keyseat_issuer.ledger.offline.values import Terms  # noqa: PLC0415 - Django is set up by now
 
         return Terms(self.trust, ACTOR, now or self.now, self.signer)
 

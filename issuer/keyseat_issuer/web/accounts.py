@@ -9,10 +9,11 @@ from allauth.mfa.models import Authenticator
 from django.contrib.sessions.models import Session
 from django.urls import reverse
 
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers import inviters
+from keyseat_issuer.ledger.customers.members import normalize_email
+from keyseat_issuer.ledger.customers.naming import unknown
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services import audit, inviters
-from keyseat_issuer.ledger.services.members import normalize_email
-from keyseat_issuer.ledger.services.naming import unknown
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import User
 from keyseat_issuer.web.origin import origin_of
@@ -125,13 +126,13 @@ def set_staff(email: str, *, staff: bool, actor: str, now: datetime) -> User:
 
 def _act(action: str, email: str, change: Callable[[User], None], *, actor: str, now: datetime) -> User:
     wanted = normalize_email(email)
-    with audit.act(action, actor=actor, organization=None, subject=wanted, now=now) as at:
+    with log.act(action, actor=actor, organization=None, subject=wanted, now=now) as at:
         user = User.objects.select_for_update().filter(email=wanted).first()
         if user is None:
             known = User.objects.values_list("email", flat=True)
             raise unknown("account", wanted, known, "`keyseat-issuer account list` shows all of them.")
         change(user)
-        audit.append(actor=actor, action=action, organization=None, subject=wanted, details={}, now=at)
+        log.append(actor=actor, action=action, organization=None, subject=wanted, details={}, now=at)
     return user
 
 

@@ -15,7 +15,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
-from keyseat_issuer.ledger.services.members import normalize_email
+from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.web import attempts
 from keyseat_issuer.web.addresses import client_address, network
 from keyseat_issuer.web.mail import send_later

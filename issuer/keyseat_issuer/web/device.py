@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
-from keyseat_issuer.ledger.services import audit
+from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import Decision, DeviceAuthorization, User
 from keyseat_issuer.web.models.grants import MAX_DEVICE_NAME
@@ -113,7 +113,7 @@ def decide(
     """
     action = "client.approved" if approve else "client.denied"
     actor = f"user:{user.email}"
-    with audit.act(action, actor=actor, organization=None, subject=user.email, now=now) as at:
+    with log.act(action, actor=actor, organization=None, subject=user.email, now=now) as at:
         row = DeviceAuthorization.objects.select_for_update().get(pk=request.pk)
         if row.decision != Decision.PENDING or row.expires_at <= now:
             return False
@@ -121,7 +121,7 @@ def decide(
         row.user, row.authenticated_at = user, authenticated_at
         row.save(update_fields=("decision", "user", "authenticated_at"))
         details = {"client": row.client_id, "device": row.device_name, "scopes": row.scopes}
-        audit.append(actor=actor, action=action, organization=None, subject=user.email, details=details, now=at)
+        log.append(actor=actor, action=action, organization=None, subject=user.email, details=details, now=at)
     return True
 
 

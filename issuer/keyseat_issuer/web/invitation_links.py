@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers.invitations import Invited
+from keyseat_issuer.ledger.customers.rights import manageable_by
 from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
-from keyseat_issuer.ledger.services import audit
-from keyseat_issuer.ledger.services.invitations import Invited
-from keyseat_issuer.rights import manageable_by
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 
@@ -53,9 +53,9 @@ def show(
     if links:
         subject = ", ".join(links)
         action = "invitation.link_shown"
-        with audit.act(action, actor=actor, organization=organization, subject=subject, now=now) as at:
-            events = [audit.NewEvent(action, email, {}, organization.pk) for email in links]
-            audit.append_many(events, actor=actor, now=at)
+        with log.act(action, actor=actor, organization=organization, subject=subject, now=now) as at:
+            events = [log.NewEvent(action, email, {}, organization.pk) for email in links]
+            log.append_many(events, actor=actor, now=at)
     return Shown(links, [entry.email for entry in made if entry.email not in links])
 
 

@@ -11,8 +11,8 @@ from django.core.mail import EmailMessage, get_connection
 from django.core.mail.backends.base import BaseEmailBackend
 from django.urls import reverse
 
+from keyseat_issuer.ledger.customers.invitations import Invited
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services.invitations import Invited
 from keyseat_issuer.web.mail import run_later
 from keyseat_issuer.web.origin import origin_of
 from keyseat_shared.instants import format_instant

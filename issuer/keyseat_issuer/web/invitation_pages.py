@@ -11,8 +11,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods
 
+from keyseat_issuer.ledger.customers import invitations
 from keyseat_issuer.ledger.models import Invitation
-from keyseat_issuer.ledger.services import invitations
 from keyseat_issuer.web.forms import NewAccountForm
 from keyseat_issuer.web.models import User
 from keyseat_shared.codes import ReasonCode

@@ -11,8 +11,8 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from keyseat_issuer.ledger.customers.rights import BUYERS
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Membership, OfflineLicense
-from keyseat_issuer.rights import BUYERS
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import ClientSignIn, User
 

@@ -9,8 +9,8 @@ from freezegun import freeze_time
 import shop
 from administration import ADA, ADMIN, BILLING, OWNER, found
 from console_site import Desk, Shown
+from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Organization
-from keyseat_issuer.ledger.services import api_keys
 from keyseat_shared.errors import KeyseatError
 from web_server import PASSWORD
 

@@ -13,7 +13,7 @@ from console_site import Counter, Desk
 from databases import Ledger
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense, Organization, Pool
 from keyseat_shared.policy import default_policy
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verifier import Verifier
 from offline_desk import FORM, ISSUE, NEW, TEST, WEAK, confirm, hidden, request_file
 from offline_shop import SUNSET
 from vendor import MACHINE, OTHER_MACHINE, Vendor

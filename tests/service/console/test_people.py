@@ -12,8 +12,9 @@ import offline_shop
 import shop
 from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, found
 from console_site import Desk, Shown
+from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.ledger.customers import api_keys, invitations, members
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Lease, Membership, Organization, Role
-from keyseat_issuer.ledger.services import api_keys, audit_check, invitations, members
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.models import User
@@ -123,7 +124,7 @@ class TestRoles:
 
         assert (role if allowed else before) == role_of(org, target)
         assert allowed == (f"{target} is now {role}." in told.text)
-        assert audit_check.verify().ok
+        assert check.verify().ok
 
     @pages_only
     def test_are_offered_as_far_as_one_may_give_them(self, org: Organization) -> None:
@@ -188,7 +189,7 @@ class TestRoles:
         path = f"{desk.base}members/{row(org, target).pk}/{what}"
         done = desk.post(f"/account/confirm?next={path}", {"password": PASSWORD, "next": path})
         assert (200, after) == (done.status, role_of(org, target))
-        assert audit_check.verify().ok
+        assert check.verify().ok
 
     @pages_only
     @pytest.mark.parametrize("role", ["owner", "admin"])

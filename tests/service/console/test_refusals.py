@@ -11,8 +11,8 @@ import offline_shop
 import shop
 from administration import ADA, ADMIN, OWNER
 from console_site import Desk
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Organization
-from keyseat_issuer.ledger.services import members
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 

@@ -10,8 +10,8 @@ import shop
 from administration import ADA, ADMIN, OWNER
 from console_site import Desk
 from keyseat_issuer.console import visits
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, OfflineLicense, Organization, Role
-from keyseat_issuer.ledger.services import members
 from vendor import MACHINE
 
 _TOKEN = re.compile(r'name="confirmation" value="([^"]+)"')

@@ -10,8 +10,8 @@ from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, found
 from console_site import Counter, Desk, Shown
 from databases import Ledger
 from keyseat_issuer.console.holders import MOST_OPTIONS
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, AuditEvent, Lease, Organization, SessionEnding
-from keyseat_issuer.ledger.services import members
 from keyseat_shared.policy import default_policy
 from vendor import MACHINE, Vendor
 

@@ -18,9 +18,12 @@ import shop
 from administration import ADA, ADMIN, BILLING, BOB, OWNER, found
 from console_site import Desk
 from databases import Ledger
-from keyseat_issuer.ledger.identifiers import new_id
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Lease, Organization, Pool
-from keyseat_issuer.ledger.services import audit, concurrency, members, session_admin, utilisation
+from keyseat_issuer.ledger.seats import concurrency, utilisation
+from keyseat_issuer.ledger.sessions import admin
+from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.errors import KeyseatError
 from vendor import MACHINE
 
@@ -84,7 +87,7 @@ class TestDailyPeaks:
 
     def test_count_the_leases_that_run_on_after_their_sessions(self, org: Organization) -> None:
         held = shop.session(org, MACHINE)
-        session_admin.force_release(org, [held.pk], actor=shop.ACTOR, now=shop.NOW + timedelta(minutes=10))
+        admin.force_release(org, [held.pk], actor=shop.ACTOR, now=shop.NOW + timedelta(minutes=10))
         day = shop.NOW.date()
 
         [peak] = concurrency.daily_peaks(org, "KRE", day, day, LATER)
@@ -261,7 +264,7 @@ class TestTheAuditLog:
     def test_tells_who_did_what_and_on_what(self, org: Organization) -> None:
         shop.session(org, MACHINE, now=LATER)
         [live] = Lease.objects.all()
-        session_admin.force_release(org, [live.pk], actor=f"user:{ADMIN}", now=LATER)
+        admin.force_release(org, [live.pk], actor=f"user:{ADMIN}", now=LATER)
         newest = Desk(OWNER, org).get("audit").text.partition("Details ")[2]
         assert newest.startswith(
             f"11 June 2023, 12:00:00 admin@example.com session.ended {live.pk} "
@@ -280,7 +283,7 @@ class TestTheAuditLog:
     def test_tells_of_refusals_and_of_no_other_organisation(self, org: Organization) -> None:
         other = found("Another Organisation")
         with pytest.raises(KeyseatError):
-            session_admin.force_release(other, [lease(org, shop.NOW, 1).pk], actor="user:eve@example.org", now=LATER)
+            admin.force_release(other, [lease(org, shop.NOW, 1).pk], actor="user:eve@example.org", now=LATER)
         assert "session.ended.refused" in Desk(OWNER, other).get("audit").text
         assert "eve@example.org" not in Desk(OWNER, org).get("audit").text
 
@@ -302,8 +305,8 @@ class TestTheAuditLog:
     @ONE_DATABASE
     def test_comes_in_pages_by_the_number_of_the_event(self, org: Organization) -> None:
         with transaction.atomic():
-            audit.append_many(
-                [audit.NewEvent("seat.test", f"<s{number}>", {}, org.pk) for number in range(60)],
+            log.append_many(
+                [log.NewEvent("seat.test", f"<s{number}>", {}, org.pk) for number in range(60)],
                 actor="service",
                 now=LATER,
             )

@@ -8,8 +8,8 @@ from keyseat_shared.envelope import MAX_SIZE
 from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, TrustError
 from keyseat_shared.files import read_file, require_file
 from keyseat_shared.trust import TrustBundle
+from keyseat_verifier._internal.paths import TRUST, home_folder
 from keyseat_verifier.cli import _terminal
-from keyseat_verifier.paths import TRUST, home_folder
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def products(options: "dict[str, str]", pinned: TrustBundle) -> "list[str]":
     Raises:
         KeyseatError: ``INVALID_INPUT`` where the catalogue has no such product.
     """
-    from keyseat_verifier.trust_source import TrustSource
+    from keyseat_verifier.client.trust_source import TrustSource
 
     allow = "--allow-example-keys" in options
     trust = TrustSource(pinned, home_folder(), "", clock=None, allow_example_keys=allow).verifier().trust

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from keyseat_shared.trust import TrustBundle
-    from keyseat_verifier.client import LicenseClient
-    from keyseat_verifier.entitlement import Entitlement
+    from keyseat_verifier.client.entitlement import Entitlement
+    from keyseat_verifier.client.license_client import LicenseClient
 
 SERVER_OPTION = ("URL", "the licence server (default: KEYSEAT_SERVER, then server.json in the home folder)")
 OPTIONS = {
@@ -52,7 +52,7 @@ def environment(options: "dict[str, str]") -> "Mapping[str, str]":
 
 def client(options: "dict[str, str]", trust: "TrustBundle", product: str) -> "LicenseClient":
     """Return the client for a product."""
-    from keyseat_verifier.client import LicenseClient
+    from keyseat_verifier.client.license_client import LicenseClient
 
     return LicenseClient(
         product,

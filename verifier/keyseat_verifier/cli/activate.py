@@ -8,7 +8,7 @@ from keyseat_verifier.cli._options import Command
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
-    from keyseat_verifier.entitlement import Entitlement
+    from keyseat_verifier.client.entitlement import Entitlement
 
 COMMAND = Command(
     "keyseat activate [--product CODE] [options]",

@@ -48,8 +48,8 @@ def run(argv: list[str]) -> int:
 
 
 def _login(options: dict[str, str]) -> str:
+    from keyseat_verifier._internal.paths import home_folder
     from keyseat_verifier.online import config, oauth
-    from keyseat_verifier.paths import home_folder
 
     url, transport, credentials = _server(options)
     credentials.require_place()
@@ -79,10 +79,10 @@ def _logout(options: dict[str, str]) -> str:
 
 
 def _server(options: dict[str, str]) -> "tuple[str, Transport, Credentials]":
+    from keyseat_verifier._internal.paths import home_folder
     from keyseat_verifier.online.config import load_config
     from keyseat_verifier.online.credentials import Credentials
     from keyseat_verifier.online.transport import Transport
-    from keyseat_verifier.paths import home_folder
 
     environ = _online.environment(options)
     found = load_config(home_folder(), environ)

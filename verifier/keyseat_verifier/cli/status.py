@@ -7,10 +7,10 @@ from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc
 from keyseat_verifier.cli import _common, _terminal
 from keyseat_verifier.cli._options import Command
-from keyseat_verifier.client import LicenseClient
-from keyseat_verifier.refusals import offline_refusal
-from keyseat_verifier.status import Status
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.client.license_client import LicenseClient
+from keyseat_verifier.client.refusals import offline_refusal
+from keyseat_verifier.client.status import Status
+from keyseat_verifier.verify.verifier import Verifier
 
 COMMAND = Command(
     "keyseat status [--product CODE] [--trust FILE] [options]",

@@ -4,8 +4,8 @@ from keyseat_shared.codes import exit_code
 from keyseat_shared.errors import KeyseatError
 from keyseat_verifier.cli import _common, _terminal
 from keyseat_verifier.cli._options import Command
-from keyseat_verifier.verified import Report
-from keyseat_verifier.verifier import Verifier
+from keyseat_verifier.verify.verified import Report
+from keyseat_verifier.verify.verifier import Verifier
 
 COMMAND = Command(
     "keyseat verify FILE [--trust FILE] [options]",
@@ -57,8 +57,8 @@ def _report(options: dict[str, str]) -> Report:
     # A what-if neither reads nor writes the recorded time: it says nothing about the present.
     clock = None
     if at is None:
-        from keyseat_verifier.clock import ClockGuard
-        from keyseat_verifier.paths import scope_of
+        from keyseat_verifier._internal.paths import scope_of
+        from keyseat_verifier.client.clock import ClockGuard
 
         clock = ClockGuard(scope=scope_of(trust))
     verifier = Verifier(

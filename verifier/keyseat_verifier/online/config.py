@@ -15,7 +15,7 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError
 from keyseat_shared.files import read_file
 from keyseat_shared.strictjson import dumps_compact, loads_object, require_keys
-from keyseat_verifier.paths import SERVER, shown, write_private
+from keyseat_verifier._internal.paths import SERVER, shown, write_private
 
 _KEYS = frozenset({"url"})
 _OPTIONAL = frozenset({"organization", "api_key_file", "ca_bundle"})

@@ -17,11 +17,11 @@ from keyseat_shared.errors import KeyseatError, MalformedError
 from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
 from keyseat_shared.strictjson import dumps_compact, loads_object, require_keys
+from keyseat_verifier._internal.paths import CREDENTIALS, make_private, shown, write_private
+from keyseat_verifier.client.slots import SlotLock, lock_file
 from keyseat_verifier.online import oauth
 from keyseat_verifier.online.config import ServerConfig, api_key
 from keyseat_verifier.online.transport import Deadline, Transport
-from keyseat_verifier.paths import CREDENTIALS, make_private, shown, write_private
-from keyseat_verifier.sessions import SlotLock, lock_file
 
 _KEYS = frozenset({"format", "server", "access_token", "refresh_token", "expires_at"})
 _FORMAT = 1

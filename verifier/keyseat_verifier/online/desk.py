@@ -13,16 +13,16 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 from keyseat_shared.policy import ONLINE
-from keyseat_verifier.entitlement import PassedOver
+from keyseat_verifier._internal.paths import SERVER, shown
+from keyseat_verifier.client.entitlement import PassedOver
+from keyseat_verifier.client.slots import SlotLock
 from keyseat_verifier.online.api import ProblemError, jittered
 from keyseat_verifier.online.earlier import give_back
 from keyseat_verifier.online.grants import ACQUIRE_SECONDS, RENEW_SECONDS, Grants
 from keyseat_verifier.online.hold import Hold
 from keyseat_verifier.online.leases import StoredLease, remove
 from keyseat_verifier.online.transport import Deadline
-from keyseat_verifier.paths import SERVER, shown
-from keyseat_verifier.sessions import SlotLock
-from keyseat_verifier.verified import VerifiedLease
+from keyseat_verifier.verify.verified import VerifiedLease
 
 _RENEW_AGAIN = 30.0
 """Seconds after which ``check`` asks a server again that did not renew a lease."""

@@ -15,7 +15,7 @@ from keyseat_verifier.online.api import ProblemError, ServerApi
 from keyseat_verifier.online.leases import LeaseStore, StoredLease, remove
 from keyseat_verifier.online.machine import earlier_machine
 from keyseat_verifier.online.transport import Deadline
-from keyseat_verifier.verifier import Machine, Verifier
+from keyseat_verifier.verify.verifier import Machine, Verifier
 
 
 def earlier_leases(

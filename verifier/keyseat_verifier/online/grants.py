@@ -11,7 +11,7 @@ from keyseat_shared.errors import KeyseatError, TrustError, VerificationError
 from keyseat_shared.instants import now_utc
 from keyseat_shared.policy import NAMED, ONLINE
 from keyseat_shared.rules import check_fresh
-from keyseat_verifier.lease import verify_lease
+from keyseat_verifier._internal.paths import SERVER, shown
 from keyseat_verifier.online import config, machine
 from keyseat_verifier.online.api import Granted, ProblemError, ServerApi
 from keyseat_verifier.online.config import ServerConfig
@@ -19,9 +19,9 @@ from keyseat_verifier.online.credentials import Credentials
 from keyseat_verifier.online.earlier import earlier_leases, give_back_earlier, outlived_leases
 from keyseat_verifier.online.leases import LeaseStore, StoredLease
 from keyseat_verifier.online.transport import Deadline, Transport
-from keyseat_verifier.paths import SERVER, shown
-from keyseat_verifier.verified import VerifiedLease
-from keyseat_verifier.verifier import Machine, Verifier
+from keyseat_verifier.verify.lease import verify_lease
+from keyseat_verifier.verify.verified import VerifiedLease
+from keyseat_verifier.verify.verifier import Machine, Verifier
 
 ACQUIRE_SECONDS = 10.0
 """Longest time ``check`` waits for the server where nothing else entitles."""

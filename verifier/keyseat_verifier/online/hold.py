@@ -4,12 +4,12 @@ import os
 import threading
 
 from keyseat_shared.errors import KeyseatError
+from keyseat_verifier.client.slots import SlotLock
 from keyseat_verifier.online import exits
 from keyseat_verifier.online.api import ServerApi
 from keyseat_verifier.online.leases import LeaseStore, StoredLease, remove
 from keyseat_verifier.online.transport import Deadline
-from keyseat_verifier.sessions import SlotLock
-from keyseat_verifier.verified import VerifiedLease
+from keyseat_verifier.verify.verified import VerifiedLease
 
 RELEASE_SECONDS = 5.0
 EXIT_SECONDS = 3.0

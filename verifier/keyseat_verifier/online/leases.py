@@ -14,12 +14,12 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
-from keyseat_verifier.entitlement import PassedOver
-from keyseat_verifier.lease import SEAT_UNTIL, verify_lease
-from keyseat_verifier.paths import LEASES, SESSIONS, shown, write_private
-from keyseat_verifier.sessions import SlotLock, Slots, in_use, take_slot
-from keyseat_verifier.verified import VerifiedLease
-from keyseat_verifier.verifier import Machine, Verifier
+from keyseat_verifier._internal.paths import LEASES, SESSIONS, shown, write_private
+from keyseat_verifier.client.entitlement import PassedOver
+from keyseat_verifier.client.slots import SlotLock, Slots, in_use, take_slot
+from keyseat_verifier.verify.lease import SEAT_UNTIL, verify_lease
+from keyseat_verifier.verify.verified import VerifiedLease
+from keyseat_verifier.verify.verifier import Machine, Verifier
 
 ACTIVATED = "activated"
 HELD = "sessions"

@@ -12,8 +12,8 @@ from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.files import read_file
 from keyseat_shared.machine_id import MachineID, tag
-from keyseat_verifier.paths import LEASES, write_private
-from keyseat_verifier.verifier import Machine
+from keyseat_verifier._internal.paths import LEASES, write_private
+from keyseat_verifier.verify.verifier import Machine
 
 _NAME = "machine"
 _USER = ("user-id", "user-name")

@@ -18,7 +18,7 @@ from keyseat_verifier.online.desk import OnlineDesk, not_renewed
 from keyseat_verifier.online.hold import Hold
 from keyseat_verifier.online.leases import StoredLease
 from keyseat_verifier.online.transport import Deadline
-from keyseat_verifier.verified import VerifiedLease
+from keyseat_verifier.verify.verified import VerifiedLease
 
 CALL_SECONDS = 20.0
 TICK = 15.0

@@ -3,9 +3,9 @@
 from datetime import datetime
 
 from keyseat_shared.errors import KeyseatError
+from keyseat_verifier.client.status import LeaseStatus, OnlineStatus
 from keyseat_verifier.online.desk import OnlineDesk
 from keyseat_verifier.online.leases import StoredLease
-from keyseat_verifier.status import LeaseStatus, OnlineStatus
 
 
 def online_status(desk: OnlineDesk, now: datetime) -> tuple[OnlineStatus, list[StoredLease]]:

@@ -7,7 +7,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 from django.db.models import Q
 
-from keyseat_issuer.ledger.index_operations import AddIndexMeanwhile, DropCoveredIndex, RemoveIndexMeanwhile
+from keyseat_issuer.ledger.tools.index_operations import AddIndexMeanwhile, DropCoveredIndex, RemoveIndexMeanwhile
 
 _LIVE = Q(ended_at__isnull=True)
 

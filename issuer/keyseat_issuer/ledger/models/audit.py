@@ -3,8 +3,8 @@
 from django.db import models
 from django.db.models import Q
 
-from keyseat_issuer.ledger.append_only import AppendOnlyModel, AppendOnlyQuerySet
 from keyseat_issuer.ledger.models.organizations import Organization
+from keyseat_issuer.ledger.tools.append_only import AppendOnlyModel, AppendOnlyQuerySet
 
 ZERO_DIGEST = "0" * 64
 """What the first row names as its predecessor."""

@@ -7,8 +7,8 @@ A pool counts its seats itself: ``used`` and ``assigned`` change only under the 
 from django.db import models
 from django.db.models import F, Q
 
-from keyseat_issuer.ledger.append_only import AppendOnlyModel, AppendOnlyQuerySet
 from keyseat_issuer.ledger.models.organizations import MAX_EMAIL, Organization
+from keyseat_issuer.ledger.tools.append_only import AppendOnlyModel, AppendOnlyQuerySet
 
 MAX_QUOTA = 1_000_000
 

@@ -1,0 +1,1 @@
+"""The administration API: an organisation's owners and admins, and their programs."""

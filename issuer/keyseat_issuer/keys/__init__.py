@@ -1,0 +1,1 @@
+"""Private keys: kept encrypted, opened, signed with, also in an HSM."""

@@ -1,0 +1,1 @@
+"""Customers: accounts, organisations, members and their rights, invitations, subscriptions, API keys."""

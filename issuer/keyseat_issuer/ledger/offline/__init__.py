@@ -1,0 +1,1 @@
+"""Offline licences: rules, preview, issuing one or a thousand, files, test licences."""

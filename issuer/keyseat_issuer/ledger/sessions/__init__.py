@@ -1,0 +1,1 @@
+"""Online sessions: the desk, its turns, and how sessions end."""

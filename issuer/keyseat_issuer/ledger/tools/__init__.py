@@ -1,0 +1,1 @@
+"""What all rooms of the ledger use: paging, plain SQL, table text, append-only rows."""

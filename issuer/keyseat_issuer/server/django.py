@@ -1,0 +1,61 @@
+"""Starting Django with the browser side: what `serve`, `init`, `migrate` and `invite` load."""
+
+import os
+
+from keyseat_issuer import bootstrap, database
+from keyseat_issuer.web.secret import read_secret
+
+SETTINGS = "keyseat_issuer.server.settings"
+
+
+def setup() -> None:
+    """Make ledger and browser side usable in this process; calling it again does nothing.
+
+    A server calls ``secret.ensure_secret`` before: sessions and codes need one, commands do not.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE`` where ``DATABASE_URL`` cannot be used; ``UNREADABLE`` or
+            ``INVALID_INPUT`` for a bad secret, ``KEYSEAT_PUBLIC_URL``, ``KEYSEAT_TRUSTED_PROXIES`` or ``EMAIL_URL``.
+    """
+    from django.apps import apps  # noqa: PLC0415 - loaded when a command needs it
+
+    if not apps.ready:
+        os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
+    bootstrap.setup()
+    if not apps.is_installed("keyseat_issuer.web"):
+        msg = "this process has set Django up for the ledger alone: call web.start.setup first"
+        raise RuntimeError(msg)
+    _take_secret()
+
+
+def require_ready() -> None:
+    """Set up, and make sure that the database has the tables of the ledger and those of the browser side.
+
+    Raises:
+        KeyseatError: as ``setup``; ``LEDGER_UNAVAILABLE`` with the command that helps.
+    """
+    setup()
+    database.require_ready()
+    from django.db import connection  # noqa: PLC0415 - Django is set up by now
+    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - likewise
+
+    with database.ledger_errors():
+        executor = MigrationExecutor(connection)
+        missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise database.unavailable(
+            "the server's tables are missing or old", "Stop the servers, make a backup, run `keyseat-issuer migrate`."
+        )
+
+
+def _take_secret() -> None:
+    """Take a secret that was made after the settings were read: `demo --serve` makes an issuer and serves it."""
+    from django.conf import settings  # noqa: PLC0415 - Django is set up by now
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
+
+    try:
+        bool(settings.SECRET_KEY)
+    except ImproperlyConfigured:  # what Django says of an empty one
+        secret = read_secret()
+        if secret:
+            settings.SECRET_KEY = secret

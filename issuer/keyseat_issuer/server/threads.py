@@ -1,0 +1,74 @@
+"""Where ordinary routes use the ledger: a few threads with a connection each, kept open, closed when they fail."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import ParamSpec, TypeVar
+
+from django.db import connection, connections
+
+from keyseat_issuer.database import ledger_errors, unavailable
+from keyseat_issuer.ledger.tools.bounds import drop_dead_connection
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+THREADS = 4
+PATIENCE = 10.0
+"""Seconds that a call waits for a thread."""
+_END = 10
+"""Seconds that a thread waits for the others to finish their calls."""
+
+
+class LedgerThreads:
+    """Runs blocking functions of the ledger off the event loop."""
+
+    def __init__(self, threads: int = THREADS) -> None:
+        """Make the threads; they start when used."""
+        self._started = 0
+        self._pool = ThreadPoolExecutor(threads, "ledger", self._count)
+
+    async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Return ``function(*arguments, **options)``, called on one of the threads, or not at all where none gets free.
+
+        A call that has begun is waited for: its own waits for the database are bounded.
+
+        Raises:
+            KeyseatError: what the function raises; ``LEDGER_UNAVAILABLE`` where the database fails.
+        """
+
+        def call() -> T:
+            try:
+                with ledger_errors():
+                    drop_dead_connection()
+                    return function(*arguments, **options)
+            except KeyseatError as error:
+                if error.code is ReasonCode.LEDGER_UNAVAILABLE:
+                    connection.close()  # it may be broken: the next call makes a new one
+                raise
+
+        given = self._pool.submit(call)
+        answer = asyncio.wrap_future(given)
+        await asyncio.wait({answer}, timeout=PATIENCE)
+        if not answer.done() and given.cancel():
+            raise unavailable("the ledger did not answer in time; nothing was done", "Try again in a few seconds.")
+        return await answer
+
+    def close(self) -> None:
+        """Let running calls end, and the threads with them; each closes its own connection, as nobody else may."""
+        if self._started:
+            together = Barrier(self._started)
+
+            def end() -> None:
+                together.wait(_END)
+                connections.close_all()
+
+            for _ in range(self._started):
+                self._pool.submit(end)
+        self._pool.shutdown(wait=True)
+
+    def _count(self) -> None:
+        self._started += 1

@@ -1,0 +1,147 @@
+"""Signing a proposal where the root key is: which keys, and whether its starting point is the bundle in force."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from keyseat_issuer.home import write_private
+from keyseat_issuer.keys.roots import RootKeys
+from keyseat_issuer.keys.store import KeyStore, SigningKey, parse_private_key, read_bounded
+from keyseat_issuer.trust.proposals import Proposal
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError, TrustError
+from keyseat_shared.trust import TrustBundle
+
+SEEN_FILE = "trust-seen.json"
+
+_ASK = "If that is in order, name the bundle that is in force, which you have from somebody you trust: --present TRUST."
+
+
+class Seen(NamedTuple):
+    """The newest bundle whose successor was signed with the keys of a folder; ``None`` where there was none yet."""
+
+    folder: Path
+    trust: TrustBundle | None
+
+    @classmethod
+    def beside(cls, key: Path) -> "Seen":
+        """Read what is kept beside a key file, or in a folder of keys.
+
+        Raises:
+            KeyseatError: ``UNREADABLE`` where the note is damaged: it must not count as none.
+        """
+        folder = key if key.is_dir() else key.absolute().parent
+        path = folder / SEEN_FILE
+        if not path.exists():
+            return cls(folder, None)
+        try:
+            return cls(folder, TrustBundle.load(path))
+        except TrustError as error:
+            raise KeyseatError(
+                ReasonCode.UNREADABLE,
+                f"{str(path)!r}, the bundle that was seen last, is damaged: {error.message}",
+                next_step="Put the bundle in force in its place, which you have from somebody you trust.",
+            ) from None
+
+    def remember(self, trust: TrustBundle) -> str | None:
+        """Keep a bundle for the next time; return what to tell where that fails, as on a read-only medium."""
+        try:
+            write_private(self.folder / SEEN_FILE, trust.data)
+        except KeyseatError as error:
+            return f"{error.message}. An older proposal will not be noticed with this key."
+        return None
+
+
+def check_present(proposal: Proposal, seen: Sequence[Seen], named: Path | None) -> bool:
+    """Require that a proposal changes the bundle in force, as far as it is known here; ``False`` where nothing is.
+
+    Whoever has the issuer's computer, but no root key, could else show changes against an old bundle (a key revoked
+    since would come back unmentioned) or against one of their own making.
+
+    Raises:
+        TrustError: ``TRUST_ROLLBACK`` for an older bundle, ``TRUST_INVALID`` for one that does not follow.
+    """
+    base = proposal.present
+    if named is not None:
+        if TrustBundle.load(named).data != base.data:
+            raise TrustError(
+                ReasonCode.TRUST_INVALID,
+                f"the proposal changes another trust bundle than {str(named)!r}; nothing was signed",
+                next_step="Do not sign it. Find out who made it, and from what.",
+            )
+        return True
+    known = [entry.trust for entry in seen if entry.trust is not None]
+    for trust in known:
+        if base.version < trust.version:
+            raise TrustError(
+                ReasonCode.TRUST_ROLLBACK,
+                f"the proposal changes version {base.version}, and version {trust.version} was seen here before;"
+                " nothing was signed",
+                next_step="Ask for a proposal made from the version in force.",
+            )
+        try:
+            if base.version > trust.version:
+                trust.update(base.data)
+        except TrustError as error:
+            raise TrustError(
+                error.code,
+                f"version {base.version} does not follow from version {trust.version}, which was seen here before:"
+                f" {error.message}",
+                next_step=_ASK,
+            ) from None
+        if base.version == trust.version and base.data != trust.data:
+            raise TrustError(
+                ReasonCode.TRUST_INVALID,
+                f"the proposal changes another version {base.version} than was seen here before; nothing was signed",
+                next_step="Do not sign it. There are two bundles of one version: find out who made the other.",
+            )
+    return bool(known)
+
+
+def open_keys(proposal: Proposal, paths: Sequence[Path], asked: Callable[[], str]) -> list[SigningKey]:
+    """Open the keys that paths name: each file, and of a folder every root key that can sign and has not.
+
+    Raises:
+        KeyseatError: ``KEY_UNAVAILABLE``.
+    """
+    found: list[SigningKey] = []
+    for path in paths:
+        if path.is_dir():
+            found += _of_folder(proposal, path, asked)
+        elif path.suffix == ".uri":
+            found += _of_uri(proposal, path, asked)
+        else:
+            found.append(parse_private_key(read_bounded(path), asked(), str(path), wrong=_WRONG))
+    return found
+
+
+_WRONG = "Try again with the passphrase of this root key."
+
+
+def _of_folder(proposal: Proposal, folder: Path, asked: Callable[[], str]) -> list[SigningKey]:
+    roots = RootKeys(KeyStore(folder, [folder]), lambda _key: iter([asked()]))
+    signed = proposal.signed
+    here = [key for key in roots.are_here(proposal.roots) if key not in signed]
+    if not here:
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"{str(folder)!r} holds no root key that this proposal still lacks",
+            details={"root_keys": [key.keyid for key in proposal.roots]},
+            next_step="Name the file of the key: --key ROOT.pem.",
+        )
+    return [roots.open(key) for key in here]
+
+
+def _of_uri(proposal: Proposal, path: Path, asked: Callable[[], str]) -> list[SigningKey]:
+    keyid = path.stem.partition("-")[2]
+    public = next((key for key in proposal.roots if key.keyid == keyid), None)
+    if public is None:
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"{str(path)!r} is not named after a root key of this proposal (root-KEYID.uri)",
+            details={"root_keys": [key.keyid for key in proposal.roots]},
+        )
+    # Late: few keys are remote, and nobody else should pay for importing securesystemslib.
+    from keyseat_issuer.keys.remote import open_remote_key  # noqa: PLC0415
+
+    return [open_remote_key(read_bounded(path).decode("utf-8", "replace").strip(), public, asked)]

@@ -1,0 +1,1 @@
+"""What other rooms of the client use; no stability promise."""

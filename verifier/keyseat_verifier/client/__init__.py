@@ -1,0 +1,1 @@
+"""The client a program embeds: files, clock, trust, sessions, and what entitles it."""

@@ -1,0 +1,1 @@
+"""Verifying: licence files and leases, step by step."""
