@@ -1,6 +1,7 @@
 """Only documented errors leave the client's classes, and one place sees to it."""
 
 import inspect
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from keyseat_shared import envelope
 from keyseat_shared.boundary import documented, guarded
 from keyseat_shared.codes import ReasonCode, exit_code
-from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, MisuseError, TrustError
+from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, MisuseError, TrustError, VerificationError
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.request import parse_request
 from keyseat_shared.trust import TrustBundle
@@ -105,6 +106,40 @@ def test_a_wrong_call_is_the_callers_mistake() -> None:
         verifier.verify(LICENSE, machine=7, now=NOW)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="aware"):
         verifier.verify(LICENSE, machine=MACHINE, now=NOW.replace(tzinfo=None))
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        "2024-06-01",
+        0,
+        NOW.replace(tzinfo=None),
+        datetime.max.replace(tzinfo=timezone(timedelta(hours=-1))),
+        datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
+    ],
+)
+def test_an_instant_that_is_none_is_the_callers_mistake_everywhere(now: datetime, tmp_path: Path) -> None:
+    verifier = Verifier(BUNDLE)
+    for check in (verifier.verify, verifier.verify_test, verifier.explain, verifier.explain_test):
+        with pytest.raises(MisuseError, match="aware datetime"):
+            check(LICENSE, machine=MACHINE, now=now)
+    client = LicenseClient("KSE", BUNDLE, home=str(tmp_path), machine=MACHINE, environ={})
+    for ask in (client.check, client.status, client.activate, client.release):
+        with pytest.raises(MisuseError, match="aware datetime"):
+            ask(now)
+    with pytest.raises(MisuseError, match="aware datetime"), client.session(now):
+        pass
+
+
+@pytest.mark.parametrize("day", [datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC)])
+def test_the_first_and_the_last_instant_there_are_have_a_documented_answer(day: datetime, tmp_path: Path) -> None:
+    with pytest.raises(VerificationError):
+        Verifier(BUNDLE).verify(LICENSE, machine=MACHINE, now=day)
+    client = LicenseClient("KSE", BUNDLE, home=str(tmp_path), machine=MACHINE, environ={})
+    client.status(day)
+    with pytest.raises(NotEntitled) as caught:
+        client.check(day)
+    assert ReasonCode.UNFORESEEN not in [reason.code for reason in caught.value.reasons]
 
 
 def test_a_refusal_of_another_class_is_told_as_the_documented_one(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Leases on disk: what becomes of those that have ended, by the clock and for certain."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from keyseat_shared.instants import format_instant
 from keyseat_shared.policy import default_policy
 from keyseat_verifier import LicenseClient, NotEntitled
-from keyseat_verifier.online.leases import MAX_ENDED
+from keyseat_verifier.online.leases import MAX_ENDED, MAX_LEASES
 from vendor import MACHINE, NOW, Vendor
 
 VENDOR = Vendor(policy=default_policy()._replace(lease_ttl=7 * 86400, lease_renew_after=86400))
@@ -59,3 +60,12 @@ def test_the_last_few_are_left_where_nothing_tells_the_time(tmp_path: Path) -> N
     with pytest.raises(NotEntitled):
         client(tmp_path).check(NOW + timedelta(days=365))
     assert [False] * 3 + [True] * MAX_ENDED == [path.exists() for path in paths]
+
+
+def test_a_folder_full_of_others_hides_none_that_was_kept_later(tmp_path: Path) -> None:
+    good = keep(tmp_path, "zzz")
+    for number in range(MAX_LEASES):
+        other = good.with_name(f"KRE_{number:03}.lease")
+        other.write_bytes(b"{}")
+        os.utime(other, (1, 1))
+    assert "lease" == client(tmp_path).check(NOW).source

@@ -23,6 +23,7 @@ from keyseat_verifier.client.status import OnlineStatus, Status, file_verdict
 from keyseat_verifier.client.store import Found, Stamp, Store, is_settled, stamp
 from keyseat_verifier.client.this_machine import ThisMachine
 from keyseat_verifier.client.trust_source import TrustSource
+from keyseat_verifier.verify.given import as_now
 from keyseat_verifier.verify.verified import VerifiedLicense
 from keyseat_verifier.verify.verifier import Machine
 
@@ -118,7 +119,7 @@ class LicenseClient:
         Raises:
             NotEntitled: nothing does; ``reasons`` say why for each file, ``next_step`` what to do.
         """
-        now = self._clock() if now is None else now
+        now = self._now(now)
         cached = self._cached
         if cached is not None and cached.stands(now):
             return cached.entitlement
@@ -143,7 +144,7 @@ class LicenseClient:
 
         No server is asked.
         """
-        now = self._clock() if now is None else now
+        now = self._now(now)
         looked = self._look(now, ask=False)
         entitlement: Entitlement | None = None
         refusal: NotEntitled | None = None
@@ -192,7 +193,7 @@ class LicenseClient:
         Raises:
             NotEntitled: the server refuses or cannot be reached; ``next_step`` says what to do.
         """
-        now = self._clock() if now is None else now
+        now = self._now(now)
         looked = self._look(now)
         if looked.valid:
             return self._offline(looked, now)
@@ -217,7 +218,7 @@ class LicenseClient:
             KeyseatError: the server cannot be asked.
         """
         self._cached = None
-        return self._desk().release(self._clock() if now is None else now, previous=previous)
+        return self._desk().release(self._now(now), previous=previous)
 
     @contextmanager
     def session(
@@ -243,12 +244,7 @@ class LicenseClient:
             NotEntitled: nothing entitles the program, or all sessions are in use (``SESSIONS_EXCEEDED``).
             KeyseatError: ``UNREADABLE`` where sessions cannot be counted because the home folder cannot be written.
         """
-        session = self._open_session(
-            self._clock() if now is None else now,
-            release_previous=release_previous,
-            on_ended=on_ended,
-            on_resumed=on_resumed,
-        )
+        session = self._open_session(now, release_previous=release_previous, on_ended=on_ended, on_resumed=on_resumed)
         try:
             yield session
         finally:
@@ -258,8 +254,14 @@ class LicenseClient:
 
     @guarded()
     def _open_session(
-        self, now: datetime, *, release_previous: bool, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"
+        self,
+        now: datetime | None,
+        *,
+        release_previous: bool,
+        on_ended: "OnEnded | None",
+        on_resumed: "OnResumed | None",
     ) -> Session:
+        now = self._now(now)
         looked = self._look(now)
         if looked.valid:
             entitlement = self._offline(looked, now)
@@ -305,6 +307,9 @@ class LicenseClient:
             return self._by_lease(FoundLease(hold.stored, "lease", renewal.warnings), looked)
 
         return Session(entitlement(), hold, lease=entitlement, renewal=renewal)
+
+    def _now(self, now: datetime | None) -> datetime:
+        return self._clock() if now is None else as_now(now)
 
     def _look(self, now: datetime, *, ask: bool = True) -> _Looked:
         """Look at the licence files; with ``ask``, take up a newer bundle from the server where ours is too old."""

@@ -2,7 +2,7 @@
 
 ``leases/activated`` holds what ``keyseat activate`` asked for: it stays until ``keyseat release``. ``leases/sessions``
 holds what a running program holds; where the program was killed, the next one takes its session over instead of
-asking for a second seat. Who holds a session is told by a file lock, as for offline licences (`sessions.py`).
+asking for a second seat. Who holds a session is told by a file lock, as for offline licences (`client/slots.py`).
 """
 
 import contextlib
@@ -25,6 +25,7 @@ ACTIVATED = "activated"
 HELD = "sessions"
 SUFFIX = ".lease"
 MAX_LEASES = 256
+"""Files looked at, the newest: a folder full of others hides no lease that was kept of late."""
 MAX_ENDED = 8
 """Leases kept although the clock says that they have ended: it may be ahead by mistake."""
 
@@ -129,7 +130,16 @@ class LeaseStore:
                 for name in names
                 if name.startswith(f"{self._product}_") and name.endswith(SUFFIX)
             ]
-        return paths[:MAX_LEASES]
+        if len(paths) > MAX_LEASES:
+            paths = sorted(paths, key=_kept_at, reverse=True)[:MAX_LEASES]
+        return paths
+
+
+def _kept_at(path: str) -> float:
+    try:
+        return os.stat(path, follow_symlinks=False).st_mtime
+    except OSError:
+        return 0.0
 
 
 def _remove_ended(ended: list[tuple[str, str]], passed: datetime) -> None:

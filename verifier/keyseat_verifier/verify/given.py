@@ -1,4 +1,6 @@
-"""What a program may give the verifier: bytes in any form, a machine in any form. Anything else is its mistake."""
+"""What a program may give: bytes, a machine and an instant, each in any form. Anything else is its mistake."""
+
+from datetime import UTC, datetime
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, MisuseError
@@ -30,6 +32,21 @@ def as_machine(machine: object) -> MachineID:
     if isinstance(found, MachineID):
         return found
     msg = f"machine must be a machine ID, its text or a probe, not {type(machine).__name__}"
+    raise MisuseError(msg)
+
+
+def as_now(now: object) -> datetime:
+    """Return the instant to check at, in UTC.
+
+    Raises:
+        MisuseError: for anything but an aware ``datetime`` of the years 1 to 9999 in UTC.
+    """
+    if isinstance(now, datetime) and now.tzinfo is not None:
+        try:
+            return now if now.tzinfo is UTC else now.astimezone(UTC)
+        except (OverflowError, ValueError):  # another day in UTC, before the first or after the last there is
+            pass
+    msg = "now must be an aware datetime: datetime.now(UTC)"
     raise MisuseError(msg)
 
 

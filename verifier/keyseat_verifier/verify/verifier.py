@@ -22,7 +22,6 @@ from keyseat_shared.errors import (
     InvalidLicenseError,
     KeyseatError,
     MalformedError,
-    MisuseError,
     RuleError,
     TrustError,
     UntrustedError,
@@ -34,7 +33,7 @@ from keyseat_shared.machine_id import MachineID
 from keyseat_shared.payloads import LeasePayload, LicensePayload, MachineTestPayload
 from keyseat_shared.policy import NAMED, OFFLINE
 from keyseat_shared.trust import LICENSE, TrustBundle, TrustedKey
-from keyseat_verifier.verify.given import as_bytes, as_machine
+from keyseat_verifier.verify.given import as_bytes, as_machine, as_now
 from keyseat_verifier.verify.verified import (
     Report,
     VerifiedLicense,
@@ -175,12 +174,7 @@ class Verifier:
     def _start(self, data: Data, machine: Machine, now: datetime | None) -> Run:
         if type(data) is not bytes:
             data = as_bytes(data)
-        if now is None:
-            now = now_utc()
-        elif now.tzinfo is None:
-            msg = "now must be an aware datetime: datetime.now(UTC)"
-            raise MisuseError(msg)
-        return Run(self, data, machine, now)
+        return Run(self, data, machine, now_utc() if now is None else as_now(now))
 
     @guarded(as_verification_error)
     def known_machine(self, machine: Machine) -> tuple[str, MachineID]:
