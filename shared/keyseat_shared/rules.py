@@ -151,13 +151,15 @@ def lease_bounds(
     return renew_after, expires_at
 
 
-def check_not_before_floor(now: datetime, floor: datetime, evidence: str) -> None:
+def check_not_before_floor(
+    now: datetime, floor: datetime, evidence: str, tolerance: timedelta = CLOCK_TOLERANCE
+) -> None:
     """Time does not run backwards: ``now`` may lag behind a signed or recorded instant by 5 minutes at most.
 
     Raises:
         ClockError: ``CLOCK_ROLLED_BACK`` that names the evidence.
     """
-    if floor - now > CLOCK_TOLERANCE:  # not `floor - CLOCK_TOLERANCE`: nothing is before the year 1
+    if floor - now > tolerance:  # not `floor - CLOCK_TOLERANCE`: nothing is before the year 1
         raise ClockError(
             ReasonCode.CLOCK_ROLLED_BACK,
             f"the clock says {format_instant(now)}, but {evidence} is from {format_instant(floor)}",

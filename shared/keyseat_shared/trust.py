@@ -8,7 +8,14 @@ from keyseat_shared import fields
 from keyseat_shared.boundary import guarded
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import TRUST_TYPE, Envelope, decode_base64, encode_base64
-from keyseat_shared.errors import CouldNotVerifyError, MalformedError, TrustError, UntrustedError, as_trust_error
+from keyseat_shared.errors import (
+    CouldNotVerifyError,
+    MalformedError,
+    MisuseError,
+    TrustError,
+    UntrustedError,
+    as_trust_error,
+)
 from keyseat_shared.example_keys import EXAMPLE_PUBLIC_KEYS
 from keyseat_shared.files import read_file
 from keyseat_shared.instants import format_instant
@@ -120,13 +127,19 @@ class TrustBundle(NamedTuple):
 
         Raises:
             TrustError: ``UNREADABLE``, ``TRUST_INVALID`` or ``EXAMPLE_KEY``.
+            MisuseError: ``path`` is no path.
         """
+        try:
+            name = os.fspath(path)
+        except TypeError:
+            msg = f"path must name the file of a trust bundle, not {type(path).__name__}"
+            raise MisuseError(msg) from None
         try:
             data = read_file(path, pipes=True)
         except CouldNotVerifyError as error:
             raise TrustError(
                 ReasonCode.UNREADABLE,
-                f"cannot read the trust bundle {os.fspath(path)!a}: {error.details['reason']}",
+                f"cannot read the trust bundle {name!a}: {error.details['reason']}",
                 next_step="Name the trust bundle (trust.json) that your vendor gave you.",
             ) from None
         return cls.from_bytes(data, allow_example_keys=allow_example_keys)

@@ -252,8 +252,12 @@ class TestOptions:
     def test_a_mistyped_id_is_located(self, home: Path) -> None:
         mine = keyseat(home, "--instance").stdout.strip()
         done = keyseat(home, "--compare", mine[:16] + "b" + mine[17:])
-        assert 1 == done.returncode
+        assert 2 == done.returncode  # 1 would say: another machine
         assert "character 17 'b'" in done.stderr
+
+    def test_a_misspelt_file_name_is_no_machine_id(self, home: Path) -> None:
+        done = keyseat(home, "--compare", "licence")
+        assert (3, True) == (done.returncode, "neither a machine ID nor a file" in done.stderr)
 
     def test_errors_are_json_where_json_was_asked_for(self, home: Path) -> None:
         done = keyseat(home, "--compare", "./nowhere.lic", "--json")

@@ -139,13 +139,13 @@ def test_a_key_made_by_a_former_version_has_no_fingerprint_and_agrees(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     org = organizations.add_organization("Analytical Engines", actor=shop.ACTOR, now=shop.NOW)
-    create: Callable[..., object] = api_keys.audit.append
+    create: Callable[..., object] = api_keys.log.append
 
     def as_before(**event: object) -> object:
         details = {key: value for key, value in dict(event["details"]).items() if key != api_keys.FINGERPRINT}  # type: ignore[call-overload]
         return create(**event | {"details": details})
 
-    monkeypatch.setattr(api_keys.audit, "append", as_before)
+    monkeypatch.setattr(api_keys.log, "append", as_before)
     api_keys.create_key(org, ["sessions"], name="old", expires_at=None, actor=shop.ACTOR, now=shop.NOW)
 
     assert [] == found()

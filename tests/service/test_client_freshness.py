@@ -146,7 +146,7 @@ class TestLeases:
         def full(path: str, data: bytes) -> None:
             raise OSError(30, "Read-only file system", path)
 
-        for module in ("trust_source", "online.leases"):
+        for module in ("client.trust_source", "online.leases"):
             monkeypatch.setattr(f"keyseat_verifier.{module}.write_private", full)
         pinned = site.vendor.bundle
         publish(site, STALE_AT + timedelta(days=90))

@@ -447,7 +447,7 @@ class TestABrowser:
 
 def test_djangos_own_deployment_checks_have_nothing_to_say_about_an_https_server(ledger: Ledger) -> None:
     program = (
-        "from keyseat_issuer.web import start; start.setup(); from django.core.management import call_command;"
+        "from keyseat_issuer.server.django import setup; setup(); from django.core.management import call_command;"
         "call_command('check', deploy=True, fail_level='WARNING')"
     )
     env = {

@@ -156,7 +156,7 @@ class TestARefreshToken:
     def test_whose_server_is_killed_before_it_answers_works_again(self, ada: User, ledger: Ledger, moment: str) -> None:
         first = signed_in(ada).refresh_token
         script = (
-            "from keyseat_issuer.web import start; start.setup(); import token_tasks; "
+            "from keyseat_issuer.server.django import setup; setup(); import token_tasks; "
             f"token_tasks.die({first!r}, {format_instant(NOW)!r}, {moment!r})"
         )
         environ = ledger.env | {"PYTHONPATH": str(Path(token_tasks.__file__).parent)}

@@ -40,7 +40,8 @@ class World:
     """One machine.
 
     ``gained`` is how long the program was entitled after the true end of the licence; ``refused`` counts the checks
-    before it that were refused although the clock was right.
+    before it that were refused although the clock was right. ``beside`` is another licence file that is looked at
+    first, if any.
     """
 
     def __init__(self, folder: Path, *, counts_boots: bool, license_file: bytes = _LICENSE) -> None:
@@ -58,6 +59,7 @@ class World:
         self.process = 0
         self._counts_boots = counts_boots
         self._license = license_file
+        self.beside = b""
         self._ends = ENDS if license_file is _LICENSE else datetime.max.replace(tzinfo=UTC)
 
     @property
@@ -96,8 +98,12 @@ class World:
         """Start the program: return the verdict. ``worth`` is how long it is used then."""
         self.guard = clock.ClockGuard(self.home)
         self.process += 1
+        verifier = Verifier(_VENDOR.bundle, clock=self.guard)
+        if self.beside:
+            with contextlib.suppress(VerificationError):
+                verifier.verify(self.beside, machine=MACHINE, now=self.wall)
         try:
-            Verifier(_VENDOR.bundle, clock=self.guard).verify(self._license, machine=MACHINE, now=self.wall)
+            verifier.verify(self._license, machine=MACHINE, now=self.wall)
         except VerificationError as error:
             self.last = str(error.code)
             if self.true < self._ends and not self.offset:
@@ -160,6 +166,29 @@ def _dual_boot(hours: int) -> Callable[[World], None]:
             machine.day()
 
     return run
+
+
+def _renewed(machine: World) -> None:
+    machine.beside = _LICENSE
+    for _ in range(8):
+        machine.day()
+    _dual_boot(14)(machine)
+
+
+def _renewed_late(machine: World) -> None:
+    """The clock is ahead for an hour, and shows the end of the only licence; the next one is put in afterwards."""
+    for _ in range(7):
+        machine.day()
+    machine.beside = _LICENSE
+    machine.offset = 2.6 * DAY
+    with contextlib.suppress(VerificationError):
+        Verifier(_VENDOR.bundle, clock=clock.ClockGuard(machine.home)).verify(
+            _LICENSE, machine=MACHINE, now=machine.wall
+        )
+    machine.on(HOUR)
+    machine.offset = timedelta()
+    for _ in range(5):
+        machine.day()
 
 
 def _dead_battery(machine: World) -> None:
@@ -269,6 +298,16 @@ def _seconds_before(machine: World) -> None:
     _attack(machine, bool, each_use=lambda: machine.set_to(ENDS - timedelta(seconds=290)))
 
 
+def _seconds_before_after_a_leap(machine: World) -> None:
+    machine.check()
+    machine.set_to(ENDS + 30 * DAY)
+    machine.check()
+    machine.true = ENDS
+    for second in range(MOST_DAYS):
+        machine.set_to(ENDS - timedelta(seconds=290 - second))
+        machine.check(worth=3 * USE)
+
+
 def _one_boot(machine: World) -> None:
     _until_the_end(machine)
     for _ in range(MOST_DAYS * 3):
@@ -372,7 +411,8 @@ class Dishonest(NamedTuple):
 HONEST = (
     Honest("right clock, daily use", _usual),
     Honest("dual boot, hardware clock in local time, 14 hours ahead at every start until corrected", _dual_boot(14)),
-    Honest("the same, 12 hours behind", _dual_boot(-12)),
+    Honest("the same, renewed: the ended licence lies beside the next one", _renewed, is_long=True),
+    Honest("dual boot, 12 hours behind", _dual_boot(-12)),
     Honest("dead battery: 2000-01-01 at every start until the network corrects it", _dead_battery),
     Honest("stepped by NTP, up to an hour in both directions", _stepped),
     Honest("virtual machine stopped for a month", _suspended, is_long=True),
@@ -382,6 +422,7 @@ HONEST = (
     Honest("a year ahead by mistake for two days", _year_ahead(48), is_long=True),
     Honest("a year ahead by mistake for two weeks", _year_ahead(24 * 14), is_long=True),
     Honest("the same, then one answer of a server", _year_ahead_then_server, is_long=True),
+    Honest("2.6 days ahead for an hour, which shows the end; renewed afterwards", _renewed_late, is_long=True),
     Honest("the state is lost", _lost),
 )
 DISHONEST = (
@@ -390,6 +431,7 @@ DISHONEST = (
     Dishonest("the same to a day before, after `EXPIRED` was seen", _after_expired),
     Dishonest("set to 290 seconds before the end again and again, a restart every day", _seconds_before),
     Dishonest("the same without a restart", _one_boot),
+    Dishonest("the same second by second, after a leap of a month had shown the end", _seconds_before_after_a_leap),
     Dishonest("set back two days at the end and left running, then two more", _lives_on),
     Dishonest("used one day in three; set to three days before the end every morning", _seldom_used),
     Dishonest("set to the first morning of the licence every morning, from the first day on", _frozen),

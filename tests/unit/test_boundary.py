@@ -104,6 +104,8 @@ def test_a_wrong_call_is_the_callers_mistake() -> None:
         verifier.verify("text", machine=MACHINE)  # type: ignore[arg-type]
     with pytest.raises(MisuseError, match="machine"):
         verifier.verify(LICENSE, machine=7, now=NOW)  # type: ignore[arg-type]
+    with pytest.raises(MisuseError, match="path"):
+        TrustBundle.load(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="aware"):
         verifier.verify(LICENSE, machine=MACHINE, now=NOW.replace(tzinfo=None))
 

@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from freezegun import freeze_time
 
-from keyseat_shared.errors import KeyseatError, TrustError
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import CouldNotVerifyError, KeyseatError, TrustError
 from keyseat_shared.instants import format_instant
 from keyseat_shared.machine_id import MachineID
 from keyseat_shared.trust import COMPROMISED
 from keyseat_verifier import LicenseClient, NotEntitled
 from keyseat_verifier.client import answer as answer_module
+from keyseat_verifier.client import resolver
 from keyseat_verifier.client.resolver import Gap
 from vendor import EXPIRES, MACHINE, NOW, OTHER_MACHINE, OTHER_USER, Key, Vendor, machine
 
@@ -165,6 +167,22 @@ class TestRefusal:
         ]
         assert error.code == "EXPIRED"
         assert [reason["code"] for reason in error.to_dict()["details"]["reasons"]] == [r.code for r in error.reasons]
+
+    def test_a_file_that_could_not_be_read_tells_more_than_a_damaged_one(
+        self, house: House, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        house.put("z.lic", b"{")
+        good = house.put("a.lic", VENDOR.license())
+        read = resolver.read_file
+
+        def closed(path: str) -> bytes:
+            if path == str(good):
+                raise CouldNotVerifyError(ReasonCode.UNREADABLE, "permission denied")
+            return read(path)
+
+        monkeypatch.setattr(resolver, "read_file", closed)
+        error = refusal(house.client())
+        assert ["UNREADABLE", "MALFORMED"] == [str(reason.code) for reason in error.reasons]
 
     def test_ends_with_the_last_second_of_the_licence(self, house: House) -> None:
         house.put("a.lic", VENDOR.license())

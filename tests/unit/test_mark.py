@@ -55,8 +55,22 @@ class TestSightings:
         assert (NOW + DAY + 14 * HOUR,) == found.days
 
 
+class TestTheNewestOfSeveral:
+    def test_keeps_what_is_over_by_another(self) -> None:
+        over = START._replace(over=NOW + DAY)
+        later = START._replace(at=NOW + HOUR)
+        assert later._replace(over=NOW + DAY) == marks.newest([over, later]) == marks.newest([later, over])
+
+    def test_knows_nothing_of_before_a_servers_answer(self) -> None:
+        fresh = marks.fresh_from(NOW, NOW, ("boot-1", 5))
+        assert fresh == marks.newest([START._replace(over=NOW + DAY), fresh])
+
+    def test_of_none_is_none(self) -> None:
+        assert marks.newest([]) is None
+
+
 class TestTheFile:
-    FULL = Mark(NOW, NOW, NOW, NOW, (NOW + DAY,), ("boot-1", 7), (("boot-1", NOW, 5),))
+    FULL = Mark(NOW, NOW, NOW + DAY, NOW, NOW, (NOW + DAY,), ("boot-1", 7), (("boot-1", NOW, 5),))
 
     def test_is_read_as_it_was_written(self) -> None:
         for mark in (NOTHING, START, self.FULL):

@@ -13,7 +13,7 @@ from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, KeyseatError, RuleError, VerificationError
 from keyseat_shared.files import read_file
-from keyseat_shared.instants import format_instant
+from keyseat_shared.instants import CLOCK_TOLERANCE, format_instant
 from keyseat_verifier._internal.paths import (
     STATE,
     former_state_folder,
@@ -104,7 +104,7 @@ class ClockGuard:
         recorded = self._read(machine_id)
         mark, reached = recorded or NOTHING, signed
         if known is not None:
-            mark, reached = max(mark, known[0]), max(signed, marks.reached(known[0], steady))
+            mark, reached = marks.newest((mark, known[0])) or mark, max(signed, marks.reached(known[0], steady))
         if fresh is not None and fresh >= mark.fresh:
             mark, reached = marks.fresh_from(fresh, now, steady), signed
             self._tell_others(mark, now, steady, machine_id)
@@ -114,7 +114,7 @@ class ClockGuard:
         try:
             self._require(now, mark, reached, machine_id, expires_at)
             if marks.is_disputed(mark, now):
-                self._require_not_before(now, mark, mark.end, machine_id, _END)
+                self._require_not_before(now, mark, (mark.end, _END), machine_id, tolerance=timedelta())
         except VerificationError:
             # What time passes from here on counts, whatever the wall clock says; the reading itself only in a dispute.
             is_reading = marks.is_disputed(mark, now) and now >= reached
@@ -132,10 +132,10 @@ class ClockGuard:
         """
         steady = self._steady()
         known = self._known.get(machine_id)
-        if known is not None and at <= known[0].at:
+        if known is not None and at <= max(known[0].at, known[0].over):
             return
         mark = self._read(machine_id) or NOTHING
-        if at <= mark.at or at == mark.end:
+        if at <= max(mark.at, mark.over) or at == mark.end:
             return
         marked = marks.after_end(mark, at, steady)
         if marked != mark:
@@ -152,7 +152,7 @@ class ClockGuard:
             if recorded is None:  # lost since: that is no time to bring it back
                 continue
             steady = self._steady()
-            at = marks.reached(max(recorded, known[0]), steady)
+            at = marks.reached(marks.newest((recorded, known[0])) or recorded, steady)
             if at - recorded.at >= _AT_EXIT:
                 self._write(machine_id, marks.with_signed(recorded, at, steady))
 
@@ -178,25 +178,34 @@ class ClockGuard:
         self, now: datetime, mark: Mark, reached: datetime, machine_id: str, expires_at: datetime | None
     ) -> None:
         # Without tolerance: else an ended licence goes on for as long as somebody keeps setting the clock back.
-        if expires_at is not None and now < expires_at <= reached:
+        passed = max(reached, mark.over)
+        if expires_at is not None and now < expires_at <= passed:
             raise RuleError(
                 ReasonCode.EXPIRED,
-                f"its time ended at {format_instant(expires_at)}: this machine has passed {format_instant(reached)}"
+                f"its time ended at {format_instant(expires_at)}: this machine has passed {format_instant(passed)}"
                 f" already, though its clock says {format_instant(now)}",
                 details={
                     "expires_at": format_instant(expires_at),
                     "now": format_instant(now),
-                    "at": format_instant(reached),
+                    "at": format_instant(passed),
                     "files": [shown(path) for path in self.files(machine_id)],
                 },
             )
         if now < reached:
-            self._require_not_before(now, mark, mark.at, machine_id, _SEEN)
-            self._require_not_before(now, mark, reached, machine_id, _PASSED)
+            self._require_not_before(now, mark, (mark.at, _SEEN), machine_id)
+            self._require_not_before(now, mark, (reached, _PASSED), machine_id)
 
-    def _require_not_before(self, now: datetime, mark: Mark, floor: datetime, machine_id: str, evidence: str) -> None:
+    def _require_not_before(
+        self,
+        now: datetime,
+        mark: Mark,
+        floor: tuple[datetime, str],
+        machine_id: str,
+        *,
+        tolerance: timedelta = CLOCK_TOLERANCE,
+    ) -> None:
         try:
-            rules.check_not_before_floor(now, floor, evidence)
+            rules.check_not_before_floor(now, *floor, tolerance)
         except ClockError as error:
             places = [shown(path) for path in self.files(machine_id)]
             error.details["recorded_at"] = format_instant(mark.at)
@@ -230,7 +239,7 @@ class ClockGuard:
             self._halved.add(machine_id)
         else:
             self._halved.discard(machine_id)
-        return max(found, default=None) or self._read_old(machine_id)
+        return marks.newest(found) or self._read_old(machine_id)
 
     def _read_old(self, machine_id: str) -> Mark | None:
         """Return what a client before format 2 has recorded here."""
@@ -273,7 +282,7 @@ def keep_progress_at_exit(guard: ClockGuard) -> None:
 def _is_news(recorded: Mark, mark: Mark) -> bool:
     """Tell whether a mark says enough beyond the recorded one to be written: once a minute at most in usual times."""
     return (
-        (recorded.fresh, recorded.end, recorded.days) != (mark.fresh, mark.end, mark.days)
+        (recorded.fresh, recorded.over, recorded.end, recorded.days) != (mark.fresh, mark.over, mark.end, mark.days)
         or not marks.boots(mark) <= marks.boots(recorded)
         or mark.at - recorded.at >= INTERVAL
         or abs(mark.seen - recorded.seen) >= INTERVAL

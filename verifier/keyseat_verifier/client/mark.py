@@ -13,6 +13,10 @@ from keyseat_shared.instants import format_instant, shifted
 from keyseat_shared.machine_id import hmac_sha256
 from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 DAY_APART = timedelta(hours=20)
 """How far two sightings lie apart that count as two days. Zones of a local clock are 14 hours off UTC at most."""
 DAYS = 3
@@ -26,7 +30,7 @@ PROCESS = "~"
 """How the name of a process's own clock begins, where the platform names no boot: such an anchor is not written."""
 
 _FORMAT = 2
-_KEYS = frozenset({"format", "fresh", "at", "seen", "end", "days", "day", "boots", "mac"})
+_KEYS = frozenset({"format", "fresh", "at", "over", "seen", "end", "days", "day", "boots", "mac"})
 _OLD_FORMAT = 1
 _OLD_KEYS = frozenset({"format", "at", "boot", "uptime", "mac"})
 _KEY = b"keyseat/clock/v1/"
@@ -45,13 +49,15 @@ Anchor: TypeAlias = tuple[str, datetime, int]
 class Mark(NamedTuple):
     """What is known and what is provisional. Of two marks of one machine the greater one is the newer.
 
-    ``fresh`` is the latest time that a server has told, ``at`` the known instant, ``seen`` the latest clock reading
-    that followed without a leap, and ``end`` the end of a licence that the clock showed after one. ``days`` are the
-    provisional sightings, in order, and ``day`` is when the last of them was made; ``boots`` are the anchors.
+    ``fresh`` is the latest time that a server has told, and ``at`` the known instant. What ended at ``over`` or before
+    has ended for good. ``seen`` is the latest clock reading that followed without a leap, and ``end`` the end of a
+    licence that the clock showed after one. ``days`` are the provisional sightings, in order, and ``day`` is when the
+    last of them was made; ``boots`` are the anchors.
     """
 
     fresh: datetime
     at: datetime
+    over: datetime
     seen: datetime
     end: datetime
     days: tuple[datetime, ...]
@@ -59,8 +65,17 @@ class Mark(NamedTuple):
     boots: tuple[Anchor, ...]
 
 
-NOTHING = Mark(_FIRST, _FIRST, _FIRST, _FIRST, (), ("", 0), ())
+NOTHING = Mark(_FIRST, _FIRST, _FIRST, _FIRST, _FIRST, (), ("", 0), ())
 """The mark of a machine of which nothing is recorded."""
+
+
+def newest(marks: "Iterable[Mark]") -> Mark | None:
+    """Return the newest of several marks of one machine, or ``None``: what is over by one of them stays over."""
+    found = list(marks)
+    if not found:
+        return None
+    best = max(found)
+    return best._replace(over=max([mark.over for mark in found if mark.fresh == best.fresh]))
 
 
 def reached(mark: Mark, steady: Steady) -> datetime:
@@ -95,11 +110,12 @@ def after(mark: Mark, now: datetime, steady: Steady) -> Mark:
 def after_end(mark: Mark, ends_at: datetime, steady: Steady) -> Mark:
     """Return the mark after the clock was seen at or past the end of a licence.
 
-    Where the clock came there step by step the end is known at once. After a leap it is provisional.
+    Where the clock came there step by step the licence is over for good. After a leap that is provisional. Neither says
+    what time it is: a clock that is hours ahead must not spoil a licence that ends later.
     """
     at = reached(mark, steady)
     if ends_at - max(mark.seen, at) <= NEAR:
-        return with_signed(mark, ends_at, steady)
+        return _anchor(mark._replace(at=at, over=max(mark.over, ends_at)), at, steady)
     return _anchor(mark._replace(at=at, end=max(mark.end, ends_at)), at, steady)
 
 
@@ -110,7 +126,7 @@ def is_disputed(mark: Mark, now: datetime) -> bool:
 
 def fresh_from(server: datetime, now: datetime, steady: Steady) -> Mark:
     """Return the mark after a server has told the time just now: all that is unsigned is forgotten."""
-    mark = Mark(server, server, server, _FIRST, (), ("", 0), ())
+    mark = Mark(server, server, _FIRST, server, _FIRST, (), ("", 0), ())
     return _anchor(mark._replace(seen=max(server, now) if now - server <= NEAR else server), server, steady)
 
 
@@ -176,6 +192,7 @@ def read(data: bytes, machine_id: str) -> Mark:
     mark = Mark(
         fields.instant(value["fresh"], "fresh"),
         fields.instant(value["at"], "at"),
+        fields.instant(value["over"], "over"),
         fields.instant(value["seen"], "seen"),
         fields.instant(value["end"], "end"),
         tuple([fields.instant(day, "a day") for day in fields.sequence(value["days"], "days", MOST_DAYS)]),
@@ -216,6 +233,7 @@ def _content(mark: Mark) -> dict[str, object]:
         "format": _FORMAT,
         "fresh": format_instant(mark.fresh),
         "at": format_instant(mark.at),
+        "over": format_instant(mark.over),
         "seen": format_instant(mark.seen),
         "end": format_instant(mark.end),
         "days": [format_instant(day) for day in mark.days],

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
-from keyseat_shared.codes import ReasonCode
+from keyseat_shared.codes import COULD_NOT_CHECK, ReasonCode
 from keyseat_shared.errors import VerificationError
 from keyseat_shared.files import read_file
 from keyseat_verifier._internal.paths import shown
@@ -37,6 +37,8 @@ class Gap(NamedTuple):
 
 
 _RANKS = {name: rank for rank, (name, _) in enumerate(STEPS, 2)}
+# A file that could not be checked may be a good one: it tells more than one that is damaged or signed by nobody known.
+_UNDECIDED = _RANKS["signature"] + 1
 # Files for another product or for testing lie beside the real ones without harm; they tell the least.
 _LEAST_TELLING = frozenset({ReasonCode.WRONG_PRODUCT, ReasonCode.TEST_LICENSE})
 
@@ -49,6 +51,8 @@ def judge(path: str, verifier: Verifier, machine: Machine, now: datetime) -> Ver
     except VerificationError as error:
         reason = PassedOver(shown(path), error.code, error.message, error.next_step)
         rank = 0 if error.code in _LEAST_TELLING else _RANKS.get(error.step, 1)
+        if error.code in COULD_NOT_CHECK:
+            rank = max(rank, _UNDECIDED)
         later = None
         if error.code is ReasonCode.NOT_YET_VALID:
             later = _later(data, verifier, machine, error)

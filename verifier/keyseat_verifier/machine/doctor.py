@@ -11,9 +11,14 @@ from keyseat_shared.matching import MatchResult, advice, describe, match
 from keyseat_shared.strictjson import loads_object, malformed
 from keyseat_verifier.machine.findings import ABSENT, UNREADABLE
 from keyseat_verifier.machine.probe import MachineProbe
+from keyseat_verifier.verify.given import as_machine
 
 # What the shells and editors of Windows put in front of a text: `keyseat machine-id > id.txt` in PowerShell is UTF-16.
 _MARKS = ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig"))
+
+
+_SHORTEST = 24
+"""Characters from which on a text without dot and slash is taken for an ID whose first letters are mistyped."""
 
 
 def enrolled_id(what: str) -> MachineID:
@@ -22,12 +27,12 @@ def enrolled_id(what: str) -> MachineID:
     The file's signature is not checked: the doctor only reads which machine it names.
 
     Raises:
-        KeyseatError: ``MALFORMED`` or ``UNREADABLE``.
+        KeyseatError: ``INVALID_INPUT`` for a mistyped ID; ``UNREADABLE`` or ``MALFORMED`` for a file.
     """
     if not _exists(what):
         # Not a path, so a mistyped ID: say where.
-        if what.strip().lower().startswith("mid") or not set(what) & set("./\\"):
-            return MachineID.parse(what)
+        if what.strip().lower().startswith("mid") or (len(what) >= _SHORTEST and not set(what) & set("./\\")):
+            return as_machine(what)
         raise KeyseatError(
             ReasonCode.UNREADABLE,
             "neither a machine ID nor a file that can be read",
