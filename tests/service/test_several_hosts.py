@@ -1,8 +1,9 @@
 """Several hosts serve one ledger, each with a home of its own: what one of them revokes stops signing on all."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ from django.db import connection
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.server import service as service_module
 from keyseat_issuer.server import trust_source
+from keyseat_issuer.server.app import create_api
+from keyseat_issuer.server.service import Service
 from keyseat_issuer.server.trust_source import TrustSource
 from keyseat_issuer.trust import history
 from keyseat_issuer.trust.admin import TrustAdmin
@@ -70,6 +74,29 @@ def test_a_key_that_was_revoked_elsewhere_signs_no_more(hosts: Hosts, source: Tr
     with pytest.raises(KeyseatError) as refused:
         signing(source)
     assert ReasonCode.KEY_UNAVAILABLE is refused.value.code
+
+
+def test_a_service_that_nobody_asks_takes_up_what_was_changed_elsewhere(
+    hosts: Hosts, source: TrustSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "_LOOK_EVERY", 0)
+    before = source.trust().version
+    hosts.add_lease_key()
+
+    async def story() -> None:
+        looked, loop, look = asyncio.Event(), asyncio.get_running_loop(), source.look
+
+        def spied(now: datetime) -> None:
+            look(now)
+            loop.call_soon_threadsafe(looked.set)
+
+        monkeypatch.setattr(source, "look", spied)
+        api = create_api(Service(source, clock=lambda: LATER), ())
+        async with asyncio.timeout(30), api.router.lifespan_context(api):
+            await looked.wait()
+
+    asyncio.run(story())
+    assert before + 1 == source.trust().version
 
 
 def test_a_host_with_the_next_key_goes_on_with_it(hosts: Hosts, source: TrustSource) -> None:

@@ -1,5 +1,6 @@
 """The ASGI application: the frame around the API, the API's routes and description, and how errors are answered."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -73,7 +74,9 @@ def create_api(service: Service, routers: Sequence[APIRouter]) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(service.follow())
         yield
+        following.cancel()
         await service.close()
 
     api = FastAPI(

@@ -1,5 +1,7 @@
 """What one process of the service holds: trust and lease key, the session desk, threads, limits, figures."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime
 
@@ -10,7 +12,11 @@ from keyseat_issuer.server.metrics import Metrics
 from keyseat_issuer.server.threads import LedgerThreads
 from keyseat_issuer.server.throttle import Throttle
 from keyseat_issuer.server.trust_source import TrustSource
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
+
+_LOOK_EVERY = 1.0
+"""Seconds between looks for a newer trust bundle while nobody asks for a lease."""
 
 
 class Service:
@@ -45,6 +51,13 @@ class Service:
         self.threads = LedgerThreads()
         self.authenticator = Authenticator(self.threads, self.throttle, clock, find_user)
         self.desk = SessionDesk(trust.authority, clock, self.metrics.turn)
+
+    async def follow(self) -> None:
+        """Take up newer trust bundles without end: a quiet service shows the policy in force too."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            with contextlib.suppress(KeyseatError):  # the next look may succeed
+                await self.threads.run(self.trust.look, self.clock())
 
     async def close(self) -> None:
         """Answer what is under way, then end the threads and their connections."""
