@@ -256,6 +256,108 @@ def test_a_holder_notices_an_old_starting_point(three: Table) -> None:
     assert (0, False) == (known.exit_code, "Ask somebody you trust" in known.stderr)
 
 
+def test_a_holder_signs_one_bundle_of_a_version_unless_the_other_was_dropped(three: Table) -> None:
+    revoked = load_trust(three.home).keys[0].key.keyid
+    first = three.do("trust", "revoke-key", revoked, "--yes")
+    other = three.do("policy", "set", "--lease-ttl", "8000")
+    ada = ("--key", str(three.folder / "ada"), "--yes")
+    three.do("trust", "sign", first["proposal"], *ada, passphrase="ada")
+    before = Path(other["proposal"]).read_bytes()
+
+    refused = three.say("trust", "sign", other["proposal"], *ada, passphrase="ada")
+    assert (3, True) == (refused.exit_code, refused.stderr.startswith("TRUST_INVALID: this key has signed another"))
+    assert re.search(rf"key {revoked} \(license\): compromised -> active", refused.stdout)
+    wrong = ("--instead-of", "sha256:" + "0" * 64)
+    assert 3 == three.say("trust", "sign", other["proposal"], *ada, *wrong, passphrase="ada").exit_code
+    present = three.folder / "trust.json"
+    assert (
+        3 == three.say("trust", "sign", other["proposal"], *ada, "--present", str(present), passphrase="ada").exit_code
+    )
+    assert before == Path(other["proposal"]).read_bytes()
+
+    digest = three.do("trust", "review", first["proposal"])["digest"]
+    three.do("trust", "sign", other["proposal"], *ada, "--instead-of", digest, passphrase="ada")
+    # What counts from now on is the one signed last.
+    assert 3 == three.say("trust", "sign", first["proposal"], *ada, passphrase="ada").exit_code
+
+
+def test_a_holder_who_left_one_version_to_the_others_goes_on_without_an_alarm(three: Table) -> None:
+    three.perform("a new holder")  # Bob signs version 2, in which Zoe comes and Eve goes
+    for ttl, holders in (("7300", ("ada", "zoe")), ("7400", ("bob", "zoe"))):
+        change = three.do("policy", "set", "--lease-ttl", ttl)["proposal"]
+        for holder in holders:
+            three.do("trust", "sign", change, "--key", str(three.folder / holder), "--yes", passphrase=holder)
+        three.do("trust", "adopt", change)
+    assert 4 == load_trust(three.home).version
+
+
+def test_a_bundle_that_was_seen_is_not_forgotten_for_an_older_one(three: Table) -> None:
+    old = three.do("policy", "set", "--lease-ttl", "7300")["proposal"]
+    three.perform("a change")
+    first = three.folder / "trust.json"
+    eve = ("--key", str(three.folder / "eve"), "--yes")
+    newer = three.do("keys", "add", "--purpose", "lease")["proposal"]
+    three.do("trust", "sign", newer, *eve, passphrase="eve")
+    digest = three.do("trust", "review", newer)["digest"]
+
+    told = three.say("trust", "sign", old, *eve, "--present", str(first), "--instead-of", digest, passphrase="eve")
+    assert (0, True) == (told.exit_code, "version 2 was seen here before" in told.stderr)
+    assert 2 == TrustBundle.load(three.folder / "eve" / "trust-seen.json").version
+
+
+def test_who_signs_for_the_first_time_sees_the_whole_policy(three: Table) -> None:
+    change = three.do("policy", "set", "--lease-ttl", "7200")["proposal"]
+    ada = ("--key", str(three.folder / "ada"), "--yes")
+    assert "The whole policy of the new version:" in three.say("trust", "sign", change, *ada, passphrase="ada").stdout
+    three.do("trust", "sign", change, "--key", str(three.folder / "bob"), "--yes", passphrase="bob")
+    three.do("trust", "adopt", change)
+    change = three.do("policy", "set", "--lease-ttl", "7300")["proposal"]
+    assert "The whole policy" not in three.say("trust", "sign", change, *ada, passphrase="ada").stdout
+
+
+def test_a_damaged_note_is_no_empty_one(three: Table) -> None:
+    change = three.do("policy", "set", "--lease-ttl", "7200")["proposal"]
+    for name in ("trust-seen.json", "trust-signed.json"):
+        note = three.folder / "ada" / name
+        note.write_bytes(b"{}")
+        told = three.say("trust", "sign", change, "--key", str(three.folder / "ada"), "--yes", passphrase="ada")
+        assert (3, True) == (told.exit_code, "is damaged" in told.stderr)
+        note.unlink()
+
+
+def test_a_forgotten_key_is_not_made_on_the_issuers_computer(three: Table) -> None:
+    three.do("trust", "new-root", str(three.folder / "zoe"), "--hybrid", passphrase="zoe")
+    gone = [three.key("eve", algorithm).stem.partition("-")[2] for algorithm in (ED25519, ML_DSA_65)]
+    words = ["trust", "rotate", *[word for keyid in gone for word in ("--key", keyid)]]
+    keys = sorted((three.home / "keys").iterdir())
+    for given in ([], ["--new", str(three.key("zoe", ED25519, ".pub"))]):
+        refused = three.say(*words, *given)
+        assert (2, True) == (refused.exit_code, "no --new key is given for" in refused.stderr)
+    assert keys == sorted((three.home / "keys").iterdir())
+    made = three.do(*words, "--make-here")
+    assert (2, 2) == (len(made["new"]), len(made["signed"]))
+    assert f"{made['new'][0]} is new and has signed already" in three.say("trust", "review", made["proposal"]).stdout
+
+
+def test_a_folder_with_a_root_key_gets_another_only_where_that_is_said(three: Table) -> None:
+    zoe = str(three.folder / "zoe")
+    three.do("trust", "new-root", zoe, passphrase="zoe")
+    refused = three.say("trust", "new-root", zoe, passphrase="zoe")
+    assert (1, True) == (refused.exit_code, refused.stderr.startswith("ALREADY_EXISTS"))
+    assert 1 == len(list((three.folder / "zoe").glob("root-*.pem")))
+    three.do("trust", "new-root", zoe, "--another", passphrase="zoe")
+
+
+def test_a_wrong_passphrase_is_told_and_no_holder_elsewhere(three: Table) -> None:
+    own = [word for holder in ("ada", "bob") for word in ("--root-keys", str(three.folder / holder))]
+    files = [word for who in ("ada", "zoe") for word in ("--root-passphrase-file", str(three.passphrase_of(who)))]
+    refused = three.say("policy", "set", "--lease-ttl", "7001", *own, *files)
+    assert (3, True) == (refused.exit_code, "wrong passphrase" in refused.stderr)
+    assert not (three.home / "proposals").exists()
+    waiting = three.do("policy", "set", "--lease-ttl", "7001", *own, *files, "--proposal", str(three.folder / "c.json"))
+    assert 2 == len(waiting["signed"])
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

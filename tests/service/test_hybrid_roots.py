@@ -118,7 +118,7 @@ def test_a_lost_root_key_is_dropped_by_the_others(ledger: Ledger) -> None:
     desk = admin(issuer.home)
     with pytest.raises(KeyseatError, match="which one to replace"):
         desk.rotate_root()
-    done = desk.rotate_root(Rotation(replace=(lost.keyid,)))
+    done = desk.rotate_root(Rotation(replace=(lost.keyid,), make=True))
     assert ((lost,), None) == (done.old, desk.pending)
     newest = current_trust(issuer.home)
     assert (lost in newest.root, 3, 2) == (False, len(newest.root), newest.threshold)
@@ -156,10 +156,10 @@ def test_a_change_with_more_signatures_than_a_file_holds_is_refused_before_it_is
     before = sorted((issuer.home / "keys").iterdir())
     everyone = tuple([key.keyid for key in issuer.trust.root])
     with pytest.raises(KeyseatError, match="takes 10 signatures") as caught:
-        admin(issuer.home).rotate_root(Rotation(replace=everyone))
+        admin(issuer.home).rotate_root(Rotation(replace=everyone, make=True))
     assert ReasonCode.INVALID_INPUT is caught.value.code
     assert before == sorted((issuer.home / "keys").iterdir())
-    assert 3 == len(admin(issuer.home).rotate_root(Rotation(replace=everyone[:3])).new)
+    assert 3 == len(admin(issuer.home).rotate_root(Rotation(replace=everyone[:3], make=True)).new)
 
 
 def test_an_adopted_proposal_that_crashed_is_finished(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

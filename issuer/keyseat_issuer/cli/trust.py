@@ -149,6 +149,11 @@ def renew(output: Output, *, days: int | None, never_stale: bool, access: Access
 @click.option("--uri", metavar="URI", help="With one --new: that key lives in an HSM, KMS or vault, under this URI.")
 @click.option("--threshold", type=click.IntRange(1, 16), metavar="K", help="So many root keys must sign from now on.")
 @click.option("--hybrid", is_flag=True, help="Add an ML-DSA-65 root key beside each Ed25519 one.")
+@click.option(
+    "--make-here",
+    is_flag=True,
+    help="Where several must sign, or some keys are given: make the others on this computer.",
+)
 @admin_options
 @pass_output
 def rotate(
@@ -160,6 +165,7 @@ def rotate(
     uri: str | None,
     threshold: int | None,
     hybrid: bool,
+    make_here: bool,
     access: Access,
 ) -> None:
     """Replace, add or take out root keys, or change how many must sign.
@@ -172,7 +178,7 @@ def rotate(
 
     if uri is not None and len(given) != 1:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--uri goes with exactly one --new")
-    asked = Rotation(replace, drop, tuple([parse_public_key(path) for path in given]), threshold, hybrid)
+    asked = Rotation(replace, drop, tuple([parse_public_key(path) for path in given]), threshold, hybrid, make_here)
     admin = open_admin(output, access)
     done = admin.rotate_root(asked, uri=uri)
     told: dict[str, object] = {"old": [key.keyid for key in done.old], "new": [key.keyid for key in done.new]}

@@ -25,17 +25,27 @@ _PUBLIC = 0o644
 @click.command("new-root")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--hybrid", is_flag=True, help="Make an ML-DSA-65 key as well.")
+@click.option("--another", is_flag=True, help="Make one more where FOLDER has a root key already.")
 @passphrase_option
 @json_option
 @pass_output
-def new_root(output: Output, *, folder: Path, hybrid: bool, passphrase_file: str | None) -> None:
+def new_root(output: Output, *, folder: Path, hybrid: bool, another: bool, passphrase_file: str | None) -> None:
     """Make a root key in FOLDER, on the computer of whoever is to hold it.
 
     The private half stays there, under a passphrase of its own. The .pub file is for `trust rotate --new`.
     """
     from keyseat_issuer.home import write_private
     from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
+    from keyseat_shared.codes import ReasonCode
+    from keyseat_shared.errors import KeyseatError
 
+    there = sorted([path.name for path in folder.glob("root-*.pem")])
+    if there and not another:
+        raise KeyseatError(
+            ReasonCode.ALREADY_EXISTS,
+            f"{str(folder)!r} has a root key already: {', '.join(there)}; nothing was made",
+            next_step="Use that one, or say --another.",
+        )
     passphrase = read_passphrase(output, passphrase_file, new=True)
     made: list[dict[str, object]] = []
     for algorithm in (ED25519, ML_DSA_65) if hybrid else (ED25519,):
@@ -84,26 +94,51 @@ def review(output: Output, *, file: Path) -> None:
     type=_FILE,
     help="The trust bundle in force, as you know it from elsewhere: the proposal must change that one.",
 )
+@click.option(
+    "--instead-of",
+    metavar="DIGEST",
+    help="You have signed another proposal of this version: the digest of that one, which was dropped.",
+)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @passphrase_option
 @json_option
 @pass_output
 def sign(
-    output: Output, *, file: Path, keys: tuple[Path, ...], present: Path | None, yes: bool, passphrase_file: str | None
+    output: Output,
+    *,
+    file: Path,
+    keys: tuple[Path, ...],
+    present: Path | None,
+    instead_of: str | None,
+    yes: bool,
+    passphrase_file: str | None,
 ) -> None:
     """Sign the proposal in FILE with a root key, after showing what it changes.
 
-    Needs no issuer and no network. The bundle that you saw last is kept beside the key (trust-seen.json): a proposal
-    that changes an older one is refused, for its list of changes would hide what happened since.
+    Needs no issuer and no network. The bundle that you saw last and the version that you signed are kept beside the
+    key (trust-seen.json, trust-signed.json). A proposal that changes an older bundle is refused, for its list of
+    changes would hide what happened since; so is another proposal of a version that you have signed.
     """
-    from keyseat_issuer.trust.offline_signing import Seen, check_present, open_keys
+    from keyseat_issuer.trust.offline_signing import Seen, check_present, open_keys, require_instead, signed_instead
     from keyseat_issuer.trust.proposals import read_proposal, write_proposal
 
     proposal = read_proposal(file)
     seen = [Seen.beside(path) for path in keys]
     is_known = check_present(proposal, seen, present)
+    other = signed_instead(proposal, seen)
     if not output.json:
-        _show(output, proposal)
+        _show(output, proposal, whole_policy=not is_known)
+        if other is not None:
+            output.print(f"You have signed another version {other.version}. Against that one this proposal changes:")
+            for line in change_lines(other.trust, proposal.offered):
+                output.print(f"  {line}")
+    require_instead(other, instead_of)
+    for entry in seen:
+        if entry.trust is not None and entry.trust.version > proposal.present.version:
+            output.warn(
+                f"version {entry.trust.version} was seen here before, and the proposal changes version"
+                f" {proposal.present.version}: what happened since is in no list above"
+            )
     if not is_known:
         output.warn(
             f"this key has signed nothing here before. Ask somebody you trust for the digest of version"
@@ -115,7 +150,7 @@ def sign(
     write_proposal(file, signed)
     output.stopped_note = f"Your signature may be in {str(file)!r} already."
     for folder in seen:
-        if (trouble := folder.remember(proposal.present)) is not None:
+        if (trouble := folder.remember(proposal)) is not None:
             output.warn(trouble)
     new = [key.keyid for key in signed.signed if key not in proposal.signed]
 
@@ -165,8 +200,8 @@ def _facts(proposal: "Proposal") -> dict[str, object]:
     }
 
 
-def _show(output: Output, proposal: "Proposal") -> None:
-    from keyseat_issuer.cli.trust_options import key_rows, print_keys
+def _show(output: Output, proposal: "Proposal", *, whole_policy: bool = False) -> None:
+    from keyseat_issuer.cli.trust_options import key_rows, policy_lines, print_keys
 
     facts, offered = _facts(proposal), proposal.offered
     output.print(f"A proposal for the trust bundle of {proposal.present.vendor}", "bold")
@@ -181,7 +216,15 @@ def _show(output: Output, proposal: "Proposal") -> None:
     print_keys(output, key_rows(offered, None), now_utc(), places=False)
     for line in root_lines(offered):
         output.print(f"  {line}")
+    for key in offered.root:
+        if key in proposal.signed and key not in proposal.present.root:
+            output.print(f"  {key.keyid} is new and has signed already: who made the proposal had it at hand")
     output.print()
+    if whole_policy:
+        output.print("The whole policy of the new version:")
+        for name, value in policy_lines(offered.policy).items():
+            output.print(f"  {name:<22}{value}")
+        output.print()
     _show_signers(output, proposal)
 
 

@@ -260,7 +260,9 @@ class TrustAdmin:
         have = [key.public for key in signers]
         left = missing(wanted, have)
         may_wait = self._proposal is not None or max(trust.threshold, draft.threshold) > 1
-        if left and (not may_wait or (refused is not None and not have)):
+        # A wrong passphrase is told, not taken for a holder who signs elsewhere: that is said with --proposal.
+        is_wrong = refused is not None and (self._proposal is None or not have)
+        if left and (not may_wait or is_wrong):
             raise refused or self._lacking(trust, left)
         if left:
             return signers

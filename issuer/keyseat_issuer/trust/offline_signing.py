@@ -1,5 +1,6 @@
 """Signing a proposal where the root key is: which keys, and whether its starting point is the bundle in force."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,19 +10,26 @@ from keyseat_issuer.keys.roots import RootKeys
 from keyseat_issuer.keys.store import KeyStore, SigningKey, parse_private_key, read_bounded
 from keyseat_issuer.trust.proposals import Proposal
 from keyseat_shared.codes import ReasonCode
+from keyseat_shared.envelope import Envelope
 from keyseat_shared.errors import KeyseatError, TrustError
-from keyseat_shared.trust import TrustBundle
+from keyseat_shared.trust import TrustBundle, unverified_bundle
 
 SEEN_FILE = "trust-seen.json"
+SIGNED_FILE = "trust-signed.json"
 
 _ASK = "If that is in order, name the bundle that is in force, which you have from somebody you trust: --present TRUST."
 
 
 class Seen(NamedTuple):
-    """The newest bundle whose successor was signed with the keys of a folder; ``None`` where there was none yet."""
+    """What is known in a folder of keys: the newest bundle whose successor was signed there, and that successor.
+
+    ``signed`` is the payload of the newest version signed; nobody but this key need have signed it. Both are ``None``
+    where there was none yet.
+    """
 
     folder: Path
     trust: TrustBundle | None
+    signed: bytes | None = None
 
     @classmethod
     def beside(cls, key: Path) -> "Seen":
@@ -32,24 +40,73 @@ class Seen(NamedTuple):
         """
         folder = key if key.is_dir() else key.absolute().parent
         path = folder / SEEN_FILE
-        if not path.exists():
-            return cls(folder, None)
         try:
-            return cls(folder, TrustBundle.load(path))
-        except TrustError as error:
+            trust = TrustBundle.load(path) if path.exists() else None
+            path = folder / SIGNED_FILE
+            signed = read_bounded(path) if path.exists() else None
+            if signed is not None:
+                unverified_bundle(signed)
+        except KeyseatError as error:
             raise KeyseatError(
                 ReasonCode.UNREADABLE,
-                f"{str(path)!r}, the bundle that was seen last, is damaged: {error.message}",
-                next_step="Put the bundle in force in its place, which you have from somebody you trust.",
+                f"{str(path)!r}, which says what this key signed last, is damaged: {error.message}",
+                next_step="Move it away, and name the bundle in force, which you have from somebody you trust:"
+                " --present TRUST.",
             ) from None
+        return cls(folder, trust, signed)
 
-    def remember(self, trust: TrustBundle) -> str | None:
-        """Keep a bundle for the next time; return what to tell where that fails, as on a read-only medium."""
+    @property
+    def last(self) -> TrustBundle | None:
+        """The version that was signed here last, unverified: nobody else need have signed it."""
+        return None if self.signed is None else unverified_bundle(self.signed)
+
+    def remember(self, proposal: Proposal) -> str | None:
+        """Keep what was signed for the next time; return what to tell where that fails, as on a read-only medium."""
         try:
-            write_private(self.folder / SEEN_FILE, trust.data)
+            if self.trust is None or self.trust.version <= proposal.present.version:
+                write_private(self.folder / SEEN_FILE, proposal.present.data)
+            write_private(self.folder / SIGNED_FILE, proposal.payload)
         except KeyseatError as error:
             return f"{error.message}. An older proposal will not be noticed with this key."
         return None
+
+
+class Other(NamedTuple):
+    """Another version that was signed here, which the proposal would replace: its number, digest and payload."""
+
+    version: int
+    digest: str
+    trust: TrustBundle
+
+
+def signed_instead(proposal: Proposal, seen: Sequence[Seen]) -> Other | None:
+    """Return what a key here has signed of the proposal's version or a later one, if that is something else.
+
+    Two bundles of one version undo each other: whoever has both can hand clients the one in which a revoked key is
+    active. A proposal that was dropped is a good reason to sign another; its holder must say so.
+    """
+    for entry in seen:
+        last = entry.last
+        if last is not None and entry.signed != proposal.payload and last.version >= proposal.offered.version:
+            return Other(last.version, "sha256:" + hashlib.sha256(entry.signed or b"").hexdigest(), last)
+    return None
+
+
+def require_instead(other: Other | None, digest: str | None) -> None:
+    """Require that a holder names the version that the proposal replaces.
+
+    Raises:
+        TrustError: ``TRUST_INVALID``.
+    """
+    if other is None or digest == other.digest:
+        return
+    raise TrustError(
+        ReasonCode.TRUST_INVALID,
+        f"this key has signed another version {other.version} before ({other.digest}); nothing was signed",
+        details={"version": other.version, "digest": other.digest},
+        next_step="Ask whoever runs the issuer whether that one was dropped. Only if it was, and what this proposal"
+        f" changes against it is meant: --instead-of {other.digest}.",
+    )
 
 
 def check_present(proposal: Proposal, seen: Sequence[Seen], named: Path | None) -> bool:
@@ -70,8 +127,8 @@ def check_present(proposal: Proposal, seen: Sequence[Seen], named: Path | None) 
                 next_step="Do not sign it. Find out who made it, and from what.",
             )
         return True
-    known = [entry.trust for entry in seen if entry.trust is not None]
-    for trust in known:
+    known = [(entry, entry.trust) for entry in seen if entry.trust is not None]
+    for entry, trust in known:
         if base.version < trust.version:
             raise TrustError(
                 ReasonCode.TRUST_ROLLBACK,
@@ -80,7 +137,7 @@ def check_present(proposal: Proposal, seen: Sequence[Seen], named: Path | None) 
                 next_step="Ask for a proposal made from the version in force.",
             )
         try:
-            if base.version > trust.version:
+            if base.version > trust.version and not _follows_what_was_signed(base, entry):
                 trust.update(base.data)
         except TrustError as error:
             raise TrustError(
@@ -96,6 +153,20 @@ def check_present(proposal: Proposal, seen: Sequence[Seen], named: Path | None) 
                 next_step="Do not sign it. There are two bundles of one version: find out who made the other.",
             )
     return bool(known)
+
+
+def _follows_what_was_signed(base: TrustBundle, entry: Seen) -> bool:
+    """Tell whether a bundle is the version signed here last, or follows from it: the holder vouched for its root."""
+    last = entry.last
+    if last is None or last.version > base.version:
+        return False
+    if last.version == base.version:
+        return Envelope.from_bytes(base.data).payload == entry.signed
+    try:
+        last.update(base.data)
+    except TrustError:
+        return False
+    return True
 
 
 def open_keys(proposal: Proposal, paths: Sequence[Path], asked: Callable[[], str]) -> list[SigningKey]:

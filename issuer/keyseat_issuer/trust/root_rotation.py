@@ -14,7 +14,8 @@ class Rotation(NamedTuple):
     """What is asked for: key ids to replace and to drop, public keys made elsewhere, and how many must sign.
 
     ``given`` keys take the place of replaced ones of their algorithm, in order; what is left of them is added.
-    ``hybrid`` asks for as many ML-DSA-65 root keys as there are Ed25519 ones.
+    ``hybrid`` asks for as many ML-DSA-65 root keys as there are Ed25519 ones. ``make`` lets missing keys be made
+    on this computer where several must sign, or where some are given.
     """
 
     replace: tuple[str, ...] = ()
@@ -22,6 +23,7 @@ class Rotation(NamedTuple):
     given: tuple[PublicKey, ...] = ()
     threshold: int | None = None
     hybrid: bool = False
+    make: bool = False
 
 
 class Plan(NamedTuple):
@@ -66,7 +68,20 @@ def plan(trust: TrustBundle, asked: Rotation) -> Plan:
     threshold = trust.threshold if asked.threshold is None else asked.threshold
     if (tuple(root), threshold) == (trust.root, trust.threshold):
         raise KeyseatError(ReasonCode.INVALID_INPUT, "the root keys are so already")
+    _refuse_forgotten(trust, asked, make, threshold)
     return Plan(tuple(root), tuple(make), (*replaced, *dropped), threshold)
+
+
+def _refuse_forgotten(trust: TrustBundle, asked: Rotation, make: Sequence[str], threshold: int) -> None:
+    """A forgotten --new would put a root key beside the ledger, which signs every later proposal by itself."""
+    if make and not asked.make and (asked.given or max(threshold, trust.threshold) > 1):
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            f"no --new key is given for {len(make)} root key(s) ({', '.join(make)}); nothing was changed",
+            details={"missing": list(make)},
+            next_step="Its holder makes it: `keyseat-issuer trust new-root FOLDER`; name the .pub file with --new. Or"
+            " have it made on this computer: --make-here.",
+        )
 
 
 def _leaving(trust: TrustBundle, asked: Rotation) -> tuple[list[PublicKey], list[PublicKey]]:
@@ -79,7 +94,7 @@ def _leaving(trust: TrustBundle, asked: Rotation) -> tuple[list[PublicKey], list
 
 def _only_keys(trust: TrustBundle, asked: Rotation) -> list[PublicKey]:
     """Return the keys to replace where nobody says which: the only one, or the only pair."""
-    if asked != Rotation(given=asked.given):
+    if asked != Rotation(given=asked.given, make=asked.make):
         return []
     algorithms = [key.algorithm for key in trust.root]
     if len(set(algorithms)) == len(algorithms):
