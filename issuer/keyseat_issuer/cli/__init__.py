@@ -48,7 +48,7 @@ COMMANDS: dict[str, _Entry] = {
     "policy": _Entry("keyseat_issuer.cli.policy", "policy", "Show and set the rules: sunset, terms, leases, products."),
     "session": _Entry("keyseat_issuer.cli.sessions", "session", "List online sessions, and end some by force."),
     "api-key": _Entry("keyseat_issuer.cli.api_keys", "api_key", "Make, list and revoke API keys of programs."),
-    "audit": _Entry("keyseat_issuer.cli.audit", "audit", "List and verify the audit trail."),
+    "audit": _Entry("keyseat_issuer.cli.audit", "audit", "List and verify the audit log."),
     "serve": _Entry("keyseat_issuer.cli.serve", "serve", "Run the activation service and the console."),
 }
 

@@ -1,4 +1,4 @@
-"""`keyseat-issuer audit`: list and verify the audit trail."""
+"""`keyseat-issuer audit`: list and verify the audit log."""
 
 import json
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ _SHOWN = 70
 
 @click.group()
 def audit() -> None:
-    """List and verify the audit trail: every act and every refusal is one row, chained by digests."""
+    """List and verify the audit log: every act and every refusal is one row, chained by digests."""
 
 
 @audit.command("list")

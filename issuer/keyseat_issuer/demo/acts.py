@@ -271,7 +271,7 @@ def set_back(stage: Stage) -> Played:
 
 
 def audit(_stage: Stage) -> Played:
-    """Verify the audit trail of the whole story."""
+    """Verify the audit log of the whole story."""
     from keyseat_issuer.ledger.audit.check import verify  # noqa: PLC0415 - Django is set up by now
 
     report = verify()

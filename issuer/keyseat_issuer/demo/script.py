@@ -206,7 +206,7 @@ ACTS: tuple[Act, ...] = (
         online.outage,
     ),
     Act(
-        "The audit trail",
+        "The audit log",
         "keyseat-issuer audit verify",
         "A changed, removed or reordered row would be found and named.",
         ReasonCode.OK,
