@@ -51,8 +51,8 @@ def documented(error: Exception) -> "KeyseatError | None":
 
     The message names the kind of error and the place, and nothing of what it says: that could hold a secret.
     """
-    from keyseat_shared.codes import ReasonCode  # noqa: PLC0415 - late: the fast path of the machine ID comes by here
-    from keyseat_shared.errors import KeyseatError, MisuseError  # noqa: PLC0415 - likewise
+    from keyseat_shared.codes import ReasonCode  # late: the fast path of the machine ID passes here
+    from keyseat_shared.errors import KeyseatError, MisuseError
 
     if isinstance(error, KeyseatError):
         return error

@@ -27,7 +27,7 @@ def is_plain(text: str) -> bool:
     """Tell whether a text holds only characters that a text field may hold, whatever Unicode the interpreter knows."""
     if text.isascii():
         return text.isprintable()
-    from keyseat_shared.characters import are_allowed  # noqa: PLC0415 - late: most texts are ASCII
+    from keyseat_shared.characters import are_allowed  # late: most texts are ASCII
 
     return are_allowed(text)
 

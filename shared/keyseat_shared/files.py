@@ -57,7 +57,7 @@ def _open(path: str | os.PathLike[str], *, pipes: bool) -> int:
     except ValueError:  # a NUL in the name
         raise _unreadable(path, "no such name") from None
     except OSError as error:
-        if os.path.isdir(path):  # noqa: PTH112 - pathlib costs a cold start
+        if os.path.isdir(path):
             raise _not_a_file(path, "a folder") from None
         raise _unreadable(path, _words(error)) from None
     mode = os.fstat(descriptor).st_mode
@@ -78,8 +78,8 @@ def _read(descriptor: int) -> bytes:
 
 
 def _read_pipe(path: str | os.PathLike[str], descriptor: int) -> bytes:
-    import select  # noqa: PLC0415 - late: rare
-    import time  # noqa: PLC0415 - likewise
+    import select
+    import time
 
     until = time.monotonic() + PIPE_SECONDS
     poll = select.poll()

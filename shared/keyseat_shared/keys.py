@@ -27,7 +27,7 @@ def key_id(algorithm: str, raw: bytes) -> str:
 
     An id is a name to look a key up by. Nothing trusts it: signatures and thresholds count public keys.
     """
-    import hashlib  # noqa: PLC0415 - the verifier never derives ids, and hashlib costs a cold start
+    import hashlib  # late: the verifier never derives IDs, and hashlib is costly
 
     return hashlib.sha256(algorithm.encode() + b"\0" + raw).hexdigest()[:32]
 
@@ -109,15 +109,15 @@ def _library(algorithm: str, raw: bytes) -> "tuple[Callable[[bytes, bytes], None
     """Return the library's check of signatures by a key, and the error by which it says no."""
     missing: tuple[type[Exception], ...] = (ImportError,)
     try:
-        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm  # noqa: PLC0415 - cold start
+        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 
         missing = (ImportError, UnsupportedAlgorithm)
         if algorithm == ED25519:
-            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey  # noqa: PLC0415 - cold start
+            from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
             return Ed25519PublicKey.from_public_bytes(raw).verify, InvalidSignature
         # Not in `cryptography` before version 48, nor where that is built with a library that lacks it.
-        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey  # noqa: PLC0415 - rare
+        from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PublicKey
 
         quantum = MLDSA65PublicKey.from_public_bytes(raw)
     except missing:

@@ -39,7 +39,7 @@ _SUPERUSER_TAGS = ((bytes.fromhex("6ca1df"),), (bytes.fromhex("fe03f3"),), (byte
 def __getattr__(name: str) -> object:
     # PEP 562: `enum` costs a quarter of a bare interpreter start, and the fast path compares plain strings.
     if name in {"Evidence", "Grade", "InstanceSource"}:
-        from keyseat_shared import evidence  # noqa: PLC0415 - late, as said above
+        from keyseat_shared import evidence
 
         return getattr(evidence, name)
     msg = f"module {__name__!r} has no attribute {name!r}"
@@ -56,7 +56,7 @@ def tag(kind: "Evidence | str", value: str) -> bytes:
 
 def hmac_sha256(key: bytes, message: bytes) -> bytes:
     """Return HMAC-SHA256 (RFC 2104) for a key of at most SHA-256's block of 64 bytes."""
-    from hashlib import sha256  # noqa: PLC0415 - late: checks against an ID that is given need no hash
+    from hashlib import sha256  # late: checks against an ID that is given need no hash
 
     padded = key.ljust(64, b"\0")
     inner = sha256(bytes([byte ^ 0x36 for byte in padded]) + message).digest()
@@ -182,7 +182,7 @@ class MachineID:
     @property
     def evidence(self) -> "tuple[Evidence, ...]":
         """The kinds present, in the order of the format."""
-        from keyseat_shared.evidence import Evidence  # noqa: PLC0415 - late: see the module docstring
+        from keyseat_shared.evidence import Evidence
 
         return tuple([Evidence(kind) for kind in self.kinds])
 
@@ -209,15 +209,15 @@ class MachineID:
     @property
     def grade(self) -> "Grade":
         """How much the evidence holds a licence to one machine (docs/spec/machine-id.md, "Grades")."""
-        from keyseat_shared.evidence import Grade  # noqa: PLC0415 - late: see the module docstring
-        from keyseat_shared.grades import level  # noqa: PLC0415 - likewise
+        from keyseat_shared.evidence import Grade
+        from keyseat_shared.grades import level
 
         return Grade(level(self))
 
     @property
     def grade_reasons(self) -> "tuple[str, ...]":
         """Why the grade is what it is, in sentences."""
-        from keyseat_shared.grades import grade  # noqa: PLC0415 - late: see the module docstring
+        from keyseat_shared.grades import grade
 
         return grade(self)[1]
 
@@ -279,7 +279,7 @@ class MachineID:
         try:
             data = bech32m.decode(PREFIX, word)
         except bech32m.Bech32mError:
-            from keyseat_shared.bech32m_locate import locate  # noqa: PLC0415 - late: only for mistyped IDs
+            from keyseat_shared.bech32m_locate import locate  # late: only for mistyped IDs
 
             raise _malformed(*locate(PREFIX, word), word) from None
         return cls._from_bytes(data, word)
@@ -345,15 +345,15 @@ def _restore(
 
 
 def _no_evidence() -> "KeyseatError":
-    from keyseat_shared.codes import ReasonCode  # noqa: PLC0415 - late: see the module docstring
-    from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
+    from keyseat_shared.codes import ReasonCode
+    from keyseat_shared.errors import KeyseatError
 
     return KeyseatError(ReasonCode.NO_MACHINE_EVIDENCE, "nothing here identifies this machine and its user account")
 
 
 def _malformed(reason: str, positions: "tuple[int, ...]" = (), word: str = "") -> "KeyseatError":
-    from keyseat_shared.codes import ReasonCode  # noqa: PLC0415 - late: see the module docstring
-    from keyseat_shared.errors import MalformedError  # noqa: PLC0415 - likewise
+    from keyseat_shared.codes import ReasonCode
+    from keyseat_shared.errors import MalformedError
 
     message = f"the machine ID is mistyped: {reason}"
     if positions:
@@ -382,8 +382,8 @@ def _marked(word: str, positions: "tuple[int, ...]") -> str:
 
 
 def _unsupported(version: int) -> "KeyseatError":
-    from keyseat_shared.codes import ReasonCode  # noqa: PLC0415 - late: see the module docstring
-    from keyseat_shared.errors import MalformedError  # noqa: PLC0415 - likewise
+    from keyseat_shared.codes import ReasonCode
+    from keyseat_shared.errors import MalformedError
 
     return MalformedError(
         ReasonCode.UNSUPPORTED_FORMAT,

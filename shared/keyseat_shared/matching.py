@@ -185,7 +185,7 @@ def advice(result: MatchResult) -> str:
         what = "All that can be read is another machine's; if this is the right one, run" if differs else "Run"
         return (
             f"{what} as the ID of the licence was made: by the same account, with the same privileges, and inside or"
-            " outside of a container or sandbox likewise; or activate online."
+            " outside the container or sandbox as then; or activate online."
         )
     if known:
         return (
@@ -200,7 +200,7 @@ def require_match(enrolled: MachineID, probed: MachineID) -> None:
 
     Raises:
         MachineError: ``MACHINE_MISMATCH`` or ``USER_MISMATCH``; ``details`` hold ``components``, ``verdict``, ``rule``.
-        CouldNotVerifyError: ``MACHINE_INDETERMINATE``, likewise.
+        CouldNotVerifyError: ``MACHINE_INDETERMINATE``, with the same ``details``.
     """
     result = match(enrolled, probed)
     if result.verdict is Verdict.SAME:

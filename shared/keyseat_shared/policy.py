@@ -121,7 +121,7 @@ class Policy(NamedTuple):
 
     def digest(self) -> str:
         """Return ``sha256:`` and the hex digest of the compact JSON of ``to_dict``: what a licence records."""
-        import hashlib  # noqa: PLC0415 - only the issuer and auditors come here
+        import hashlib  # late: only the issuer and auditors come here
 
         return "sha256:" + hashlib.sha256(dumps_compact(self.to_dict())).hexdigest()
 

@@ -92,7 +92,7 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     for home, names in _HOMES.items():
         if name in names:
-            from importlib import import_module  # noqa: PLC0415 - late: see the module docstring
+            from importlib import import_module
 
             value: object = getattr(import_module(home), name)
             globals()[name] = value

@@ -31,7 +31,7 @@ def candidates() -> "list[tuple[str, tuple[str, ...]]]":
     """
     if sys.platform == "win32":
         return [(_profile(), ("AppData", "Local", "keyseat"))]
-    import pwd  # noqa: PLC0415 - late: does not exist on Windows
+    import pwd  # late: does not exist on Windows
 
     uid = os.getuid()
     own = f"keyseat-{uid}"
@@ -81,8 +81,8 @@ def _profile() -> str:
     """Return the profile folder of the account whose token this process has; ``USERPROFILE`` is never believed."""
     if sys.platform != "win32":
         return ""
-    import ctypes  # noqa: PLC0415 - late, 6 ms
-    from ctypes import wintypes  # noqa: PLC0415 - likewise
+    import ctypes  # late: costs 6 ms
+    from ctypes import wintypes
 
     kernel = ctypes.WinDLL("kernel32")
     security = ctypes.WinDLL("advapi32")

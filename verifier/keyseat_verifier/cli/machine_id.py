@@ -79,7 +79,7 @@ def _usual_instance() -> str:
 
     from keyseat_verifier.machine.places import keyseat_home
 
-    return os.path.join(keyseat_home(os.environ), "instance-id")  # noqa: PTH118 - as in places.py
+    return os.path.join(keyseat_home(os.environ), "instance-id")
 
 
 def _is_found_again(instance: str) -> bool:

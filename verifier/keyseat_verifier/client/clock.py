@@ -265,8 +265,8 @@ class ClockGuard:
 
 def keep_progress_at_exit(guard: ClockGuard) -> None:
     """Let a guard keep the progress when the process ends: a program that asks only at its start is counted too."""
-    import atexit  # noqa: PLC0415 - late: only programs that embed the client need it
-    import weakref  # noqa: PLC0415 - likewise
+    import atexit  # late: only programs that embed the client need it
+    import weakref
 
     known = weakref.ref(guard)
 
@@ -291,7 +291,7 @@ def _is_news(recorded: Mark, mark: Mark) -> bool:
 
 def _uptime() -> int:
     """Return the seconds since the boot, suspended time included; 0 where the platform does not tell."""
-    import time  # noqa: PLC0415 - late: built in, but only the guard needs it
+    import time  # late: built in, but only the guard needs it
 
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return 0 if clock is None else int(time.clock_gettime(clock))
@@ -302,7 +302,7 @@ _process: list[str] = []
 
 def _process_clock() -> Steady:
     """Return the clock of this process, where the platform names no boot: it is not written down."""
-    import time  # noqa: PLC0415 - late: as above
+    import time
 
     if not _process:
         _process.append(f"{marks.PROCESS}{os.urandom(8).hex()}")

@@ -197,7 +197,7 @@ class LicenseClient:
         looked = self._look(now)
         if looked.valid:
             return self._offline(looked, now)
-        from keyseat_verifier.online.desk import OnlineRefusedError  # noqa: PLC0415 - late: offline needs none of it
+        from keyseat_verifier.online.desk import OnlineRefusedError  # late: offline needs none of it
 
         self._cached = None
         try:
@@ -272,7 +272,7 @@ class LicenseClient:
                 raise refusals.exceeded(entitlement, holders, None)
         elif not self._is_online():
             raise self._refusal(looked)
-        from keyseat_verifier.online.desk import OnlineRefusedError  # noqa: PLC0415 - late: offline needs none of it
+        from keyseat_verifier.online.desk import OnlineRefusedError  # late: offline needs none of it
 
         try:
             hold = self._desk().open(now, release_previous=release_previous)
@@ -295,8 +295,8 @@ class LicenseClient:
     def _online_session(
         self, hold: "Hold", looked: _Looked, on_ended: "OnEnded | None", on_resumed: "OnResumed | None"
     ) -> Session:
-        from keyseat_verifier.online.desk import Found as FoundLease  # noqa: PLC0415 - late: offline needs none of it
-        from keyseat_verifier.online.renewal import Renewal  # noqa: PLC0415 - likewise
+        from keyseat_verifier.online.desk import Found as FoundLease  # late: offline needs none of it
+        from keyseat_verifier.online.renewal import Renewal
 
         if not hold.keeps:
             hold.guard(on_sigterm=True)
@@ -347,7 +347,7 @@ class LicenseClient:
         """Return what a lease entitles to, until when that needs no second look, and the stamp of its file."""
         if not self._is_online():
             raise self._refusal(looked)
-        from keyseat_verifier.online.desk import OnlineRefusedError  # noqa: PLC0415 - late: offline needs none of it
+        from keyseat_verifier.online.desk import OnlineRefusedError  # late: offline needs none of it
 
         try:
             found = self._desk().entitle(now)
@@ -401,8 +401,8 @@ class LicenseClient:
     def _desk(self) -> "OnlineDesk":
         found = self._desks.get("")
         if found is None:
-            from keyseat_verifier.online.desk import OnlineDesk  # noqa: PLC0415 - late: offline needs none of it
-            from keyseat_verifier.online.grants import Grants  # noqa: PLC0415 - likewise
+            from keyseat_verifier.online.desk import OnlineDesk  # late: offline needs none of it
+            from keyseat_verifier.online.grants import Grants
 
             grants = Grants(
                 self.product,
@@ -420,7 +420,7 @@ class LicenseClient:
     def _online_status(self, now: datetime) -> "tuple[OnlineStatus | None, list[StoredLease]]":
         if not self._is_online():
             return None, []
-        from keyseat_verifier.online.report import online_status  # noqa: PLC0415 - late: offline needs none of it
+        from keyseat_verifier.online.report import online_status  # late: offline needs none of it
 
         return online_status(self._desk(), now)
 

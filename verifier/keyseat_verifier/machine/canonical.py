@@ -312,6 +312,6 @@ def account_name(raw: str, *, fold_case: bool) -> "tuple[str, str]":
 
 
 def _casefold(name: str) -> str:
-    from keyseat_verifier.machine.casefold import casefold  # noqa: PLC0415 - late: only names beyond ASCII, on Windows
+    from keyseat_verifier.machine.casefold import casefold  # late: only for names beyond ASCII, on Windows
 
     return casefold(name)

@@ -57,8 +57,8 @@ def _named_in(data: bytes) -> MachineID:
         return MachineID.parse(typed)
     fields = loads_object(data)
     if "payload" in fields:
-        import base64  # noqa: PLC0415 - late: only for signed files
-        import binascii  # noqa: PLC0415 - likewise
+        import base64  # late: only for signed files
+        import binascii
 
         try:
             fields = loads_object(base64.b64decode(str(fields["payload"]), validate=True))

@@ -83,7 +83,7 @@ def _processor(probe: MachineProbe) -> str:
         pass
     if not probe.source.is_host:
         return "unknown"
-    import cpuinfo  # noqa: PLC0415 - slow, and only for --explain
+    import cpuinfo  # late: slow, and only for --explain
 
     return str(cpuinfo.get_cpu_info().get("brand_raw", "unknown"))
 
@@ -91,7 +91,7 @@ def _processor(probe: MachineProbe) -> str:
 def _memory(probe: MachineProbe) -> str:
     if not probe.source.is_host:
         return "unknown"
-    import psutil  # noqa: PLC0415 - slow, and only for --explain
+    import psutil  # late: slow, and only for --explain
 
     return f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
 

@@ -34,7 +34,7 @@ def probe_instance(source: Source, findings: Findings, environ: "Mapping[str, st
         _file(findings, instance, make=True)
         return "instance-file"
     configured = environ.get("KEYSEAT_INSTANCE_FILE")
-    path = configured or os.path.join(keyseat_home(environ), "instance-id")  # noqa: PTH118 - pathlib is too slow here
+    path = configured or os.path.join(keyseat_home(environ), "instance-id")
     if (configured or os.access(path, os.F_OK)) and _file(findings, path, make=False):
         return "instance-file"
     host = environ.get("KEYSEAT_HOST_ID_FILE")
@@ -73,7 +73,7 @@ def read(path: str) -> str:
     Raises:
         OSError: if it cannot be read.
     """
-    import stat  # noqa: PLC0415 - late: most runs have no instance file
+    import stat  # late: most runs have no instance file
 
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0))
     try:
@@ -111,10 +111,10 @@ def read_or_make(path: str) -> str:
         return read(path)
     except FileNotFoundError:
         pass
-    folder = os.path.dirname(os.path.abspath(path))  # noqa: PTH100, PTH120 - pathlib is too slow here
-    os.makedirs(folder, mode=0o700, exist_ok=True)  # noqa: PTH103 - likewise
+    folder = os.path.dirname(os.path.abspath(path))
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     content = os.urandom(_ID_DIGITS // 2).hex().encode() + b"\n"
-    beside = os.path.join(folder, f".instance-id.{os.getpid()}.{os.urandom(6).hex()}")  # noqa: PTH118 - likewise
+    beside = os.path.join(folder, f".instance-id.{os.getpid()}.{os.urandom(6).hex()}")
     _write_new(beside, content)
     try:
         os.link(beside, path)
@@ -123,7 +123,7 @@ def read_or_make(path: str) -> str:
     except OSError:
         return _make_without_links(path, content)
     finally:
-        os.unlink(beside)  # noqa: PTH108 - likewise
+        os.unlink(beside)
     _sync_folder(folder)
     return read(path)
 
@@ -139,7 +139,7 @@ def _write_new(path: str, content: bytes) -> None:
         finally:
             os.close(descriptor)
     except OSError:
-        os.unlink(path)  # noqa: PTH108 - pathlib is too slow here; a part of an id would be refused for ever
+        os.unlink(path)  # a part of an id would be refused for ever
         raise
 
 
@@ -157,13 +157,13 @@ def _sync_folder(folder: str) -> None:
 
 def _make_without_links(path: str, content: bytes) -> str:
     """File systems without hard links: the exclusive creation decides who is first, the others wait for the content."""
-    import time  # noqa: PLC0415 - late: rare
+    import time
 
     try:
         _write_new(path, content)
     except FileExistsError:
         deadline = time.monotonic() + _WAIT_SECONDS
-        while os.stat(path).st_size < _ID_DIGITS and time.monotonic() < deadline:  # noqa: PTH116 - pathlib is too slow
+        while os.stat(path).st_size < _ID_DIGITS and time.monotonic() < deadline:
             time.sleep(0.01)
     return read(path)
 
@@ -195,11 +195,11 @@ def _text(source: Source, path: str) -> str:
 
 
 def _refused(path: str, reason: str) -> "KeyseatError":
-    from keyseat_shared.codes import ReasonCode  # noqa: PLC0415 - late: only on errors
-    from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
+    from keyseat_shared.codes import ReasonCode  # late: only on errors
+    from keyseat_shared.errors import KeyseatError
 
     return KeyseatError(
         ReasonCode.UNREADABLE,
-        f"the instance file {os.path.basename(path)!r} cannot be used: {reason}",  # noqa: PTH119 - pathlib is too slow
+        f"the instance file {os.path.basename(path)!r} cannot be used: {reason}",
         next_step="Choose a file on a persistent volume that only this account may write.",
     )

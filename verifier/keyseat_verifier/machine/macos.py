@@ -21,8 +21,8 @@ class MacSource(PosixSource):
     def account(self) -> "tuple[str, str]":
         """Return the account's UUID (membership(3)) and name; the uid where the directory does not know it."""
         uid, name = super().account()
-        import ctypes  # noqa: PLC0415 - late, 6 ms
-        import uuid  # noqa: PLC0415 - likewise
+        import ctypes  # late: costs 6 ms
+        import uuid
 
         found = (ctypes.c_ubyte * 16)()
         try:
@@ -69,7 +69,7 @@ def _adapters(source: Source, findings: Findings) -> None:
 
 def _entries(source: Source, command: "tuple[str, ...]") -> "list[dict[str, object]]":
     """Return the registry entries ioreg printed as a property list; nothing printed means none."""
-    import plistlib  # noqa: PLC0415 - late: macOS only
+    import plistlib  # late: macOS only
 
     output = source.run(command)
     if not output.strip():

@@ -16,11 +16,11 @@ def keyseat_home(environ: "Mapping[str, str]") -> str:
     if configured:
         return configured
     try:
-        import pwd  # noqa: PLC0415 - late: does not exist on Windows
+        import pwd  # late: does not exist on Windows
 
         home = pwd.getpwuid(os.getuid()).pw_dir
     except (ImportError, KeyError):
-        home = os.path.expanduser("~")  # noqa: PTH111 - pathlib costs half a bare interpreter start
+        home = os.path.expanduser("~")
         if home == "~":
             home = os.sep  # as container engines do for an account without an entry; never the present folder
-    return os.path.join(home, ".keyseat")  # noqa: PTH118 - likewise
+    return os.path.join(home, ".keyseat")

@@ -54,8 +54,8 @@ class MachineProbe:
     @property
     def environment_signals(self) -> "tuple[str, tuple[str, ...]]":
         """The word of `environment` and the signs it was told by."""
-        from keyseat_verifier.machine.containers import environment_signals  # noqa: PLC0415 - late: only for words
-        from keyseat_verifier.machine.mounts import read_mounts  # noqa: PLC0415 - likewise
+        from keyseat_verifier.machine.containers import environment_signals  # late: only for words
+        from keyseat_verifier.machine.mounts import read_mounts
 
         return environment_signals(self._source, read_mounts(self._source), self._environ)
 
@@ -67,7 +67,7 @@ class MachineProbe:
         """
         if self.machine_id.is_printable:
             return self.machine_id
-        from keyseat_verifier.machine.explain import no_evidence  # noqa: PLC0415 - late: only on errors
+        from keyseat_verifier.machine.explain import no_evidence  # late: only on errors
 
         raise no_evidence(self)
 
@@ -94,15 +94,15 @@ def probe_machine(
     environ = os.environ if environ is None else environ
     findings = Findings()
     if source.platform == "windows":
-        from keyseat_verifier.machine.windows import probe_windows  # noqa: PLC0415 - one platform a process
+        from keyseat_verifier.machine.windows import probe_windows  # late: one platform a process
 
         probe_windows(source, findings)
     elif source.platform == "macos":
-        from keyseat_verifier.machine.macos import probe_macos  # noqa: PLC0415 - likewise
+        from keyseat_verifier.machine.macos import probe_macos
 
         probe_macos(source, findings)
     else:
-        from keyseat_verifier.machine.linux import probe_linux  # noqa: PLC0415 - likewise
+        from keyseat_verifier.machine.linux import probe_linux
 
         probe_linux(source, findings)
     instance_source = probe_instance(source, findings, environ, None if instance is None else os.fspath(instance))

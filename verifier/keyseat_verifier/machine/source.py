@@ -93,11 +93,11 @@ class PosixSource(Source):
 
     def listdir(self, path: str) -> "list[str]":
         """Return the sorted names in a directory."""
-        return sorted(os.listdir(path))  # noqa: PTH208 - pathlib costs half a bare interpreter start
+        return sorted(os.listdir(path))
 
     def readlink(self, path: str) -> str:
         """Return the target of a symbolic link."""
-        return os.readlink(path)  # noqa: PTH115 - likewise
+        return os.readlink(path)
 
     def exists(self, path: str) -> bool:
         """Return whether a path exists."""
@@ -105,9 +105,9 @@ class PosixSource(Source):
 
     def permanent_mac(self, interface: str) -> str:
         """Ask the driver for the permanent address (ethtool(8), ``ETHTOOL_GPERMADDR``); needs no privileges."""
-        import array  # noqa: PLC0415 - late: only Linux with a physical adapter needs these
-        import fcntl  # noqa: PLC0415 - likewise
-        from socket import AF_INET, SOCK_DGRAM, socket  # noqa: PLC0415 - likewise; dear, and rarely needed
+        import array  # late: only Linux with a physical adapter needs these
+        import fcntl
+        from socket import AF_INET, SOCK_DGRAM, socket  # late: costly, and rarely needed
 
         # struct ethtool_perm_addr { __u32 cmd; __u32 size; __u8 data[]; } with room for 32 bytes of address
         request = array.array("B", (0x20).to_bytes(4, sys.byteorder) + (32).to_bytes(4, sys.byteorder) + bytes(32))
@@ -123,7 +123,7 @@ class PosixSource(Source):
 
     def account(self) -> "tuple[str, str]":
         """Return the real uid and its name in the account database; ``LOGNAME`` and ``USER`` are never believed."""
-        import pwd  # noqa: PLC0415 - late: does not exist on Windows
+        import pwd  # late: does not exist on Windows
 
         uid = os.getuid()
         try:
@@ -135,7 +135,7 @@ class PosixSource(Source):
 
     def run(self, argv: "Sequence[str]", limit_seconds: float = 5.0) -> bytes:
         """Run a tool without a shell, with a fixed environment and a time-out."""
-        import subprocess  # noqa: PLC0415 - late: only macOS runs tools
+        import subprocess  # late: only macOS runs tools
 
         try:
             done = subprocess.run(  # noqa: S603 - absolute path, fixed arguments, no shell
@@ -157,11 +157,11 @@ _POINTER_SIZE = 8 if sys.maxsize > 2**32 else 4
 def host_source() -> Source:
     """Return the source for the machine this process runs on."""
     if sys.platform == "win32":
-        from keyseat_verifier.machine.windows_source import WindowsSource  # noqa: PLC0415 - ctypes, Windows only
+        from keyseat_verifier.machine.windows_source import WindowsSource  # late: ctypes, Windows only
 
         return WindowsSource()
     if sys.platform == "darwin":
-        from keyseat_verifier.machine.macos import MacSource  # noqa: PLC0415 - ctypes, macOS only
+        from keyseat_verifier.machine.macos import MacSource  # late: ctypes, macOS only
 
         return MacSource()
     return PosixSource()

@@ -36,7 +36,7 @@ class WindowsSource(Source):
 
     def listdir(self, path: str) -> "list[str]":
         """Return the sorted names in a directory."""
-        return sorted(os.listdir(path))  # noqa: PTH208 - pathlib costs half a bare interpreter start
+        return sorted(os.listdir(path))
 
     def exists(self, path: str) -> bool:
         """Return whether a path exists."""
@@ -46,7 +46,7 @@ class WindowsSource(Source):
         """Return the text values of a key under HKEY_LOCAL_MACHINE, as 64-bit programs see it."""
         if sys.platform != "win32":
             raise FileNotFoundError(key)
-        import winreg  # noqa: PLC0415 - Windows only
+        import winreg  # late: Windows only
 
         values = {}
         with winreg.OpenKeyEx(winreg.HKEY_LOCAL_MACHINE, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as handle:
@@ -60,7 +60,7 @@ class WindowsSource(Source):
         """Return the sorted names of the keys under a key."""
         if sys.platform != "win32":
             raise FileNotFoundError(key)
-        import winreg  # noqa: PLC0415 - Windows only
+        import winreg  # late: Windows only
 
         with winreg.OpenKeyEx(winreg.HKEY_LOCAL_MACHINE, key, 0, winreg.KEY_READ | winreg.KEY_WOW64_64KEY) as handle:
             count = min(winreg.QueryInfoKey(handle)[0], _MAX_KEYS)
@@ -70,8 +70,8 @@ class WindowsSource(Source):
         """Return ``RawSMBIOSData``."""
         if sys.platform != "win32":
             raise FileNotFoundError
-        import ctypes  # noqa: PLC0415 - late, 6 ms
-        from ctypes import wintypes  # noqa: PLC0415 - likewise
+        import ctypes  # late: costs 6 ms
+        from ctypes import wintypes
 
         ask = ctypes.WinDLL("kernel32", use_last_error=True).GetSystemFirmwareTable
         ask.argtypes = [wintypes.DWORD, wintypes.DWORD, ctypes.c_void_p, wintypes.DWORD]
@@ -101,8 +101,8 @@ class WindowsSource(Source):
         """Return SID and name of the process token's user; ``USERNAME`` is never believed."""
         if sys.platform != "win32":
             raise FileNotFoundError
-        import ctypes  # noqa: PLC0415 - late, 6 ms
-        from ctypes import wintypes  # noqa: PLC0415 - likewise
+        import ctypes  # late: costs 6 ms
+        from ctypes import wintypes
 
         kernel = ctypes.WinDLL("kernel32", use_last_error=True)
         security = ctypes.WinDLL("advapi32", use_last_error=True)
@@ -146,7 +146,7 @@ def _system_drive() -> str:
     """Return the drive of the Windows folder, as the system says: ``SystemDrive`` could be set by anybody."""
     if sys.platform != "win32":
         raise FileNotFoundError
-    import ctypes  # noqa: PLC0415 - late, 6 ms
+    import ctypes  # late: costs 6 ms
 
     folder = ctypes.create_unicode_buffer(260)
     if not ctypes.WinDLL("kernel32").GetSystemWindowsDirectoryW(folder, 260):
@@ -158,8 +158,8 @@ def _query(device: str, control: int, request: bytes, size: int) -> bytes:
     """Ask a device something (``DeviceIoControl``)."""
     if sys.platform != "win32":
         raise FileNotFoundError(device)
-    import ctypes  # noqa: PLC0415 - late, 6 ms
-    from ctypes import wintypes  # noqa: PLC0415 - likewise
+    import ctypes  # late: costs 6 ms
+    from ctypes import wintypes
 
     kernel = ctypes.WinDLL("kernel32", use_last_error=True)
     kernel.CreateFileW.restype = wintypes.HANDLE

@@ -55,7 +55,7 @@ class Renewal:
         desk: renews and begins sessions.
         hold: the session.
         on_ended: called once when the session has ended, in a thread of its own.
-        on_resumed: called when it goes on after that, likewise.
+        on_resumed: called when it goes on after that, in a thread of its own.
         tick: longest pause between two looks at the clock, in seconds.
     """
 

@@ -187,8 +187,8 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
 def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
     if proxy.username is None:
         return {}
-    from base64 import b64encode  # noqa: PLC0415 - late: rare
-    from urllib.parse import unquote  # noqa: PLC0415 - likewise
+    from base64 import b64encode
+    from urllib.parse import unquote
 
     pair = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}"
     return {"Proxy-Authorization": f"Basic {b64encode(pair.encode()).decode()}"}

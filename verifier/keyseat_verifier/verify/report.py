@@ -25,12 +25,12 @@ def report(
         except VerificationError as error:
             error.step = name
             failure = error
-            checks.append(Check(name, False, error.code, error.message))  # noqa: FBT003 - a field of a named tuple
+            checks.append(Check(name, False, error.code, error.message))
         else:
-            checks.append(Check(name, True, ReasonCode.OK, _FOUND[name](run)))  # noqa: FBT003 - likewise
+            checks.append(Check(name, True, ReasonCode.OK, _FOUND[name](run)))
     if failure is not None:
-        return Report(False, failure.code, tuple(checks), None, failure.next_step)  # noqa: FBT003 - likewise
-    return Report(True, ReasonCode.OK, tuple(checks), result(), NEXT_STEPS[ReasonCode.OK])  # noqa: FBT003 - likewise
+        return Report(False, failure.code, tuple(checks), None, failure.next_step)
+    return Report(True, ReasonCode.OK, tuple(checks), result(), NEXT_STEPS[ReasonCode.OK])
 
 
 def _envelope(run: Run) -> str:

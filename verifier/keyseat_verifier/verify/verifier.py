@@ -158,7 +158,7 @@ class Verifier:
     @guarded(as_verification_error)
     def explain(self, data: Data, *, machine: Machine, now: datetime | None = None) -> Report:
         """Run the steps of ``verify`` and return what each said, whatever the verdict."""
-        from keyseat_verifier.verify.report import report  # noqa: PLC0415 - late: `verify` never pays for words
+        from keyseat_verifier.verify.report import report  # late: `verify` never pays for words
 
         run = self._start(data, machine, now)
         return report(STEPS, run, lambda: verified_license(run.license, tuple(run.signers)))
@@ -166,7 +166,7 @@ class Verifier:
     @guarded(as_verification_error)
     def explain_test(self, data: Data, *, machine: Machine, now: datetime | None = None) -> Report:
         """Run the steps of ``verify_test`` and return what each said, whatever the verdict."""
-        from keyseat_verifier.verify.report import report  # noqa: PLC0415 - likewise
+        from keyseat_verifier.verify.report import report
 
         run = self._start(data, machine, now)
         return report(TEST_STEPS, run, lambda: verified_test_license(run.test, tuple(run.signers)))
@@ -370,7 +370,7 @@ def match_machine(run: Run) -> MachineID:
     enrolled = probed
     if run.facts.machine_id != text:
         enrolled = _enrolled_machine(run.facts.machine_id)
-        from keyseat_shared.matching import require_match  # noqa: PLC0415 - late: the usual case is equality
+        from keyseat_shared.matching import require_match  # late: the usual case is equality
 
         require_match(enrolled, probed)
     return enrolled
