@@ -108,7 +108,7 @@ def _file_system(folder: str) -> str:
 
 def _issuer(home: Path, quota: int) -> "Terms":
     """Make a vendor on SQLite with one customer, and unlock its key: none of that is timed."""
-    from keyseat_issuer.trust.creation import create_issuer  # noqa: PLC0415 - after KEYSEAT_ISSUER_HOME is set
+    from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - after KEYSEAT_ISSUER_HOME is set
 
     created = create_issuer(
         home, vendor="Benchmark", policy=POLICY, passphrase=_PASSPHRASE, actor="benchmark", now=now_utc()

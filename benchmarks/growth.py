@@ -85,7 +85,7 @@ def _operations() -> dict[str, Callable[[], object]]:
     from django.db import transaction  # noqa: PLC0415 - after set-up
 
     from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.seats import pools  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.pools import pools  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.sessions import turn as leases  # noqa: PLC0415 - likewise
     from keyseat_issuer.ledger.sessions.values import Acquire, Grant, Holder, Release, ReleasePrevious, Renew, Request  # noqa: PLC0415 - likewise
     from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise

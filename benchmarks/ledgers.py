@@ -80,7 +80,7 @@ def make_database(cluster: str, name: str) -> str:
 def point_at(url: str) -> None:
     """Point this process's Django at a database, and make its tables."""
     os.environ["DATABASE_URL"] = url
-    from keyseat_issuer.database import migrate  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.database import migrate  # noqa: PLC0415 - likewise
     from keyseat_issuer.server import django as start  # noqa: PLC0415 - after the environment is set
 
     start.setup()

@@ -13,8 +13,8 @@ from freezegun import freeze_time
 import offline_shop
 from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.checks import check
 from keyseat_issuer.cli import main
-from keyseat_issuer.ledger.audit import check
 from keyseat_issuer.ledger.models import OfflineLicense
 from offline_shop import ADA, BOB, NAME, numbered_machine
 from vendor import MACHINE, machine

@@ -18,10 +18,10 @@ import offline_shop
 import shop
 from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.checks import check
 from keyseat_issuer.cli import main
 from keyseat_issuer.cli.output import Output
 from keyseat_issuer.home import load_trust
-from keyseat_issuer.ledger.audit import check
 from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense
 from keyseat_shared.instants import parse_instant

@@ -20,7 +20,7 @@ from issuing import PASSPHRASE, cheap_scrypt
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keys.store import KeyStore
-from keyseat_issuer.trust import creation
+from keyseat_issuer.server import creation
 from keyseat_issuer.trust.history import history
 from keyseat_shared.keys import ED25519, ML_DSA_65
 from keyseat_shared.trust import TrustBundle
@@ -382,7 +382,7 @@ def test_a_failed_init_leaves_no_root_key_on_a_stick(table: Table, monkeypatch: 
     def fail() -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("keyseat_issuer.trust.creation.migrate", fail)
+    monkeypatch.setattr("keyseat_issuer.server.creation.migrate", fail)
     result = table.say("init", "--root-keys", "2", "--root-folder", str(table.folder / "ada"))
     assert 3 == result.exit_code
     assert [] == [*table.folder.glob("*/root-*")]

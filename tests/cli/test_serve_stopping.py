@@ -19,7 +19,7 @@ from serve_command import START, Server
 _KEEPS_DYING = """
 import os, sys
 from keyseat_issuer.server import server
-from keyseat_issuer.server.logs import configure_logging
+from keyseat_issuer.api.logs import configure_logging
 
 configure_logging()
 sys.exit(server.serve(server.bind("127.0.0.1:0"), lambda: os._exit(3), workers=2))

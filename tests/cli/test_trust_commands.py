@@ -29,7 +29,7 @@ from issuing import PASSPHRASE, cheap_scrypt
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keys.store import parse_private_key
-from keyseat_issuer.trust import creation
+from keyseat_issuer.server import creation
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant, now_utc

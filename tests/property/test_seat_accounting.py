@@ -17,13 +17,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import api_keys, members
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Role, Term
 from keyseat_issuer.ledger.offline import licenses
 from keyseat_issuer.ledger.offline.rules import OfflineRequest
 from keyseat_issuer.ledger.offline.values import Terms
-from keyseat_issuer.ledger.seats import pools, renewals, seats
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.seats import renewals, seats
 from keyseat_issuer.ledger.sessions import admin
 from keyseat_issuer.ledger.sessions import turn as leases
 from keyseat_issuer.ledger.sessions.values import Acquire, Ended, Grant, Holder, Outcome, Release, Renew, Request

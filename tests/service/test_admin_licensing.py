@@ -9,10 +9,10 @@ import offline_shop
 import shop
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.api.licensing import LicenseKeys
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.offline import confirmations
-from keyseat_issuer.server.licensing import LicenseKeys
 from keyseat_issuer.trust.admin import TrustAdmin
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope

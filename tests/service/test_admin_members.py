@@ -10,7 +10,7 @@ import shop
 from activation import problem
 from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, Office, administered, found, key_with
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import api_keys, invitations, members
 from keyseat_issuer.ledger.customers.member_guards import may_change, may_invite
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Role

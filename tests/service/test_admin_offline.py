@@ -12,7 +12,7 @@ import shop
 from activation import Clock, problem
 from administration import ADA, ADMIN, BOB, Office, administered, found, key_with
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Confirmation, OfflineLicense, Pool
 from keyseat_shared.policy import default_policy
 from keyseat_verifier.verify.verifier import Verifier

@@ -11,7 +11,7 @@ import shop
 from activation import problem
 from administration import ADA, ADMIN, BOB, EVE, OWNER, Office, administered, found, key_with
 from databases import Ledger
-from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.checks import check
 from keyseat_issuer.ledger.customers import api_keys, invitations, members
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Invitation, Membership, Role
 from keyseat_issuer.web.accounts import deactivate, with_account

@@ -11,7 +11,7 @@ import shop
 from activation import make_key, problem
 from administration import ADA, ADMIN, Office, administered, found, key_with
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import api_keys, members
 from keyseat_issuer.ledger.models import ApiKey, Lease, Organization, Pool
 from keyseat_issuer.ledger.seats import utilisation

@@ -10,7 +10,7 @@ import shop
 from activation import Clock, make_key, problem
 from administration import ADA, BILLING, BOB, EVE, OWNER, Office, administered, found, key_with
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import Allocation, Lease, Pool, SessionEnding
 from vendor import MACHINE, OTHER_MACHINE
 

@@ -12,10 +12,10 @@ import shop
 from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
 from keyseat_issuer.api import auth
+from keyseat_issuer.api.logs import JsonFormatter
+from keyseat_issuer.api.throttle import Throttle
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.models import ApiKey, Organization
-from keyseat_issuer.server.logs import JsonFormatter
-from keyseat_issuer.server.throttle import Throttle
 from keyseat_shared.trust import TrustBundle
 from vendor import MACHINE
 

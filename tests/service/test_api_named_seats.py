@@ -9,7 +9,7 @@ import pytest
 import shop
 from activation import Person, Site, lease_of, make_key, problem, serve_here
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import (
     Allocation,
@@ -20,7 +20,8 @@ from keyseat_issuer.ledger.models import (
     Pool,
     Role,
 )
-from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.seats import seats
 from keyseat_issuer.web import tokens
 from keyseat_issuer.web.models import User
 from vendor import MACHINE, OTHER_MACHINE, machine

@@ -8,7 +8,7 @@ import pytest
 import shop
 from activation import NONCE, Clock, Site, lease_of, make_key, problem, serve_here
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Lease, Organization, Pool
 from keyseat_issuer.ledger.sessions.admin import force_release
 from keyseat_shared.instants import format_instant

@@ -5,8 +5,8 @@ from django.db import connection, transaction
 
 import shop
 from databases import Ledger
+from keyseat_issuer.checks.check import Finding, verify
 from keyseat_issuer.ledger.audit import log
-from keyseat_issuer.ledger.audit.check import Finding, verify
 from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Pool, Subscription
 from keyseat_issuer.ledger.tools.identifiers import new_id

@@ -8,7 +8,7 @@ from django.db import connection
 import offline_shop
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import Allocation, OfflineLicense
 from keyseat_issuer.ledger.tools.append_only import AppendOnlyError
 

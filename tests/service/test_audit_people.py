@@ -8,7 +8,7 @@ from django.db import connection
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import api_keys, invitations, members, organizations
 from keyseat_issuer.ledger.models import ApiKey, Organization, Role
 

@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.checks.check import verify
+from keyseat_issuer.checks.since import UNCHECKED, verify_from
 from keyseat_issuer.ledger.audit import log
-from keyseat_issuer.ledger.audit.check import verify
-from keyseat_issuer.ledger.audit.since import UNCHECKED, verify_from
 from keyseat_issuer.ledger.customers import api_keys, invitations, members, organizations
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, AuditHead, OfflineLicense, Organization, Role, Subscription
 from keyseat_issuer.ledger.tools.identifiers import new_id

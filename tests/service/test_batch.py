@@ -11,7 +11,7 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, OfflineLicense, Pool
 from keyseat_issuer.ledger.offline.batch import REPORT_COLUMNS, BatchResult, report_text, run_batch
 from keyseat_issuer.ledger.offline.batch_csv import read_rows

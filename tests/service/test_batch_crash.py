@@ -10,7 +10,7 @@ from pathlib import Path
 import offline_shop
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import OfflineLicense, Pool
 
 VICTIM = Path(__file__).parent.parent / "support" / "batch_victim.py"

@@ -11,14 +11,15 @@ from pytest_django import DjangoDbBlocker
 
 import databases
 from databases import Ledger, Postgres
-from keyseat_issuer import database, settings
+from keyseat_issuer import settings
 from keyseat_issuer.bootstrap import SAFE_IN_WAL
+from keyseat_issuer.ledger import database
 from keyseat_issuer.ledger.models import AdditiveMigration, AuditHead
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from races import race
 
-_READY = "from keyseat_issuer import database; database.require_ready(); print('ready')"
+_READY = "from keyseat_issuer.ledger import database; database.require_ready(); print('ready')"
 
 
 def refusal() -> KeyseatError:

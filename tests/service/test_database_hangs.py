@@ -13,12 +13,12 @@ import databases
 import shop
 from databases import Ledger, Postgres
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.api.threads import LedgerThreads
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.postgresql.base import WAIT
 from keyseat_issuer.ledger.sessions.desk import SessionDesk
 from keyseat_issuer.ledger.sessions.values import Acquire, Holder
 from keyseat_issuer.ledger.tools import bounds
-from keyseat_issuer.server.threads import LedgerThreads
 from keyseat_issuer.settings import database_from_url
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -69,7 +69,7 @@ def test_a_call_on_a_thread_is_refused_while_the_server_hangs_and_works_again_af
 def test_a_call_that_gets_no_thread_in_time_is_not_made(
     hurried: Ledger, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyseat_issuer.server.threads.PATIENCE", 0.1)
+    monkeypatch.setattr("keyseat_issuer.api.threads.PATIENCE", 0.1)
     made: list[str] = []
 
     async def story() -> str:

@@ -15,7 +15,7 @@ from django.db import connection, connections
 import offline_shop
 import shop
 from databases import Ledger, Postgres
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import OfflineLicense, Organization, Pool
 from keyseat_issuer.ledger.offline import conversion
 from keyseat_issuer.ledger.offline.conversion import convert

@@ -13,11 +13,11 @@ from django.db import DatabaseError, connection, connections, transaction
 import shop
 from activation import NONCE, Clock, make_key
 from databases import Ledger
-from keyseat_issuer.database import explain
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.audit import log
-from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.customers.organizations import lock_organization
+from keyseat_issuer.ledger.database import explain
 from keyseat_issuer.ledger.models import ApiKey, AuditHead, Lease, Organization, Pool
 from keyseat_issuer.ledger.sessions import aside, locks
 from keyseat_issuer.ledger.sessions import desk as session_desk

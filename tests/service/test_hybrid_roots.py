@@ -10,10 +10,10 @@ from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
 from keyseat_issuer.ledger.models import AuditEvent
+from keyseat_issuer.server import creation
+from keyseat_issuer.server.creation import Created
 from keyseat_issuer.trust import admin as trust_admin
-from keyseat_issuer.trust import creation
 from keyseat_issuer.trust.admin import TrustAdmin
-from keyseat_issuer.trust.creation import Created
 from keyseat_issuer.trust.draft import Draft
 from keyseat_issuer.trust.history import current_trust
 from keyseat_issuer.trust.proposals import Proposal

@@ -13,7 +13,7 @@ import pytest
 import shop
 from activation import ServiceProcess, make_key
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import Lease, Pool
 from races import race
 from session_tasks import ask

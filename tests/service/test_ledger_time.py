@@ -9,8 +9,8 @@ from django.db import connection
 import offline_shop
 import shop
 from databases import Ledger
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.audit import clock_correction, ledger_time, log
-from keyseat_issuer.ledger.audit.check import verify
 from keyseat_issuer.ledger.audit.ledger_time import Uptime
 from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AuditEvent, AuditHead, Lease

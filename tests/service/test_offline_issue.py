@@ -9,11 +9,12 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, OfflineLicense, Pool, Term
 from keyseat_issuer.ledger.offline import licenses
-from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.seats import seats
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, VerificationError
 from keyseat_shared.evidence import Grade

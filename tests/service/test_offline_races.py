@@ -7,7 +7,7 @@ import pytest
 import offline_shop
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import OfflineLicense, Pool
 from races import race
 

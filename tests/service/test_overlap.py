@@ -10,13 +10,14 @@ from django.db import transaction
 import shop
 from activation import make_key
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Lease, Organization, Pool
 from keyseat_issuer.ledger.offline import licenses
 from keyseat_issuer.ledger.offline.rules import OfflineRequest
 from keyseat_issuer.ledger.offline.values import Terms
-from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.seats import seats
 from keyseat_issuer.ledger.sessions import admin
 from keyseat_issuer.ledger.sessions import turn as leases
 from keyseat_issuer.ledger.sessions.values import (

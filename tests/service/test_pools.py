@@ -17,7 +17,7 @@ from keyseat_issuer.ledger.models import (
     Pool,
     Subscription,
 )
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_issuer.ledger.tools.append_only import AppendOnlyError
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode

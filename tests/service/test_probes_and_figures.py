@@ -12,7 +12,7 @@ import pytest
 import shop
 from activation import Site, make_key, serve_here
 from databases import Ledger, Postgres
-from keyseat_issuer.database import explain
+from keyseat_issuer.ledger.database import explain
 from keyseat_issuer.ledger.models import Probe
 from keyseat_issuer.ledger.seats.state import Seats, seats
 from keyseat_shared.codes import ReasonCode
@@ -59,7 +59,7 @@ def test_a_read_only_database_is_not_ready(site: Site, ledger: Ledger, postgres:
 
 _NO_ROOM = """
 import atexit, resource, signal
-from keyseat_issuer.database import require_ready
+from keyseat_issuer.ledger.database import require_ready
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
 require_ready()

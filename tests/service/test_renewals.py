@@ -4,7 +4,7 @@ import pytest
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Organization, Pool
 from keyseat_issuer.ledger.seats import renewals
 from keyseat_issuer.ledger.seats.rules import Line

@@ -15,10 +15,10 @@ from keyseat_issuer.api import roles
 from keyseat_issuer.api.admin.access import access_of
 from keyseat_issuer.api.roles import ANY_SCOPE, MATRIX, Reach, check_routes, rule_of
 from keyseat_issuer.api.routing import CallerDep, caller_of
+from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.models import Organization, Role
 from keyseat_issuer.server.app import ROUTERS, create_app
-from keyseat_issuer.server.service import Service
 from keyseat_shared.errors import KeyseatError
 from service_program import VendorTrust
 from vendor import OTHER_MACHINE, Vendor

@@ -10,9 +10,8 @@ from pytest_django import DjangoDbBlocker
 
 import databases
 from databases import Ledger
-from keyseat_issuer import database
+from keyseat_issuer.ledger import database, schema
 from keyseat_issuer.ledger.models import AdditiveMigration
-from keyseat_issuer.ledger.tools import schema
 from keyseat_issuer.ledger.tools.index_operations import DropCoveredIndex
 
 

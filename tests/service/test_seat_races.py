@@ -5,7 +5,7 @@ from typing import Any
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import Allocation, Pool
 from keyseat_shared.instants import format_instant
 from races import race

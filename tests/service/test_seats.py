@@ -20,7 +20,8 @@ from keyseat_issuer.ledger.models import (
     Role,
     Term,
 )
-from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.seats import seats
 from keyseat_issuer.ledger.seats.rules import Line
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode

@@ -13,7 +13,7 @@ import offline_shop
 import shop
 from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import ApiKey, Lease, Organization, Pool
 from keyseat_issuer.ledger.sessions import desk as session_desk
 from keyseat_issuer.ledger.sessions.desk import SessionDesk, Signed

@@ -11,11 +11,11 @@ from django.db import connection
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
-from keyseat_issuer.server import service as service_module
-from keyseat_issuer.server import trust_source
+from keyseat_issuer.api import service as service_module
+from keyseat_issuer.api import trust_source
+from keyseat_issuer.api.service import Service
+from keyseat_issuer.api.trust_source import TrustSource
 from keyseat_issuer.server.app import create_api
-from keyseat_issuer.server.service import Service
-from keyseat_issuer.server.trust_source import TrustSource
 from keyseat_issuer.trust import history
 from keyseat_issuer.trust.admin import TrustAdmin
 from keyseat_shared.codes import ReasonCode

@@ -11,14 +11,14 @@ import offline_shop
 import shop
 from databases import Ledger, close_all
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.checks import check
 from keyseat_issuer.keys.signing import open_license_signer
-from keyseat_issuer.ledger.audit import check
 from keyseat_issuer.ledger.models import Allocation, OfflineLicense
 from keyseat_issuer.ledger.offline import licenses
 from keyseat_issuer.ledger.offline.conversion import convert
 from keyseat_issuer.ledger.offline.values import Terms
+from keyseat_issuer.server.creation import Created
 from keyseat_issuer.trust.admin import TrustAdmin
-from keyseat_issuer.trust.creation import Created
 from keyseat_issuer.trust.history import current_trust
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

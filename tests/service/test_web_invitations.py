@@ -12,7 +12,7 @@ from freezegun import freeze_time
 
 import shop
 from databases import Ledger
-from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.checks import check
 from keyseat_issuer.ledger.customers import invitations, members
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Organization, Role
 from keyseat_issuer.web import invitation_mail

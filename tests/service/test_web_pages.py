@@ -23,9 +23,9 @@ from freezegun import freeze_time
 
 import shop
 from databases import Ledger
+from keyseat_issuer.api.logs import JsonFormatter
 from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import AuditEvent, Role
-from keyseat_issuer.server.logs import JsonFormatter
 from keyseat_issuer.web import adapters, device, tokens
 from keyseat_issuer.web.accounts import reset_link
 from keyseat_issuer.web.adapters import MFAAdapter

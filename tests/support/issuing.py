@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keyseat_issuer.keys import pkcs8
-from keyseat_issuer.trust.creation import Created, create_issuer
+from keyseat_issuer.server.creation import Created, create_issuer
 from keyseat_shared.policy import Policy, default_policy
 
 PASSPHRASE = "correct horse battery staple"

@@ -7,7 +7,8 @@ from django.db import transaction
 import shop
 from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.models import AllocationKind
-from keyseat_issuer.ledger.seats import pools, seats
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.seats import seats
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_instant
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from keyseat_issuer.server.calls import Receive, Scope, Send
+from keyseat_issuer.api.calls import Receive, Scope, Send
 from keyseat_issuer.server.limits import Cut, Limits
 from keyseat_issuer.server.server import Server, bind
 

@@ -75,10 +75,10 @@ def _main(descriptor: int, clock_file: str, workers: int) -> None:
 
     setup()
     stories.begin()
+    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
     from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - likewise
     from keyseat_issuer.server.server import serve  # noqa: PLC0415 - likewise
-    from keyseat_issuer.server.service import Service  # noqa: PLC0415 - likewise
-    from keyseat_issuer.server.throttle import Throttle  # noqa: PLC0415 - likewise
 
     def make() -> Callable[..., Any]:
         service = Service(

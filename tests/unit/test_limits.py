@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from keyseat_issuer.api.metrics import Metrics
 from keyseat_issuer.server.limits import Cut, Door, Limits, address_of, limits_from_environment
-from keyseat_issuer.server.metrics import Metrics
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keyseat_issuer.server.throttle import Limit, Window
+from keyseat_issuer.api.throttle import Limit, Window
 
 
 class Seconds:
@@ -68,8 +68,8 @@ class TestAWindow:
         assert 5 == spend(window, "a", 8)
 
     def test_counts_a_bounded_number_of_callers_and_is_flushed_by_none(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("keyseat_issuer.server.throttle._MOST_KEYS", 3)
-        monkeypatch.setattr("keyseat_issuer.server.throttle._SHARED", 2)
+        monkeypatch.setattr("keyseat_issuer.api.throttle._MOST_KEYS", 3)
+        monkeypatch.setattr("keyseat_issuer.api.throttle._SHARED", 2)
         window = Window(Limit(5, 10), Seconds())
         spend(window, "a", 5)
 
@@ -80,7 +80,7 @@ class TestAWindow:
         assert 5 == len(window._counts)
 
     def test_gives_the_places_of_callers_that_are_gone_to_new_ones(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("keyseat_issuer.server.throttle._MOST_KEYS", 3)
+        monkeypatch.setattr("keyseat_issuer.api.throttle._MOST_KEYS", 3)
         clock = Seconds()
         window = Window(Limit(5, 10), clock)
         for key in ("a", "b", "c"):

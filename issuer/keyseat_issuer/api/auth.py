@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from keyseat_issuer.api.threads import LedgerThreads
+from keyseat_issuer.api.throttle import Throttle
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.sessions.values import Holder
-from keyseat_issuer.server.threads import LedgerThreads
-from keyseat_issuer.server.throttle import Throttle
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

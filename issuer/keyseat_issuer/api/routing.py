@@ -7,10 +7,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel
 
 from keyseat_issuer.api.auth import Caller
+from keyseat_issuer.api.calls import CLIENT, REQUEST_ID
 from keyseat_issuer.api.problems import MEDIA_TYPE
 from keyseat_issuer.api.roles import require_scope, rule_of
-from keyseat_issuer.server.calls import CLIENT, REQUEST_ID
-from keyseat_issuer.server.service import Service
+from keyseat_issuer.api.service import Service
 
 BEARER = HTTPBearer(
     auto_error=False, scheme_name="bearer", description="An API key (`ksk_…`) or a user token of the device grant."

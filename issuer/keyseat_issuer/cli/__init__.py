@@ -193,7 +193,7 @@ def _ledger_errors() -> tuple[type[Exception], ...]:
 
 
 def _ledger_refusal(error: Exception) -> KeyseatError:
-    from keyseat_issuer.database import explain
+    from keyseat_issuer.ledger.database import explain
 
     return explain(error)
 

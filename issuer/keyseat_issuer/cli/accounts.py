@@ -19,7 +19,7 @@ def account() -> None:
 @pass_output
 def list_(output: Output) -> None:
     """List all accounts."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
     from keyseat_issuer.server import django
 
     django.require_ready()

@@ -19,7 +19,7 @@ def api_key() -> None:
 @pass_output
 def create(output: Output, organization: str, scopes: tuple[str, ...], name: str, expires: str | None) -> None:
     """Make an API key for ORG. It is shown once: store it where your CI keeps its secrets."""
-    from keyseat_issuer.database import require_ready
+    from keyseat_issuer.ledger.database import require_ready
     from keyseat_shared.instants import now_utc, parse_typed
 
     until = None if expires is None else parse_typed(expires, end_of_day=True)
@@ -52,7 +52,7 @@ def create(output: Output, organization: str, scopes: tuple[str, ...], name: str
 @pass_output
 def list_(output: Output, organization: str | None) -> None:
     """List the API keys of ORG, or of all organisations; never the keys themselves."""
-    from keyseat_issuer.database import ledger_errors, require_ready
+    from keyseat_issuer.ledger.database import ledger_errors, require_ready
     from keyseat_shared.instants import now_utc
 
     require_ready()
@@ -104,7 +104,7 @@ def list_(output: Output, organization: str | None) -> None:
 @pass_output
 def revoke(output: Output, prefix: str) -> None:
     """Revoke the API key that begins with PREFIX. Sessions it holds run until their leases end."""
-    from keyseat_issuer.database import require_ready
+    from keyseat_issuer.ledger.database import require_ready
     from keyseat_shared.instants import now_utc
 
     require_ready()

@@ -29,7 +29,7 @@ def audit() -> None:
 @pass_output
 def list_(output: Output, org: str | None, limit: int) -> None:
     """List the newest rows, of ORG or of everything, oldest first."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log as audit_log
@@ -96,13 +96,13 @@ def verify(output: Output, anchor: str | None, since: str | None, trust_file: st
             "--from takes the place of --anchor: the row that it names must be there as well",
             next_step="Give one of them.",
         )
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
+    from keyseat_issuer.checks import check
+    from keyseat_issuer.checks import since as audit_since
     from keyseat_issuer.cli.passphrase import warn_of_exposed_files
     from keyseat_issuer.home import issuer_home
-    from keyseat_issuer.ledger.audit import check
-    from keyseat_issuer.ledger.audit import since as audit_since
 
     warn_of_exposed_files(output, issuer_home())
     trust, unknown = _trust(trust_file)
@@ -155,7 +155,7 @@ def clock(output: Output, accept: bool, yes: bool) -> None:  # noqa: FBT001 - cl
     ledger's time is not, `--accept` lets that follow. It is on record, never goes back before a licence that was
     issued, and brings back nothing that a sunset has ended.
     """
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import clock_correction

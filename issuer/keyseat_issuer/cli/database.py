@@ -7,7 +7,7 @@ import click
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 
 if TYPE_CHECKING:
-    from keyseat_issuer.ledger.tools.schema import Pending
+    from keyseat_issuer.ledger.schema import Pending
 
 
 @click.command()
@@ -21,7 +21,7 @@ def migrate(output: Output, *, plan: bool) -> None:
     nothing. Make a backup before you run it after an update. Servers of the version before can go on where --plan says
     that all steps are additive.
     """
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     if plan:
         _show_plan(output, database.pending())
@@ -38,7 +38,7 @@ def migrate(output: Output, *, plan: bool) -> None:
 
 def _count_usage(output: Output) -> None:
     """Roll up what large customers used before there were roll-ups: the first look at a chart would wait for it."""
-    from keyseat_issuer.database import ledger_errors
+    from keyseat_issuer.ledger.database import ledger_errors
     from keyseat_issuer.ledger.seats import usage_days
     from keyseat_shared.instants import now_utc
 

@@ -78,7 +78,7 @@ def init(
     Without --sunset or --no-sunset, offline licence generation ended on 2024-01-17, as the products KSE and KRE
     have it. Nothing that exists is ever overwritten.
     """
-    from keyseat_issuer.trust.creation import RootPlan, check_roots, create_issuer, refuse_existing
+    from keyseat_issuer.server.creation import RootPlan, check_roots, create_issuer, refuse_existing
 
     policy = default_policy(sunset_from(sunset, no_sunset=no_sunset, present=DEFAULT_SUNSET))
     if products:

@@ -41,7 +41,7 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
     Somebody invited before gets a new link; the old one stops working. Members who were added with `member add` get a
     link to make their account, and keep their role.
     """
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
     from keyseat_issuer.server import django
 
     django.require_ready()
@@ -96,7 +96,7 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
 @pass_output
 def list_(output: Output, org: str) -> None:
     """List the invitations to ORG that wait to be accepted."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.customers import invitations, organizations
@@ -127,7 +127,7 @@ def list_(output: Output, org: str) -> None:
 @pass_output
 def revoke(output: Output, org: str, email: str) -> None:
     """Take the invitation of EMAIL to ORG back: its link stops working at once."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log

@@ -30,7 +30,7 @@ def member() -> None:
 @pass_output
 def add(output: Output, org: str, emails: tuple[str, ...], role: str) -> None:
     """Add people to ORG: all of them, or none where one of them cannot be added."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log
@@ -54,7 +54,7 @@ def add(output: Output, org: str, emails: tuple[str, ...], role: str) -> None:
 @pass_output
 def list_(output: Output, org: str) -> None:
     """List the members of ORG, owners first."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.customers import members, organizations
@@ -80,7 +80,7 @@ def list_(output: Output, org: str) -> None:
 @pass_output
 def role(output: Output, org: str, email: str, role: str) -> None:
     """Change the role of EMAIL in ORG. To hand ownership over, make the new owner first."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log
@@ -113,7 +113,7 @@ def role(output: Output, org: str, email: str, role: str) -> None:
 @pass_output
 def remove(output: Output, org: str, email: str) -> None:
     """Remove EMAIL from ORG. Assigned seats become free; offline licences stay valid until they expire."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log

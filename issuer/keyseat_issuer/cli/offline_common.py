@@ -41,7 +41,7 @@ def open_ledger() -> tuple[str, datetime]:
     Raises:
         KeyseatError: ``LEDGER_UNAVAILABLE``.
     """
-    from keyseat_issuer.database import require_ready
+    from keyseat_issuer.ledger.database import require_ready
 
     require_ready()
     from keyseat_issuer.ledger.audit.log import cli_actor

@@ -49,8 +49,8 @@ def list_licenses(
     """List offline licences of ORG or of all organisations, those that end first at the top: 1,000 at a time."""
     machine = None if machine_id is None else MachineID.parse(machine_id)
     _actor, now = open_ledger()
-    from keyseat_issuer.database import ledger_errors
     from keyseat_issuer.ledger.customers import members, organizations
+    from keyseat_issuer.ledger.database import ledger_errors
     from keyseat_issuer.ledger.offline import licenses
     from keyseat_issuer.ledger.tools import paging
 

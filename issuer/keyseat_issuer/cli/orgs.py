@@ -27,7 +27,7 @@ def org() -> None:
 @pass_output
 def add(output: Output, name: str, account: str | None) -> None:
     """Add the organisation NAME."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log
@@ -49,7 +49,7 @@ def add(output: Output, name: str, account: str | None) -> None:
 @pass_output
 def list_(output: Output, find: str, part: Part) -> None:
     """List organisations, by account and name: 1,000 at a time, or all of them."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.customers import organizations

@@ -40,8 +40,8 @@ def seat() -> None:
 def assign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> None:
     """Assign a PRODUCT seat to each EMAIL, or to none of them. `-` reads addresses from standard input."""
     wanted = _addresses(emails)
-    from keyseat_issuer import database
     from keyseat_issuer.home import issuer_home
+    from keyseat_issuer.ledger import database
     from keyseat_issuer.trust.history import current_trust
 
     policy = current_trust(issuer_home()).policy
@@ -84,7 +84,7 @@ def assign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> N
 def unassign(output: Output, org: str, product: str, emails: tuple[str, ...]) -> None:
     """Take back the PRODUCT seat of each EMAIL, or of none of them. Seats bound offline stay until they expire."""
     wanted = _addresses(emails)
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log
@@ -109,7 +109,7 @@ def unassign(output: Output, org: str, product: str, emails: tuple[str, ...]) ->
 @pass_output
 def transfer(output: Output, org: str, product: str, from_email: str, to_email: str) -> None:
     """Move a PRODUCT seat from one member to another."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.audit import log
@@ -132,8 +132,8 @@ def transfer(output: Output, org: str, product: str, from_email: str, to_email: 
 @pass_output
 def carry(output: Output, org: str, product: str) -> None:
     """After a renewal: move seats still assigned in ORG's ended PRODUCT subscription to the running one."""
-    from keyseat_issuer import database
     from keyseat_issuer.home import issuer_home
+    from keyseat_issuer.ledger import database
     from keyseat_issuer.trust.history import current_trust
 
     policy = current_trust(issuer_home()).policy
@@ -167,7 +167,7 @@ def list_(output: Output, org: str, product: str | None, user: str | None, part:
 
     By product: assigned seats, offline licences, then online sessions, the one that started last first.
     """
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.customers import organizations, subscriptions

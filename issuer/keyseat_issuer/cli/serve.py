@@ -68,7 +68,7 @@ def serve(
     output.say(f"Serving on {server.url_of(sock)} (Ctrl-C stops)")
     _warn_of_missing_mail(output)
 
-    from keyseat_issuer.server.logs import configure_logging
+    from keyseat_issuer.api.logs import configure_logging
 
     configure_logging(log_level)
     raise SystemExit(server.serve(sock, make_app, workers=workers, limits=limits, drain=drain))

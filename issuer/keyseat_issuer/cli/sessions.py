@@ -28,7 +28,7 @@ def session() -> None:
 @pass_output
 def list_(output: Output, org: str, product: str | None, part: Part) -> None:
     """List the live online sessions of ORG, the one that started last first: 1,000 at a time, or all of them."""
-    from keyseat_issuer.database import ledger_errors, require_ready
+    from keyseat_issuer.ledger.database import ledger_errors, require_ready
 
     require_ready()
     from keyseat_issuer.ledger.customers import organizations
@@ -62,7 +62,7 @@ def list_(output: Output, org: str, product: str | None, part: Part) -> None:
 @pass_output
 def end(output: Output, org: str, session_ids: tuple[str, ...]) -> None:
     """End each SESSION of ORG at once, or none of them. Seats are free then; clients learn it at their next renewal."""
-    from keyseat_issuer.database import ledger_errors, require_ready
+    from keyseat_issuer.ledger.database import ledger_errors, require_ready
 
     wanted = [_parse(text) for text in session_ids]
     require_ready()

@@ -53,8 +53,8 @@ def add(
     starts_at = parse_typed(starts, end_of_day=False)
     ends_at = None if ends is None else parse_typed(ends, end_of_day=True)
     quotas = _quotas(products)
-    from keyseat_issuer import database
     from keyseat_issuer.home import issuer_home
+    from keyseat_issuer.ledger import database
     from keyseat_issuer.trust.history import current_trust
 
     policy = current_trust(issuer_home()).policy
@@ -108,7 +108,7 @@ def add(
 @pass_output
 def list_(output: Output, org: str | None, part: Part) -> None:
     """List subscriptions with quota, used and available seats: of ORG, or of all organisations, 1,000 at a time."""
-    from keyseat_issuer import database
+    from keyseat_issuer.ledger import database
 
     database.require_ready()
     from keyseat_issuer.ledger.customers import organizations, subscriptions

@@ -76,7 +76,7 @@ def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def open_admin(output: Output, access: Access) -> "TrustAdmin":
     """Return the administration of the issuer's home, dated now; it asks for a passphrase when a key needs it."""
-    from keyseat_issuer.database import require_ready
+    from keyseat_issuer.ledger.database import require_ready
     from keyseat_issuer.trust.admin import TrustAdmin
 
     trust = load_trust()  # first: where there is no issuer at all, that is what to say

@@ -15,8 +15,8 @@ from keyseat_issuer.console.visits import Visit, common, page
 from keyseat_issuer.ledger.customers import subscriptions
 from keyseat_issuer.ledger.models import OfflineLicense
 from keyseat_issuer.ledger.offline import licenses as offline
+from keyseat_issuer.ledger.pools.pools import Availability
 from keyseat_issuer.ledger.seats import licensed_users, machines, seats
-from keyseat_issuer.ledger.seats.pools import Availability
 from keyseat_issuer.ledger.sessions import admin
 from keyseat_shared.policy import Policy
 

@@ -18,7 +18,7 @@ from keyseat_issuer.ledger.customers import members, subscriptions
 from keyseat_issuer.ledger.customers.member_guards import manages_still
 from keyseat_issuer.ledger.offline import confirmations
 from keyseat_issuer.ledger.offline.values import Terms
-from keyseat_issuer.ledger.seats.pools import Availability
+from keyseat_issuer.ledger.pools.pools import Availability
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

@@ -60,7 +60,7 @@ def vendor(stage: Stage) -> Played:
     """Make an issuer, and unlock its licence key once for all acts."""
     from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
     from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - likewise
-    from keyseat_issuer.trust.creation import create_issuer  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - loads Django
 
     passphrase = "nobody needs this one for long"  # noqa: S105 - of keys that live for seconds
     made = create_issuer(
@@ -272,7 +272,7 @@ def set_back(stage: Stage) -> Played:
 
 def audit(_stage: Stage) -> Played:
     """Verify the audit log of the whole story."""
-    from keyseat_issuer.ledger.audit.check import verify  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.checks.check import verify  # noqa: PLC0415 - Django is set up by now
 
     report = verify()
     if report.findings:

@@ -33,7 +33,7 @@ def seed(stage: Stage) -> Seeded:
 
 def _seed(stage: Stage) -> Seeded:
     from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
-    from keyseat_issuer.trust.creation import create_issuer  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - loads Django
 
     today = now_utc()
     now = today.replace(hour=0, minute=0, second=0) - timedelta(days=_DAYS)

@@ -15,6 +15,7 @@ from starlette.middleware.errors import ServerErrorMiddleware
 
 from keyseat_issuer.api.admin import audit, keys, members, offline, organizations, seats
 from keyseat_issuer.api.admin.access import access_of
+from keyseat_issuer.api.calls import REFUSAL, App
 from keyseat_issuer.api.client import own_licenses, trust
 from keyseat_issuer.api.client.session_docs import add_session_routes
 from keyseat_issuer.api.client.sessions import SessionRoutes
@@ -29,10 +30,9 @@ from keyseat_issuer.api.problems import (
 )
 from keyseat_issuer.api.roles import check_routes
 from keyseat_issuer.api.routing import Problem, caller_of, request_id_of
+from keyseat_issuer.api.service import Service
 from keyseat_issuer.server import health
-from keyseat_issuer.server.calls import REFUSAL, App
 from keyseat_issuer.server.frame import Frame
-from keyseat_issuer.server.service import Service
 from keyseat_shared import __version__
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

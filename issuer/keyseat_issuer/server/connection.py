@@ -17,8 +17,8 @@ import httptools
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from keyseat_issuer.api.calls import PROBLEM_TYPE
 from keyseat_issuer.api.problems import RETRY_AFTER, ApiError, problem_body
-from keyseat_issuer.server.calls import PROBLEM_TYPE
 from keyseat_issuer.server.limits import Cut, Door, address_of
 from keyseat_shared.codes import ReasonCode
 

@@ -2,7 +2,8 @@
 
 import os
 
-from keyseat_issuer import bootstrap, database
+from keyseat_issuer import bootstrap
+from keyseat_issuer.ledger import database
 from keyseat_issuer.web.secret import read_secret
 
 SETTINGS = "keyseat_issuer.server.settings"

@@ -9,8 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from keyseat_issuer.api.problems import status_of
-from keyseat_issuer.server.calls import (
+from keyseat_issuer.api.calls import (
     CLIENT,
     REFUSAL,
     REQUEST_ID,
@@ -28,8 +27,9 @@ from keyseat_issuer.server.calls import (
     read_body,
     request_id,
 )
-from keyseat_issuer.server.logs import LOGGER
-from keyseat_issuer.server.metrics import Metrics
+from keyseat_issuer.api.logs import LOGGER
+from keyseat_issuer.api.metrics import Metrics
+from keyseat_issuer.api.problems import status_of
 from keyseat_shared.errors import KeyseatError
 
 _log = logging.getLogger(LOGGER)

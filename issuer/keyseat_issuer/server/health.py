@@ -7,14 +7,14 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
+from keyseat_issuer.api.calls import CLIENT, find_header
+from keyseat_issuer.api.metrics import CONTENT_TYPE
 from keyseat_issuer.api.problems import ApiError
 from keyseat_issuer.api.routing import ServiceDep, problems
-from keyseat_issuer.database import require_ready
 from keyseat_issuer.ledger.audit.clock_correction import require_right
+from keyseat_issuer.ledger.database import require_ready
 from keyseat_issuer.ledger.seats.state import Seats, require_writable, seats
-from keyseat_issuer.server.calls import CLIENT, find_header
 from keyseat_issuer.server.limits import DOOR, Door
-from keyseat_issuer.server.metrics import CONTENT_TYPE
 from keyseat_issuer.trust.freshness import warning
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

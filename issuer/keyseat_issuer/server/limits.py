@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from keyseat_issuer.server.calls import counted_as
-from keyseat_issuer.server.logs import LOGGER
+from keyseat_issuer.api.calls import counted_as
+from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.web.public_url import trusted_proxies
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

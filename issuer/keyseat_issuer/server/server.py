@@ -14,10 +14,10 @@ from typing import cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from keyseat_issuer.server.calls import App
+from keyseat_issuer.api.calls import App
+from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.server.connection import Connection
 from keyseat_issuer.server.limits import DOOR, Door, Limits
-from keyseat_issuer.server.logs import LOGGER
 from keyseat_issuer.server.workers import Supervisor
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

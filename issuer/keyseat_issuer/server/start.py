@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
+from keyseat_issuer.api.calls import App
 from keyseat_issuer.home import issuer_home, load_trust
 from keyseat_issuer.server import django
-from keyseat_issuer.server.calls import App
 from keyseat_issuer.trust.history import in_force
 from keyseat_issuer.web.public_url import trusted_proxies
 from keyseat_issuer.web.secret import ensure_secret
@@ -15,7 +15,7 @@ from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
 
 if TYPE_CHECKING:
-    from keyseat_issuer.server.service import Service
+    from keyseat_issuer.api.service import Service
 
 RATE_VARIABLE = "KEYSEAT_RATE_LIMIT"
 
@@ -50,9 +50,9 @@ def prepare(
 
     require_right(now_utc())
     connections.close_all()
-    from keyseat_issuer.server.licensing import LicenseKeys  # noqa: PLC0415 - likewise
-    from keyseat_issuer.server.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - likewise
-    from keyseat_issuer.server.trust_source import TrustSource  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - likewise
 
     limit = os.environ.get(RATE_VARIABLE, "").strip() or DEFAULT_CALLS
     try:
@@ -66,8 +66,8 @@ def prepare(
     licensing = LicenseKeys(home, word, now_utc(), allow_example_keys=allow_example_keys) if with_license_key else None
 
     def make() -> App:
+        from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
         from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - Django is set up now
-        from keyseat_issuer.server.service import Service  # noqa: PLC0415 - likewise
         from keyseat_issuer.web.tokens import authenticate  # noqa: PLC0415 - likewise
 
         service = Service(

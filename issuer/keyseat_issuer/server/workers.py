@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from keyseat_issuer.server.logs import LOGGER
+from keyseat_issuer.api.logs import LOGGER
 
 _log = logging.getLogger(LOGGER)
 _DEATHS = 3

@@ -1,7 +1,7 @@
 """Changing the trust bundle: every change is a new version, root-signed, checked as a client would, and audited.
 
 Order of a change: the new version goes into the history folder, then with its whole text into the ledger
-in one transaction, then becomes ``trust.json``. After a crash in between, ``trust_history.current_trust``
+in one transaction, then becomes ``trust.json``. After a crash in between, ``history.current_trust``
 finishes what the ledger says, and forgets what it does not know.
 
 Where not enough root keys are at hand, the change becomes a proposal instead (``proposals``), and nothing is in force
@@ -14,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from keyseat_issuer.database import ledger_errors, require_ready
 from keyseat_issuer.home import TRUST_FILE, exclusive, write_private
 from keyseat_issuer.keys.roots import RootKeys, RootPassphrases, fitting, missing, require_room
 from keyseat_issuer.keys.signing import once
 from keyseat_issuer.keys.store import ROOT, KeyStore, Passphrase, PrivateKey, SigningKey, ask
+from keyseat_issuer.ledger.database import ledger_errors, require_ready
 from keyseat_issuer.trust.draft import Draft, find_key, new_trusted_key, refuse_known, require_keys_for
 from keyseat_issuer.trust.history import (
     KEY_ADDED,

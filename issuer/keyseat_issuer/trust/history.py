@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
-from keyseat_issuer.database import ledger_errors, require_ready
 from keyseat_issuer.home import HISTORY_FOLDER, TRUST_FILE, exclusive, load_trust, make_private_folder, write_private
+from keyseat_issuer.ledger.database import ledger_errors, require_ready
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.trust import TrustBundle

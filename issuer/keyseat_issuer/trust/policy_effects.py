@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from keyseat_issuer.database import ledger_errors
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_shared import rules
 from keyseat_shared.errors import RuleError
 from keyseat_shared.machine_id import MachineID

@@ -8,7 +8,7 @@ from django.db import Error, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
-from keyseat_issuer.database import explain
+from keyseat_issuer.ledger.database import explain
 from keyseat_issuer.next_steps import for_people
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

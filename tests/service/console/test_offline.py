@@ -15,7 +15,7 @@ import shop
 from administration import ADA, ADMIN, BOB, OWNER, found
 from console_site import Desk
 from databases import Ledger
-from keyseat_issuer.ledger.audit.check import verify
+from keyseat_issuer.checks.check import verify
 from keyseat_issuer.ledger.models import AuditEvent, Confirmation, OfflineLicense, Organization, Pool, Term
 from keyseat_verifier.verify.verifier import Verifier
 from offline_desk import FLOATING, FORM, ISSUE, NEW, WEAK, confirm, hidden, kept, request_file

@@ -12,7 +12,7 @@ import offline_shop
 import shop
 from administration import ADA, ADMIN, BILLING, BOB, EVE, OWNER, found
 from console_site import Desk, Shown
-from keyseat_issuer.ledger.audit import check
+from keyseat_issuer.checks import check
 from keyseat_issuer.ledger.customers import api_keys, invitations, members
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Lease, Membership, Organization, Role
 from keyseat_issuer.web import invitation_mail

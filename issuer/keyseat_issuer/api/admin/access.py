@@ -9,10 +9,10 @@ from fastapi import Depends, Request
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.roles import require_recent, require_role, rule_of
 from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
+from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.customers.member_guards import Proof
 from keyseat_issuer.ledger.models import Membership, Organization, Role
 from keyseat_issuer.next_steps import without_commands
-from keyseat_issuer.server.service import Service
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

@@ -10,7 +10,9 @@ from pydantic import BaseModel, Field
 from keyseat_issuer.api.admin.access import BASE, Access, AccessDep, act, no_such
 from keyseat_issuer.api.admin.pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin.values import Body, Email, ProductCode, ProductFilter, TypedInstant, typed
+from keyseat_issuer.api.licensing import unavailable
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
+from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.customers.member_guards import manages_still
 from keyseat_issuer.ledger.models import OfflineLicense
 from keyseat_issuer.ledger.offline import confirmations
@@ -19,8 +21,6 @@ from keyseat_issuer.ledger.offline.files import SUFFIX, file_stem
 from keyseat_issuer.ledger.offline.machine_test import make_test_license
 from keyseat_issuer.ledger.offline.rules import OfflineRequest
 from keyseat_issuer.ledger.offline.values import IssuedLicense, Terms
-from keyseat_issuer.server.licensing import unavailable
-from keyseat_issuer.server.service import Service
 from keyseat_shared import rules
 from keyseat_shared.instants import format_instant
 from keyseat_shared.payloads import MAX_SESSIONS

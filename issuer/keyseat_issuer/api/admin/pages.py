@@ -6,8 +6,8 @@ from fastapi import Depends, Query
 from pydantic import Field
 
 from keyseat_issuer.api.admin.access import act
+from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.tools import paging
-from keyseat_issuer.server.service import Service
 
 R = TypeVar("R")
 

@@ -8,9 +8,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
 from keyseat_issuer.api.admin.values import MACHINE_ID_PATTERN
+from keyseat_issuer.api.calls import Call, Handler
 from keyseat_issuer.api.client.sessions import BASE
 from keyseat_issuer.api.routing import ALWAYS, problems
-from keyseat_issuer.server.calls import Call, Handler
 from keyseat_issuer.server.frame import Lane
 
 _MACHINE_ID = Field(pattern=MACHINE_ID_PATTERN, description="The machine ID, in its canonical form.")

@@ -5,10 +5,10 @@ import re
 from uuid import UUID
 
 from keyseat_issuer.api.auth import Authenticator, Caller
+from keyseat_issuer.api.calls import JSON_TYPE, Answer, Call, invalid
 from keyseat_issuer.api.roles import MATRIX, require_scope
 from keyseat_issuer.ledger.sessions.desk import Reply, SessionDesk, Signed, parse_session_id
 from keyseat_issuer.ledger.sessions.values import Acquire, Ended, Release, ReleasePrevious, Renew
-from keyseat_issuer.server.calls import JSON_TYPE, Answer, Call, invalid
 from keyseat_issuer.server.frame import Lane
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

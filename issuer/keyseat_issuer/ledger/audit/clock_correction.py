@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.audit import ledger_time, log
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError, KeyseatError

@@ -14,9 +14,9 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.audit import ledger_time
 from keyseat_issuer.ledger.audit.ledger_time import ledger_now
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, Organization
 from keyseat_issuer.ledger.tools.plain_sql import insert, instant_out, uuid_out
 from keyseat_shared.codes import ReasonCode

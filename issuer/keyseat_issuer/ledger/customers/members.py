@@ -25,8 +25,8 @@ from keyseat_issuer.ledger.models import (
     SessionEnding,
 )
 from keyseat_issuer.ledger.models.organizations import MAX_EMAIL
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions.endings import end_for, pools_of
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.pools.endings import end_for, pools_of
 from keyseat_issuer.ledger.tools import paging
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared.codes import ReasonCode

@@ -12,7 +12,7 @@ from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.naming import unknown
 from keyseat_issuer.ledger.models import Organization, Pool, Subscription, Term
 from keyseat_issuer.ledger.models.seats import MAX_QUOTA
-from keyseat_issuer.ledger.seats.pools import Availability, availabilities
+from keyseat_issuer.ledger.pools.pools import Availability, availabilities
 from keyseat_issuer.ledger.tools import paging
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared import rules

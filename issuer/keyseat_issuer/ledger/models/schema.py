@@ -4,7 +4,7 @@ from django.db import models
 
 
 class AdditiveMigration(models.Model):
-    """A migration that servers which do not know it can go on with (``keyseat_issuer.ledger.tools.schema``)."""
+    """A migration that servers which do not know it can go on with (``keyseat_issuer.ledger.schema``)."""
 
     app = models.CharField(max_length=255)
     name = models.CharField(max_length=255)

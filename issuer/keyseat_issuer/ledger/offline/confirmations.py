@@ -15,9 +15,9 @@ from uuid import UUID
 
 from django.db import transaction
 
-from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.audit.ledger_time import ledger_now
 from keyseat_issuer.ledger.customers.guards import Guard, allow
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.ledger.models import Confirmation, OfflineLicense, Organization
 from keyseat_issuer.ledger.offline import licenses
 from keyseat_issuer.ledger.offline.conversion import convert

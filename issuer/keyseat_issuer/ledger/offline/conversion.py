@@ -13,17 +13,17 @@ from uuid import UUID
 
 from django.db import transaction
 
-from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.audit.clock_correction import latest
 from keyseat_issuer.ledger.audit.ledger_time import ledger_now
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, OfflineLicense, Pool
 from keyseat_issuer.ledger.offline.drafts import Drafts
 from keyseat_issuer.ledger.offline.facts import LedgerFacts
 from keyseat_issuer.ledger.offline.rules import Decision, Identity, OfflineRequest, decide, identify
 from keyseat_issuer.ledger.offline.values import IssuedLicense, Outcome, Progress, Status, Terms, no_progress
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions.endings import end_converted
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.pools.endings import end_converted
 from keyseat_issuer.ledger.tools.bulk import insert_values
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_issuer.ledger.tools.plain_sql import still_here

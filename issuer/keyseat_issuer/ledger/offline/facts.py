@@ -20,7 +20,7 @@ from keyseat_issuer.ledger.models import (
     Pool,
 )
 from keyseat_issuer.ledger.offline.rules import Bound, Decision, OfflineRequest, PoolFacts, Wanted
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_shared.errors import KeyseatError
 
 T = TypeVar("T")

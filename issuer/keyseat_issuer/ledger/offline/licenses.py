@@ -7,10 +7,10 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from keyseat_issuer.database import ledger_errors
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.customers.naming import shorten
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.ledger.models import AuditEvent, OfflineLicense, Organization
 from keyseat_issuer.ledger.offline.conversion import ACTION, EXPORTED, convert
 from keyseat_issuer.ledger.offline.rules import Decision, OfflineRequest

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from keyseat_issuer.ledger.customers.naming import unknown
 from keyseat_issuer.ledger.models import AllocationKind, Organization, Pool
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_shared import rules
 from keyseat_shared.codes import ReasonCode

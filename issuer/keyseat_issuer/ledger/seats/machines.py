@@ -10,9 +10,9 @@ from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import subscriptions
 from keyseat_issuer.ledger.customers.naming import shorten
 from keyseat_issuer.ledger.models import Lease, OfflineLicense, Organization, SessionEnding
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.pools.endings import end_for, pools_of
 from keyseat_issuer.ledger.sessions.admin import ended_event
-from keyseat_issuer.ledger.sessions.endings import end_for, pools_of
 from keyseat_issuer.ledger.tools import paging
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.ledger.customers.subscriptions import active_pools
 from keyseat_issuer.ledger.models import Organization, Pool
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_issuer.ledger.seats.rules import (
     ASSIGNABLE,
     Line,

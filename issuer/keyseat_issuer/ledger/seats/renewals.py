@@ -9,7 +9,7 @@ from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.organizations import lock_organization
 from keyseat_issuer.ledger.customers.subscriptions import active_pools
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Organization, Pool
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_issuer.ledger.seats.rules import ALREADY, Line, holders, require_room, room, users_limited
 from keyseat_shared.policy import Policy
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, OfflineLicense, Organization, Pool, SeatKind
 from keyseat_issuer.ledger.models.seats import MAX_QUOTA
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant

@@ -23,7 +23,8 @@ from keyseat_issuer.ledger.models import (
     SessionEnding,
     Term,
 )
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.pools.endings import end_for
 from keyseat_issuer.ledger.seats.rules import (
     ASSIGNABLE,
     Line,
@@ -37,7 +38,6 @@ from keyseat_issuer.ledger.seats.rules import (
     users_limited,
 )
 from keyseat_issuer.ledger.sessions import admin
-from keyseat_issuer.ledger.sessions.endings import end_for
 from keyseat_issuer.ledger.tools import paging
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

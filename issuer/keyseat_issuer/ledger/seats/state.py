@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from django.db.models import F, Q, Sum
 
-from keyseat_issuer.database import ledger_errors
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, Pool, Probe
 
 

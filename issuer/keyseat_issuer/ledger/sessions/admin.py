@@ -9,8 +9,8 @@ from django.db.models import QuerySet
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import subscriptions
 from keyseat_issuer.ledger.models import Lease, Organization, SessionEnding
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions.endings import end_for
+from keyseat_issuer.ledger.pools import pools
+from keyseat_issuer.ledger.pools.endings import end_for
 from keyseat_issuer.ledger.tools import paging
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
-from keyseat_issuer.database import unavailable
+from keyseat_issuer.ledger.database import unavailable
 
 AGAIN = 0.1
 """Seconds after which rows that were held are looked at again; the first times sooner."""

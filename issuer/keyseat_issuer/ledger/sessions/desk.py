@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
-from keyseat_issuer.database import explain, unavailable
+from keyseat_issuer.ledger.database import explain, unavailable
 from keyseat_issuer.ledger.sessions.aside import Aside, held_too_long
 from keyseat_issuer.ledger.sessions.locks import Held
 from keyseat_issuer.ledger.sessions.turn import process

@@ -19,7 +19,7 @@ from keyseat_issuer.ledger.models import (
     Role,
     SeatKind,
 )
-from keyseat_issuer.ledger.seats import pools
+from keyseat_issuer.ledger.pools import pools
 from keyseat_issuer.ledger.sessions.values import Holder
 from keyseat_issuer.ledger.tools.plain_sql import fetch, instant_in, instant_out, places, uuid_in, uuids_out
 from keyseat_shared.codes import ReasonCode

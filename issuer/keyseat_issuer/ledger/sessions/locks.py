@@ -13,8 +13,8 @@ from uuid import UUID
 from django.db import connection
 
 from keyseat_issuer.ledger.models import Pool
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions import entitlement, rows
+from keyseat_issuer.ledger.pools import pools, rows
+from keyseat_issuer.ledger.sessions import entitlement
 from keyseat_issuer.ledger.sessions.entitlement import Candidate
 from keyseat_issuer.ledger.sessions.values import Acquire, Later, Release, ReleasePrevious, Request
 

@@ -6,10 +6,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from keyseat_issuer.ledger.models import Pool
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions import overlap
-from keyseat_issuer.ledger.sessions.overlap import Left
-from keyseat_issuer.ledger.sessions.rows import LeaseRow
+from keyseat_issuer.ledger.pools import overlap, pools
+from keyseat_issuer.ledger.pools.overlap import Left
+from keyseat_issuer.ledger.pools.rows import LeaseRow
 from keyseat_issuer.ledger.sessions.values import Acquire
 from keyseat_shared.evidence import Verdict
 from keyseat_shared.policy import Policy

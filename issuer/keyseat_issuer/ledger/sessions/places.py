@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from keyseat_issuer.ledger.models import Pool
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions import entitlement, overlap
+from keyseat_issuer.ledger.pools import overlap, pools
+from keyseat_issuer.ledger.pools.overlap import Left
+from keyseat_issuer.ledger.pools.rows import EndingRow, LeaseRow
+from keyseat_issuer.ledger.sessions import entitlement
 from keyseat_issuer.ledger.sessions.entitlement import Candidate
-from keyseat_issuer.ledger.sessions.overlap import Left
-from keyseat_issuer.ledger.sessions.rows import EndingRow, LeaseRow
 from keyseat_shared.policy import Policy
 
 _RECLAIM_AT_ONCE = 1000

@@ -14,14 +14,14 @@ from uuid import UUID
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.audit.ledger_time import ledger_now
 from keyseat_issuer.ledger.models import Pool, SeatKind, SessionEnding
-from keyseat_issuer.ledger.seats import pools
-from keyseat_issuer.ledger.sessions import entitlement, named, overlap
-from keyseat_issuer.ledger.sessions import rows as lease_rows
-from keyseat_issuer.ledger.sessions.endings import end_sessions, lease_ended
+from keyseat_issuer.ledger.pools import overlap, pools
+from keyseat_issuer.ledger.pools import rows as lease_rows
+from keyseat_issuer.ledger.pools.endings import end_sessions, lease_ended
+from keyseat_issuer.ledger.pools.rows import EndingRow, HeldError, LeaseRow
+from keyseat_issuer.ledger.sessions import entitlement, named
 from keyseat_issuer.ledger.sessions.entitlement import Candidate
 from keyseat_issuer.ledger.sessions.locks import Candidates, Held, Needs
 from keyseat_issuer.ledger.sessions.places import Places
-from keyseat_issuer.ledger.sessions.rows import EndingRow, HeldError, LeaseRow
 from keyseat_issuer.ledger.sessions.values import (
     Acquire,
     Ended,

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from keyseat_issuer.database import ledger_errors, migrate
 from keyseat_issuer.home import LEDGER_FILE, LOCK_FILE, TRUST_FILE, make_private_folder, sync_folder, write_private
 from keyseat_issuer.keys.roots import choose, require_room
 from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
+from keyseat_issuer.ledger.database import ledger_errors, migrate
 from keyseat_issuer.server.django import setup
 from keyseat_issuer.trust.draft import Draft, new_trusted_key, require_sound_counts
 from keyseat_issuer.trust.history import BUNDLE_ACTIONS, CREATED, audit_details, write_history

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keyseat_issuer.bootstrap import setup
-from keyseat_issuer.ledger.tools import schema
+from keyseat_issuer.ledger import schema
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 

@@ -11,14 +11,14 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from keyseat_issuer.database import ledger_errors, snapshot
-from keyseat_issuer.ledger.audit import rows as audit_rows
-from keyseat_issuer.ledger.audit.check import UNREADABLE, AuditReport, Check, parse_anchor
+from keyseat_issuer.checks import rows as audit_rows
+from keyseat_issuer.checks.check import UNREADABLE, AuditReport, Check, parse_anchor
+from keyseat_issuer.checks.people import People, Who
+from keyseat_issuer.checks.rows import WRONG_KIND, Finding, Spoilt
+from keyseat_issuer.checks.signatures import Signatures
 from keyseat_issuer.ledger.audit.log import OFFLINE_ISSUED, Row, row_digest
-from keyseat_issuer.ledger.audit.people import People, Who
-from keyseat_issuer.ledger.audit.rows import WRONG_KIND, Finding, Spoilt
-from keyseat_issuer.ledger.audit.signatures import Signatures
 from keyseat_issuer.ledger.customers.subscriptions import ADDED
+from keyseat_issuer.ledger.database import ledger_errors, snapshot
 from keyseat_issuer.ledger.models import ApiKey, AuditEvent, Invitation, Membership, Organization, Subscription
 from keyseat_issuer.ledger.models.audit import ZERO_DIGEST
 from keyseat_issuer.ledger.tools.identifiers import new_id

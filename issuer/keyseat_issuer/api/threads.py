@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connection, connections
 
-from keyseat_issuer.database import ledger_errors, unavailable
+from keyseat_issuer.ledger.database import ledger_errors, unavailable
 from keyseat_issuer.ledger.tools.bounds import drop_dead_connection
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError

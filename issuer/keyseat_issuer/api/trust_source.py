@@ -13,9 +13,9 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
+from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.home import TRUST_FILE, load_trust
 from keyseat_issuer.keys.signing import EnvelopeSigner, open_lease_signer
-from keyseat_issuer.server.logs import LOGGER
 from keyseat_issuer.trust.freshness import warning
 from keyseat_issuer.trust.history import newest_row, read_version, recorded_version, successors
 from keyseat_shared.codes import ReasonCode

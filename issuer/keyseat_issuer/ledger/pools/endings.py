@@ -14,7 +14,7 @@ from uuid import UUID
 from django.db.models import Exists, F, OuterRef, Q
 
 from keyseat_issuer.ledger.models import Allocation, Lease, Organization, Pool, SessionEnding
-from keyseat_issuer.ledger.sessions.rows import end, expire
+from keyseat_issuer.ledger.pools.rows import end, expire
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant

@@ -15,14 +15,14 @@ from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
-from keyseat_issuer.database import ledger_errors, snapshot
-from keyseat_issuer.ledger.audit import rows as audit_rows
+from keyseat_issuer.checks import rows as audit_rows
+from keyseat_issuer.checks.people import People
+from keyseat_issuer.checks.rows import WRONG_KIND, Finding, Spoilt
+from keyseat_issuer.checks.signatures import Signatures
 from keyseat_issuer.ledger.audit.clock_correction import ACCEPTED
 from keyseat_issuer.ledger.audit.log import FILE_DIGEST, OFFLINE_ISSUED, Row, row_digest
-from keyseat_issuer.ledger.audit.people import People
-from keyseat_issuer.ledger.audit.rows import WRONG_KIND, Finding, Spoilt
-from keyseat_issuer.ledger.audit.signatures import Signatures
 from keyseat_issuer.ledger.customers.subscriptions import ADDED, terms_of
+from keyseat_issuer.ledger.database import ledger_errors, snapshot
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Lease, OfflineLicense, Pool, Subscription
 from keyseat_issuer.ledger.models.audit import ZERO_DIGEST
 from keyseat_issuer.ledger.models.seats import SeatKind

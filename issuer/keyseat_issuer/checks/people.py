@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
+from keyseat_issuer.checks.rows import WRONG_KIND, Finding
 from keyseat_issuer.ledger.audit.log import Row
-from keyseat_issuer.ledger.audit.rows import WRONG_KIND, Finding
 from keyseat_issuer.ledger.customers.api_keys import FINGERPRINT, fingerprint
 from keyseat_issuer.ledger.models import ApiKey, Invitation, Membership, Organization, Role
 from keyseat_shared.instants import format_instant

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from keyseat_issuer.api.auth import Authenticator, UserLookup
+from keyseat_issuer.api.licensing import Licensing
+from keyseat_issuer.api.metrics import Metrics
+from keyseat_issuer.api.threads import LedgerThreads
+from keyseat_issuer.api.throttle import Throttle
+from keyseat_issuer.api.trust_source import TrustSource
 from keyseat_issuer.ledger.sessions.desk import SessionDesk
-from keyseat_issuer.server.licensing import Licensing
-from keyseat_issuer.server.metrics import Metrics
-from keyseat_issuer.server.threads import LedgerThreads
-from keyseat_issuer.server.throttle import Throttle
-from keyseat_issuer.server.trust_source import TrustSource
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
 

@@ -13,8 +13,8 @@ from django.db import connection
 from django.db.models import Count, F, Min, Q, Sum
 
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Lease, Pool, SeatKind
-from keyseat_issuer.ledger.sessions import overlap
-from keyseat_issuer.ledger.sessions.endings import reclaim_sessions
+from keyseat_issuer.ledger.pools import overlap
+from keyseat_issuer.ledger.pools.endings import reclaim_sessions
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_issuer.ledger.tools.plain_sql import fetch, lock_clause, places, run, uuid_in, uuid_out, uuids_out
 from keyseat_shared.codes import ReasonCode

@@ -1,0 +1,1 @@
+"""Holding the ledger against its audit log and the trust bundles: `keyseat-issuer audit verify`."""
