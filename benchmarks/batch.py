@@ -113,10 +113,10 @@ def _issuer(home: Path, quota: int) -> "Terms":
     created = create_issuer(
         home, vendor="Benchmark", policy=POLICY, passphrase=_PASSPHRASE, actor="benchmark", now=now_utc()
     )
-    from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.customers import organizations, subscriptions  # noqa: PLC0415 - likewise
+    from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.customers import organizations, subscriptions  # noqa: PLC0415 - as above
     from keyseat_issuer.ledger.models import Term  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.offline.values import Terms  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.values import Terms  # noqa: PLC0415 - as above
 
     now = now_utc()
     start = now.replace(hour=0, minute=0, second=0) - timedelta(days=1)
@@ -143,9 +143,9 @@ def _table(number: int, size: int) -> bytes:
 
 def _issue(terms: "Terms", folder: Path, tables: list[bytes]) -> Callable[[], object]:
     from keyseat_issuer.ledger.offline.batch import run_batch  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.offline.batch_csv import read_rows  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.offline.files import check_destination  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.offline.values import Status  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.batch_csv import read_rows  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.offline.files import check_destination  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.offline.values import Status  # noqa: PLC0415 - as above
 
     def issue() -> None:
         table = tables.pop()

@@ -84,12 +84,12 @@ def _timed(call: Callable[[], object]) -> float:
 def _operations() -> dict[str, Callable[[], object]]:
     from django.db import transaction  # noqa: PLC0415 - after set-up
 
-    from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.pools import pools  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.sessions import turn as leases  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.sessions.values import Acquire, Grant, Holder, Release, ReleasePrevious, Renew, Request  # noqa: PLC0415 - likewise
-    from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
-    from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.pools import pools  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.sessions import turn as leases  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.sessions.values import Acquire, Grant, Holder, Release, ReleasePrevious, Renew, Request  # noqa: PLC0415 - as above
+    from keyseat_shared.instants import now_utc  # noqa: PLC0415 - as above
+    from keyseat_shared.policy import default_policy  # noqa: PLC0415 - as above
 
     key, policy, here = ApiKey.objects.get(), default_policy(), str(machine(1))
     holder = Holder(f"key:{key.prefix}", key_id=key.pk, organization_id=key.organization_id)

@@ -120,7 +120,7 @@ def _bare(place: Installed) -> Callable[[], object]:
 
 def _write_token(sample: Sample, machine_id: str, token: Path, key: Path) -> None:
     import jwt  # noqa: PLC0415 - a peer, needed here only
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - likewise
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415 - as above
 
     claims = sample.payload(machine_id).to_dict() | {"exp": 4_000_000_000, "aud": PRODUCT}
     token.write_text(jwt.encode(claims, sample.private, algorithm="EdDSA"))

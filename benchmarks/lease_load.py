@@ -20,7 +20,6 @@ class Client(asyncio.Protocol):
     """One connection. ``kind``: ``bare`` and ``renew`` repeat one request, ``cycle`` acquires and releases in turn."""
 
     def __init__(self, number: int, job: dict[str, Any]) -> None:
-        """Take a number and the job."""
         self.job, self.number = job, number
         self.latencies: dict[str, list[float]] = {}
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

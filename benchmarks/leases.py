@@ -191,8 +191,8 @@ def serving(home: Path, url: str) -> Iterator[tuple[int, str]]:
 def _issuer(home: Path, url: str) -> str:
     """Make a vendor with one customer on this database; return an API key."""
     from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - after the environment is set
-    from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
-    from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
+    from keyseat_shared.instants import now_utc  # noqa: PLC0415 - as above
+    from keyseat_shared.policy import default_policy  # noqa: PLC0415 - as above
 
     ledgers.point_at(url)
     create_issuer(

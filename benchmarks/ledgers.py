@@ -80,7 +80,7 @@ def make_database(cluster: str, name: str) -> str:
 def point_at(url: str) -> None:
     """Point this process's Django at a database, and make its tables."""
     os.environ["DATABASE_URL"] = url
-    from keyseat_issuer.ledger.database import migrate  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.database import migrate  # noqa: PLC0415 - as above
     from keyseat_issuer.server import django as start  # noqa: PLC0415 - after the environment is set
 
     start.setup()
@@ -92,7 +92,7 @@ def go_to(url: str) -> None:
     """Point this process's Django at a database that is ready."""
     from django.db import connections  # noqa: PLC0415 - after set-up
 
-    from keyseat_issuer.settings import database_from_url  # noqa: PLC0415 - likewise
+    from keyseat_issuer.settings import database_from_url  # noqa: PLC0415 - as above
 
     connections.close_all()
     connections.settings = connections.configure_settings({"default": database_from_url(url)})
@@ -102,10 +102,10 @@ def go_to(url: str) -> None:
 
 def sell(quota: int, name: str = "Benchmark") -> tuple[UUID, UUID, str]:
     """Add a customer with a floating subscription; return the organisation, the pool and an API key."""
-    from keyseat_issuer.ledger.customers import api_keys, organizations, subscriptions  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.customers import api_keys, organizations, subscriptions  # noqa: PLC0415 - as above
     from keyseat_issuer.ledger.models import Pool, Term  # noqa: PLC0415 - after set-up
-    from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
-    from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
+    from keyseat_shared.instants import now_utc  # noqa: PLC0415 - as above
+    from keyseat_shared.policy import default_policy  # noqa: PLC0415 - as above
 
     now = now_utc()
     start = now.replace(month=1, day=1, hour=0, minute=0, second=0)
@@ -131,14 +131,14 @@ def fill(count: int) -> None:
     """
     from django.db import connection, transaction  # noqa: PLC0415 - after set-up
 
-    from keyseat_issuer.ledger.models import ApiKey, Lease, Pool  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.tools.identifiers import new_id  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.models import ApiKey, Lease, Pool  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.tools.identifiers import new_id  # noqa: PLC0415 - as above
 
     pool, key = Pool.objects.get(), ApiKey.objects.get()
     now = datetime.now(UTC).replace(microsecond=0)
     names = [field.attname for field in Lease._meta.concrete_fields]  # noqa: SLF001 - Django's Model._meta API
     with transaction.atomic():
-        from keyseat_issuer.ledger.tools.bulk import insert_values  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.tools.bulk import insert_values  # noqa: PLC0415 - as above
 
         lingering = count // 10
         for start in range(0, count + lingering, _CHUNK):

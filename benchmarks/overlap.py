@@ -75,10 +75,10 @@ class _Play:
     def __init__(self, setting: Setting, hours: float) -> None:
         from django.db import connection  # noqa: PLC0415 - after set-up
 
-        from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - likewise
-        from keyseat_issuer.ledger.sessions.values import Holder  # noqa: PLC0415 - likewise
-        from keyseat_shared.instants import now_utc  # noqa: PLC0415 - likewise
-        from keyseat_shared.policy import default_policy  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.models import ApiKey, Pool  # noqa: PLC0415 - as above
+        from keyseat_issuer.ledger.sessions.values import Holder  # noqa: PLC0415 - as above
+        from keyseat_shared.instants import now_utc  # noqa: PLC0415 - as above
+        from keyseat_shared.policy import default_policy  # noqa: PLC0415 - as above
 
         ledgers.sell(setting.quota)
         with connection.cursor() as cursor:
@@ -111,8 +111,8 @@ class _Play:
 
     def _begin(self, at: float, job: int) -> None:
         from keyseat_issuer.ledger.models import Lease  # noqa: PLC0415 - after set-up
-        from keyseat_issuer.ledger.sessions.values import Acquire, Grant  # noqa: PLC0415 - likewise
-        from keyseat_shared.instants import parse_instant  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.sessions.values import Acquire, Grant  # noqa: PLC0415 - as above
+        from keyseat_shared.instants import parse_instant  # noqa: PLC0415 - as above
 
         if not self._settle(job):
             self._for_seats.add(job)
@@ -165,7 +165,7 @@ class _Play:
     def _turn(self, at: float, request: Any) -> Any:  # noqa: ANN401 - a request of the desk and its answer
         from django.db import transaction  # noqa: PLC0415 - after set-up
 
-        from keyseat_issuer.ledger.sessions import turn  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.sessions import turn  # noqa: PLC0415 - as above
 
         now = (self._zero + timedelta(seconds=at)).replace(microsecond=0)
         with transaction.atomic(durable=True):

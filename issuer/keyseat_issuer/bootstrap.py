@@ -46,8 +46,8 @@ def setup() -> None:
     use_safe_sqlite()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
     import django  # noqa: PLC0415 - costs 0.2 s: paid by commands that use the ledger
-    from django.apps import apps  # noqa: PLC0415 - likewise
-    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
+    from django.apps import apps  # noqa: PLC0415 - as above
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - as above
 
     if apps.ready:
         return

@@ -50,7 +50,6 @@ class UsageReport:
     """The usage report as a file: its ``name``, and its text part by part, each of up to ``utilisation.PAGE`` lines."""
 
     def __init__(self, organization: Organization, since: datetime, until: datetime, now: datetime) -> None:
-        """Begin before the first session."""
         self.name = f"usage_{format_instant(since)[:10]}_{format_instant(until)[:10]}.csv"
         self._report = utilisation.Report(organization, since, until, now=now, names=_names)
         self._begun = False

@@ -30,7 +30,6 @@ class Bech32mError(ValueError):
     """A word that is not bech32m: ``reason`` says why; ``bech32m_locate.locate`` says where."""
 
     def __init__(self, reason: str) -> None:
-        """Keep the reason."""
         super().__init__(reason)
         self.reason = reason
 

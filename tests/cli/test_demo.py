@@ -91,7 +91,7 @@ def test_serve_leaves_an_organisation_running_until_it_is_stopped(tmp_path: Path
                 "Idempotency-Key": "01887c5e-0000-4000-8000-000000000001",
             },
         )
-        with urllib.request.urlopen(request) as answer:  # noqa: S310 - likewise
+        with urllib.request.urlopen(request) as answer:  # noqa: S310 - as above
             granted = json.load(answer)
         ada = Http(seeded["url"])
         signed_in = ada.sign_in("ada@example.com", seeded["password"])

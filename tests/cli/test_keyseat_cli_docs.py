@@ -58,7 +58,7 @@ def test_a_refusal_prints_message_next_step_and_reasons(capsys: pytest.CaptureFi
     first, second = blocks("python")[:2]
     names: dict[str, object] = {}
     exec(first.replace("entitlement = client.check()\n", ""), names)  # noqa: S102 - our own document
-    exec(second, names)  # noqa: S102 - likewise
+    exec(second, names)  # noqa: S102 - as above
     assert capsys.readouterr().out.splitlines()[-1].endswith("MALFORMED the file is not JSON")
 
 

@@ -480,8 +480,8 @@ class TestLedgerTroubles:
 
 def test_the_documentation_names_every_column_and_option() -> None:
     from keyseat_issuer.cli.offline_batch import batch  # noqa: PLC0415 - used once
-    from keyseat_issuer.ledger.offline.batch import REPORT_COLUMNS  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.offline.batch_csv import COLUMNS  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.batch import REPORT_COLUMNS  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.offline.batch_csv import COLUMNS  # noqa: PLC0415 - as above
 
     text = (Path(__file__).parents[2] / "docs" / "offline-licences.md").read_text()
 

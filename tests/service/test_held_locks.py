@@ -294,7 +294,7 @@ def test_a_desk_that_closes_waits_for_nobody(held: Customer) -> None:
     async def story() -> list[object]:
         desk = SessionDesk(VendorTrust(Vendor()).authority, Clock())
         waiting = [desk.ask(held.acquire(number)) for number in range(3)]
-        while not desk._aside:  # noqa: ASYNC110 - likewise
+        while not desk._aside:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0)
         await desk.close()
         return list(await asyncio.gather(*waiting, return_exceptions=True))

@@ -136,10 +136,10 @@ def serve_here(
     limits: "Limits | None" = None,
 ) -> Iterator[Site]:
     """Run the service in a thread of this process, on the ledger that Django is pointed at."""
-    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - as above
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - as above
     from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
-    from keyseat_issuer.server.server import Server, bind, url_of  # noqa: PLC0415 - likewise
+    from keyseat_issuer.server.server import Server, bind, url_of  # noqa: PLC0415 - as above
 
     site = Site("", clock or Clock(), vendor or Vendor())
     known = dict(people or {})

@@ -69,9 +69,9 @@ def main(table: str, out: str, point: str) -> None:
     setup()
     stories.begin()
     import offline_shop  # noqa: PLC0415 - after setup
-    from keyseat_issuer.ledger.offline.batch import run_batch  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.offline.batch_csv import read_rows  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.offline.files import check_destination  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.batch import run_batch  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.offline.batch_csv import read_rows  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.offline.files import check_destination  # noqa: PLC0415 - as above
 
     rows, bad = read_rows(Path(table).read_bytes())
     destination = check_destination(Path(out), must_be_folder=True)

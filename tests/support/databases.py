@@ -198,7 +198,7 @@ def point_at(url: str) -> None:
     """Point this process's Django at another database; open connections of this thread are closed."""
     from django.db import connections  # noqa: PLC0415 - after set_up_django
 
-    from keyseat_issuer.settings import database_from_url  # noqa: PLC0415 - likewise
+    from keyseat_issuer.settings import database_from_url  # noqa: PLC0415 - as above
 
     connections.close_all()
     # A cached property: this is what Django computes from settings.DATABASES.

@@ -70,7 +70,7 @@ def _main(task: str, processes: int, arguments: dict[str, Any]) -> None:
 def _contend(function: Callable[..., object], number: int, arguments: dict[str, Any], answer: int) -> None:
     from django.db import connections  # noqa: PLC0415 - only in the racing program
 
-    from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - likewise
+    from keyseat_shared.errors import KeyseatError  # noqa: PLC0415 - as above
 
     status = 1
     try:

@@ -112,7 +112,7 @@ class Served:
     def call(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
         """Call a function on the server's thread."""
 
-        async def there() -> Any:  # noqa: ANN401 - likewise
+        async def there() -> Any:  # noqa: ANN401 - as above
             return function()
 
         return asyncio.run_coroutine_threadsafe(there(), self.app.loop).result(_PATIENCE)

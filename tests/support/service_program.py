@@ -71,14 +71,14 @@ class VendorTrust:
 def _main(descriptor: int, clock_file: str, workers: int) -> None:
     import socket  # noqa: PLC0415 - only in the service's process
 
-    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - likewise
+    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - as above
 
     setup()
     stories.begin()
-    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - likewise
-    from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - likewise
-    from keyseat_issuer.server.server import serve  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.service import Service  # noqa: PLC0415 - as above
+    from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - as above
+    from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - as above
+    from keyseat_issuer.server.server import serve  # noqa: PLC0415 - as above
 
     def make() -> Callable[..., Any]:
         service = Service(

@@ -18,13 +18,13 @@ if __name__ == "__main__":  # the interpreter has nothing installed, or another 
     sys.path[:0] = [str(ROOT / name) for name in ("shared", "verifier")]
 
 from keyseat_shared import characters, fields, keys  # noqa: E402 - found only now
-from keyseat_shared.errors import KeyseatError  # noqa: E402 - likewise
-from keyseat_shared.instants import parse_instant  # noqa: E402 - likewise
-from keyseat_shared.machine_id import MachineID  # noqa: E402 - likewise
-from keyseat_shared.strictjson import dumps_compact, loads_object  # noqa: E402 - likewise
-from keyseat_shared.trust import TrustBundle  # noqa: E402 - likewise
-from keyseat_verifier.machine import canonical, casefold  # noqa: E402 - likewise
-from keyseat_verifier.verify.verifier import Verifier  # noqa: E402 - likewise
+from keyseat_shared.errors import KeyseatError  # noqa: E402 - as above
+from keyseat_shared.instants import parse_instant  # noqa: E402 - as above
+from keyseat_shared.machine_id import MachineID  # noqa: E402 - as above
+from keyseat_shared.strictjson import dumps_compact, loads_object  # noqa: E402 - as above
+from keyseat_shared.trust import TrustBundle  # noqa: E402 - as above
+from keyseat_verifier.machine import canonical, casefold  # noqa: E402 - as above
+from keyseat_verifier.verify.verifier import Verifier  # noqa: E402 - as above
 
 Holds = Callable[[bytes, bytes], bool]
 _TEXTS = (

@@ -26,7 +26,7 @@ def make_account(email: str, name: str = "Ada") -> None:
     """Make an account that can sign in with ``PASSWORD``."""
     from allauth.account.models import EmailAddress  # noqa: PLC0415 - this module is imported without Django, too
 
-    from keyseat_issuer.web.models import User  # noqa: PLC0415 - likewise
+    from keyseat_issuer.web.models import User  # noqa: PLC0415 - as above
 
     user = User.objects.create_user(email, PASSWORD, name=name)
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
@@ -101,7 +101,7 @@ def serve(vendor: "Vendor | None" = None) -> Iterator[str]:
     """Serve the pages from a thread of this process, on the ledger that Django is pointed at; yields the origin."""
     import uvicorn  # noqa: PLC0415 - most tests serve nothing
 
-    from console_site import Counter  # noqa: PLC0415 - likewise
+    from console_site import Counter  # noqa: PLC0415 - as above
     from keyseat_issuer.server import pages  # noqa: PLC0415 - Django is set up by the tests' configuration
 
     with socket.socket() as listener:

@@ -59,34 +59,34 @@ class TestEveryPayload:
     def test_it_reads_back_as_written(self, payload: Any) -> None:  # noqa: ANN401 - any of the three kinds
         assert payload == type(payload).from_bytes(payload.to_bytes())
 
-    def test_each_field_is_required(self, payload: Any) -> None:  # noqa: ANN401 - likewise
+    def test_each_field_is_required(self, payload: Any) -> None:  # noqa: ANN401 - as above
         for key in loads_object(payload.to_bytes()):
             with pytest.raises(MalformedError, match=f"lacks {key}"):
                 type(payload).from_bytes(edited(payload, lambda value, key=key: value.pop(key)))
 
-    def test_each_field_refuses_another_type(self, payload: Any) -> None:  # noqa: ANN401 - likewise
+    def test_each_field_refuses_another_type(self, payload: Any) -> None:  # noqa: ANN401 - as above
         for key in loads_object(payload.to_bytes()):
             for wrong in (True, {"a": {}}, [[]], -1):
                 with pytest.raises(MalformedError):
                     type(payload).from_bytes(edited(payload, lambda value, k=key, w=wrong: value.update({k: w})))
 
-    def test_an_unknown_field_is_refused(self, payload: Any) -> None:  # noqa: ANN401 - likewise
+    def test_an_unknown_field_is_refused(self, payload: Any) -> None:  # noqa: ANN401 - as above
         with pytest.raises(MalformedError, match="unknown keys: 'admin'") as caught:
             type(payload).from_bytes(edited(payload, lambda value: value.update(admin=1)))
         assert ReasonCode.MALFORMED == caught.value.code
 
-    def test_an_unknown_field_of_the_organisation_is_refused(self, payload: Any) -> None:  # noqa: ANN401 - likewise
+    def test_an_unknown_field_of_the_organisation_is_refused(self, payload: Any) -> None:  # noqa: ANN401 - as above
         with pytest.raises(MalformedError, match="unknown keys"):
             type(payload).from_bytes(edited(payload, lambda value: value["organization"].update(x=1)))
 
     @pytest.mark.parametrize("version", [0, 2, 99])
-    def test_another_format_asks_for_an_update_even_with_other_fields(self, payload: Any, version: int) -> None:  # noqa: ANN401 - likewise
+    def test_another_format_asks_for_an_update_even_with_other_fields(self, payload: Any, version: int) -> None:  # noqa: ANN401 - as above
         with pytest.raises(MalformedError, match=f"has format {version}") as caught:
             type(payload).from_bytes(edited(payload, lambda value: value.update(format=version, seal="x")))
         assert ReasonCode.UNSUPPORTED_FORMAT == caught.value.code
 
     @pytest.mark.parametrize("version", [True, "1", None])
-    def test_a_format_that_is_no_number_is_malformed(self, payload: Any, version: object) -> None:  # noqa: ANN401 - likewise
+    def test_a_format_that_is_no_number_is_malformed(self, payload: Any, version: object) -> None:  # noqa: ANN401 - as above
         with pytest.raises(MalformedError) as caught:
             type(payload).from_bytes(edited(payload, lambda value: value.update(format=version)))
         assert ReasonCode.MALFORMED == caught.value.code

@@ -16,12 +16,12 @@ SPEC = HERE.parent.parent / "docs" / "spec"
 sys.path[:0] = [str(HERE), str(HERE.parent / "support")]
 
 import license_cases  # noqa: E402 - found only now
-import reasons  # noqa: E402 - likewise
-import trust_cases  # noqa: E402 - likewise
+import reasons  # noqa: E402 - as above
+import trust_cases  # noqa: E402 - as above
 
-from keyseat_shared.codes import NEXT_STEPS, ReasonCode, exit_code  # noqa: E402 - likewise
-from keyseat_shared.envelope import Envelope, pae  # noqa: E402 - likewise
-from vendor import Vendor  # noqa: E402 - likewise
+from keyseat_shared.codes import NEXT_STEPS, ReasonCode, exit_code  # noqa: E402 - as above
+from keyseat_shared.envelope import Envelope, pae  # noqa: E402 - as above
+from vendor import Vendor  # noqa: E402 - as above
 
 _BLOCK = re.compile(r"(?P<open><!-- generated: (?P<name>[a-z-]+) -->\n).*?(?P<close><!-- end -->)", re.DOTALL)
 

@@ -44,7 +44,7 @@ def test_every_verdict_of_the_specification_has_a_vector() -> None:
     named = {code for code in ReasonCode if f"`{code}`" in steps}
     elsewhere = {
         ReasonCode.MACHINE_INDETERMINATE,  # the vectors of the machine ID
-        ReasonCode.MACHINE_WEAK,  # likewise
+        ReasonCode.MACHINE_WEAK,  # as above
     }
     assert named - elsewhere == {case["code"] for case in VECTORS["cases"]} & named
 

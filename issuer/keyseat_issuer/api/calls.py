@@ -50,7 +50,6 @@ class Answer:
     __slots__ = ("body", "headers", "status")
 
     def __init__(self, status: int, body: bytes = b"", headers: Iterable[tuple[bytes, bytes]] = (JSON_TYPE,)) -> None:
-        """Keep the parts."""
         self.status = status
         self.body = body
         self.headers = tuple(headers)

@@ -19,7 +19,6 @@ class Metrics:
     """What one process has counted. Routes are named by their template, never by a path with ids in it."""
 
     def __init__(self) -> None:
-        """Start at zero."""
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "keyseat_requests", "HTTP requests answered", ("route", "method", "status"), registry=self._registry

@@ -27,7 +27,6 @@ class LedgerThreads:
     """Runs blocking functions of the ledger off the event loop."""
 
     def __init__(self, threads: int = THREADS) -> None:
-        """Make the threads; they start when used."""
         self._started = 0
         self._pool = ThreadPoolExecutor(threads, "ledger", self._count)
 

@@ -32,7 +32,6 @@ class People:
     """What the rows read so far say: organisations, members and roles, invitations, API keys."""
 
     def __init__(self) -> None:
-        """Know nobody yet."""
         self.organizations: dict[UUID | None, tuple[str, object]] = {}
         self.members: dict[Who, object] = {}
         self.invited: dict[Who, object] = {}

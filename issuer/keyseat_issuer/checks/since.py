@@ -123,7 +123,6 @@ class _Told(People):
     """The people that the rows behind the anchor tell of; what was in front of it is not known."""
 
     def __init__(self) -> None:
-        """Know nobody."""
         super().__init__()
         self._revoked: set[str] = set()
 

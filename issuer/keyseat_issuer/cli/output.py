@@ -35,7 +35,6 @@ class Output:
     """
 
     def __init__(self, *, json: bool = False) -> None:
-        """Start in the given mode."""
         self.json = json
         self.stopped_note = "Nothing was changed."
 

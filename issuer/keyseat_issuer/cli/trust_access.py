@@ -43,8 +43,8 @@ def admin_options(command: Callable[..., Any]) -> Callable[..., Any]:
         root_folders: tuple[Path, ...],
         root_passphrase_files: tuple[str, ...],
         proposal: Path | None,
-        **options: Any,  # noqa: ANN401 - likewise
-    ) -> Any:  # noqa: ANN401 - likewise
+        **options: Any,  # noqa: ANN401 - as above
+    ) -> Any:  # noqa: ANN401 - as above
         access = Access(passphrase_file, root_folders, root_passphrase_files, proposal)
         return command(*args, access=access, **options)
 

@@ -27,7 +27,6 @@ class Shown(Generic[R]):
     """The rows shown, where they are among all, and what the address says for other stretches; empty: there is none."""
 
     def __init__(self, rows: Sequence[R], told: str, earlier: str = "", later: str = "", last: str = "") -> None:
-        """Take what is shown."""
         self.object_list = rows
         self.told = told if earlier or later else ""
         self.earlier = earlier

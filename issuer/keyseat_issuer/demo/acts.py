@@ -58,8 +58,8 @@ def machine(stage: Stage) -> Played:
 
 def vendor(stage: Stage) -> Played:
     """Make an issuer, and unlock its licence key once for all acts."""
-    from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
-    from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - likewise
+    from keyseat_issuer.home import write_private  # noqa: PLC0415 - as above
+    from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - as above
     from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - loads Django
 
     passphrase = "nobody needs this one for long"  # noqa: S105 - of keys that live for seconds
@@ -85,9 +85,9 @@ def vendor(stage: Stage) -> Played:
 
 def customer(stage: Stage) -> Played:
     """Add an organisation that pays by the year, and one that pays by the month."""
-    from keyseat_issuer.ledger.customers.members import add_members  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.customers.organizations import add_organization  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.customers.subscriptions import add_months, add_subscription  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.customers.members import add_members  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.customers.organizations import add_organization  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.customers.subscriptions import add_months, add_subscription  # noqa: PLC0415 - as above
     from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - Django is set up by now
 
     at: dict[str, Any] = {"actor": ACTOR, "now": stage.later(minutes=10)}
@@ -111,7 +111,7 @@ def customer(stage: Stage) -> Played:
 
 def _issue(stage: Stage, product: str = "KSE", user: str | None = ADA, **asked: Any) -> Any:  # noqa: ANN401 - an IssuedLicense, loaded late
     from keyseat_issuer.ledger.offline.licenses import issue  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.offline.rules import OfflineRequest  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.offline.rules import OfflineRequest  # noqa: PLC0415 - as above
 
     organization = asked.pop("organization", ORGANIZATION)
     now = asked.pop("now", stage.now)

@@ -32,7 +32,7 @@ def seed(stage: Stage) -> Seeded:
 
 
 def _seed(stage: Stage) -> Seeded:
-    from keyseat_issuer.home import write_private  # noqa: PLC0415 - likewise
+    from keyseat_issuer.home import write_private  # noqa: PLC0415 - as above
     from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - loads Django
 
     today = now_utc()
@@ -42,8 +42,8 @@ def _seed(stage: Stage) -> Seeded:
     made = create_issuer(stage.vendor, vendor="Demo Vendor", policy=policy, passphrase=passphrase, actor=ACTOR, now=now)
     write_private(stage.trust_file, made.trust.data)
     from keyseat_issuer.demo import history  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.customers import api_keys, members, organizations, subscriptions  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.customers import api_keys, members, organizations, subscriptions  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - as above
     from keyseat_issuer.ledger.seats import seats  # noqa: PLC0415
 
     at: dict[str, Any] = {"actor": ACTOR, "now": now}
@@ -70,7 +70,7 @@ def _seed(stage: Stage) -> Seeded:
 def _make_account(email: str, name: str, password: str) -> None:
     from allauth.account.models import EmailAddress  # noqa: PLC0415 - Django is set up by now
 
-    from keyseat_issuer.web.models import User  # noqa: PLC0415 - likewise
+    from keyseat_issuer.web.models import User  # noqa: PLC0415 - as above
 
     user = User.objects.create_user(email, password, name=name)
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)

@@ -62,7 +62,6 @@ class Stage:
     server: "subprocess.Popen[str] | None" = None
 
     def __init__(self, folder: Path) -> None:
-        """Lay out the folders."""
         self.folder = folder
         self.vendor = folder / "vendor"
         self.customer = folder / "customer"

@@ -50,7 +50,7 @@ def require_fitting() -> None:
 def pending() -> list[Pending]:
     """Return what ``apply`` would apply, in its order."""
     from django.db import connection  # noqa: PLC0415 - Django is loaded by now
-    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - likewise
+    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - as above
 
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -89,7 +89,7 @@ def _known() -> set[tuple[str, str]]:
 
 def _applied() -> set[tuple[str, str]]:
     from django.db import connection  # noqa: PLC0415 - Django is loaded by now
-    from django.db.migrations.recorder import MigrationRecorder  # noqa: PLC0415 - likewise
+    from django.db.migrations.recorder import MigrationRecorder  # noqa: PLC0415 - as above
 
     labels = _labels()
     return {entry for entry in MigrationRecorder(connection).applied_migrations() if entry[0] in labels}
@@ -99,7 +99,7 @@ def _declared() -> set[tuple[str, str]]:
     """Return the migrations that are written down as additive; the table itself may be newer than the ledger."""
     from django.db import connection  # noqa: PLC0415 - Django is loaded by now
 
-    from keyseat_issuer.ledger.models import AdditiveMigration  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.models import AdditiveMigration  # noqa: PLC0415 - as above
 
     if _TABLE not in connection.introspection.table_names():
         return set()
@@ -109,7 +109,7 @@ def _declared() -> set[tuple[str, str]]:
 def _declare() -> None:
     from django.db import connection  # noqa: PLC0415 - Django is loaded by now
 
-    from keyseat_issuer.ledger.models import AdditiveMigration  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.models import AdditiveMigration  # noqa: PLC0415 - as above
 
     if _TABLE not in connection.introspection.table_names():
         return

@@ -240,8 +240,8 @@ def _make_ledger(folder: Path, trust: TrustBundle, actor: str, now: datetime) ->
     migrate()
     from django.db import connection, transaction  # noqa: PLC0415 - Django is set up by now
 
-    from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - as above
 
     with ledger_errors(), transaction.atomic():
         row = append(

@@ -38,7 +38,7 @@ def require_ready() -> None:
     setup()
     database.require_ready()
     from django.db import connection  # noqa: PLC0415 - Django is set up by now
-    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - likewise
+    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - as above
 
     with database.ledger_errors():
         executor = MigrationExecutor(connection)
@@ -52,7 +52,7 @@ def require_ready() -> None:
 def _take_secret() -> None:
     """Take a secret that was made after the settings were read: `demo --serve` makes an issuer and serves it."""
     from django.conf import settings  # noqa: PLC0415 - Django is set up by now
-    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - likewise
+    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - as above
 
     try:
         bool(settings.SECRET_KEY)

@@ -70,7 +70,6 @@ class FewAtOnce:
     """
 
     def __init__(self, app: ASGIApp, most: int = MOST_AT_ONCE) -> None:
-        """Wrap an application."""
         self._app = app
         self._places = asyncio.Semaphore(most)
 

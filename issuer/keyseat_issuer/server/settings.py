@@ -146,7 +146,7 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 100
 SILENCED_SYSTEM_CHECKS = [
     "security.W005",  # other names of the domain are not ours to put under HSTS
-    "security.W021",  # likewise for the browsers' preload list
+    "security.W021",  # as above, for the browsers' preload list
 ]
 
 # Mail -------------------------------------------------------------------------------------------------------------

@@ -46,13 +46,13 @@ def prepare(
         in_force(home)  # refuses a bundle that is not on record
     from django.db import connections  # noqa: PLC0415 - Django is set up now
 
-    from keyseat_issuer.ledger.audit.clock_correction import require_right  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.audit.clock_correction import require_right  # noqa: PLC0415 - as above
 
     require_right(now_utc())
     connections.close_all()
-    from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - likewise
-    from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - likewise
+    from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - as above
+    from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - as above
+    from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - as above
 
     limit = os.environ.get(RATE_VARIABLE, "").strip() or DEFAULT_CALLS
     try:
@@ -66,9 +66,9 @@ def prepare(
     licensing = LicenseKeys(home, word, now_utc(), allow_example_keys=allow_example_keys) if with_license_key else None
 
     def make() -> App:
-        from keyseat_issuer.api.service import Service  # noqa: PLC0415 - likewise
+        from keyseat_issuer.api.service import Service  # noqa: PLC0415 - as above
         from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - Django is set up now
-        from keyseat_issuer.web.tokens import authenticate  # noqa: PLC0415 - likewise
+        from keyseat_issuer.web.tokens import authenticate  # noqa: PLC0415 - as above
 
         service = Service(
             trust,

@@ -329,7 +329,7 @@ class TrustAdmin:
     ) -> None:
         from django.db import transaction  # noqa: PLC0415 - Django is set up by now
 
-        from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - likewise
+        from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - as above
 
         proposal = Proposal(trust, draft.payload()).sign(signers)
         path = self._proposal or default_path(self._home, proposal)

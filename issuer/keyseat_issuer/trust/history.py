@@ -186,8 +186,8 @@ def record(newer: TrustBundle, action: str, subject: str, *, actor: str, now: da
     """
     from django.db import transaction  # noqa: PLC0415 - Django is set up by now
 
-    from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - likewise
-    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - likewise
+    from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - as above
 
     with ledger_errors(), transaction.atomic():
         details = audit_details(newer.data, newer.version)

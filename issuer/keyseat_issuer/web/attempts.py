@@ -89,14 +89,13 @@ def wait_in_words(seconds: int) -> str:
     if seconds < 100:  # noqa: PLR2004 - seconds that people still count
         return f"{seconds} second{'s' if seconds > 1 else ''}"
     minutes = math.ceil(seconds / 60)
-    return f"{minutes} minutes" if minutes < 120 else f"{math.ceil(minutes / 60)} hours"  # noqa: PLR2004 - likewise
+    return f"{minutes} minutes" if minutes < 120 else f"{math.ceil(minutes / 60)} hours"  # noqa: PLR2004 - as above
 
 
 class Waiting:
     """Answers 429 (too many requests) where a form was refused because somebody has to wait."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Wrap the next layer."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

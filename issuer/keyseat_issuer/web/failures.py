@@ -31,7 +31,6 @@ class Failures:
     """Turns errors of the ledger and its database into a page, or into OAuth's JSON for programs."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Wrap the next layer."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

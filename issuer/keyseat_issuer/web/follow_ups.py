@@ -28,7 +28,7 @@ def _end_clients(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a sig
     tokens.end_all(user, timezone.now())
 
 
-def _know_device(user: User, request: HttpRequest | None = None, **_arguments: Any) -> None:  # noqa: ANN401 - likewise
+def _know_device(user: User, request: HttpRequest | None = None, **_arguments: Any) -> None:  # noqa: ANN401 - as above
     known_devices.note(request, user)
 
 

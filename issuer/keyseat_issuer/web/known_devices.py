@@ -49,7 +49,6 @@ class KnownDevices:
     """Sets the cookie."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Wrap the next layer."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

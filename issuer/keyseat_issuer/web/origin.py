@@ -43,7 +43,6 @@ class PublicHost:
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Wrap the next layer."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

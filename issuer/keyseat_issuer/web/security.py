@@ -16,7 +16,6 @@ class SecurityHeaders:
     """Adds the content security policy, and forbids caches to keep what a signed-in person saw."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
-        """Wrap the next layer."""
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:

@@ -17,7 +17,6 @@ class Command:
     def __init__(
         self, usage: str, summary: str, options: "dict[str, tuple[str, str]]", positional: "Sequence[str]" = ()
     ) -> None:
-        """Keep the table."""
         self.usage = usage
         self.summary = summary
         self.options = options

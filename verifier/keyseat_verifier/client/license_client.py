@@ -78,7 +78,6 @@ class LicenseClient:
         environ: Mapping[str, str] | None = None,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
-        """Keep what was given."""
         if not allow_example_keys:
             trust.refuse_example_keys()
         self.product = product

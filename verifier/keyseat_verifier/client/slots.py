@@ -88,7 +88,6 @@ class SlotLock:
     __slots__ = ("__weakref__", "_descriptor", "_others", "_owner", "license_id", "number")
 
     def __init__(self, license_id: str, number: int, descriptor: int) -> None:
-        """Keep an open, locked file."""
         self.license_id = license_id
         self.number = number
         self._descriptor = descriptor

@@ -34,7 +34,6 @@ class Findings:
     """Collects canonical values by kind and the notes about them."""
 
     def __init__(self) -> None:
-        """Start empty."""
         self.values: dict[str, list[str]] = {}
         # Values that no new ID is made of, but that one issued before may hold: compared, and never written.
         self.beside: dict[str, list[str]] = {}

@@ -14,7 +14,6 @@ class Smbios:
     __slots__ = ("board_serial", "chassis_serial", "product_serial", "product_uuid")
 
     def __init__(self) -> None:
-        """Start empty."""
         self.product_uuid = ""
         self.product_serial = ""
         self.board_serial = ""

@@ -43,7 +43,6 @@ class ProblemError(KeyseatError):
         details: dict[str, object] | None = None,
         next_step: str | None = None,
     ) -> None:
-        """Keep the parts."""
         super().__init__(code, message, details=details, next_step=next_step)
         self.status = status
         self.retry_after = retry_after
@@ -113,7 +112,6 @@ class ServerApi:
         named: bool,
         pause: Pause = time.sleep,
     ) -> None:
-        """Keep what was given."""
         self.transport = transport
         self.credentials = credentials
         self.product = product

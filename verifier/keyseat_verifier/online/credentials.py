@@ -47,7 +47,6 @@ class Credentials:
     """Finds, refreshes and forgets what one server is called with. Thread-safe; processes may share the files."""
 
     def __init__(self, home: str, config: ServerConfig, environ: Mapping[str, str], transport: Transport) -> None:
-        """Keep where to look."""
         self._home = home
         self._config = config
         self._environ = environ

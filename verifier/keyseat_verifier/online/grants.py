@@ -69,7 +69,6 @@ class Grants:
         environ: Mapping[str, str] = os.environ,
         clock: Callable[[], datetime] = now_utc,
     ) -> None:
-        """Keep what was given."""
         self.product = product
         self.clock = clock
         self.store = LeaseStore(home, product)

@@ -29,7 +29,6 @@ class Hold:
     def __init__(
         self, api: ServerApi | None, store: LeaseStore, stored: StoredLease, slot: SlotLock | None, *, keeps: bool
     ) -> None:
-        """Hold it until ``release``."""
         self._api = api
         self._store = store
         self._stored = stored

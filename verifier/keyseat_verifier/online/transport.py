@@ -39,7 +39,6 @@ class UnreachableError(KeyseatError):
     """The server could not be asked (``SERVER_UNREACHABLE``); ``is_lasting`` where trying again soon cannot help."""
 
     def __init__(self, message: str, *, next_step: str | None = None, is_lasting: bool = False) -> None:
-        """Keep whether it lasts."""
         super().__init__(ReasonCode.SERVER_UNREACHABLE, message, next_step=next_step)
         self.is_lasting = is_lasting
 
@@ -50,7 +49,6 @@ class Deadline:
     __slots__ = ("_end",)
 
     def __init__(self, seconds: float) -> None:
-        """Start now."""
         self._end = time.monotonic() + seconds
 
     @property

@@ -80,7 +80,6 @@ class Run:
     test: MachineTestPayload  # `facts` of a test licence
 
     def __init__(self, verifier: "Verifier", data: bytes, machine: "Machine", now: datetime) -> None:
-        """Keep what was given."""
         self.verifier = verifier
         self.data = data
         self.machine = machine
@@ -117,7 +116,6 @@ class Verifier:
         clock: Clock | None = None,
         allow_example_keys: bool = False,
     ) -> None:
-        """Index the keys."""
         if not allow_example_keys:
             trust.refuse_example_keys()
         self.trust = trust

@@ -365,7 +365,7 @@ def _mail(access: Access, made: list[Invited]) -> set[str]:
     if not apps.is_installed("keyseat_issuer.web"):
         return {entry.email for entry in made}
     from keyseat_issuer.web import invitation_mail  # noqa: PLC0415 - needs the pages' settings, which tests may lack
-    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - likewise
+    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - as above
 
     if not sends_for_real():
         return {entry.email for entry in made}
@@ -377,8 +377,8 @@ def _links(access: Access, made: list[Invited], now: datetime) -> dict[str, str]
     if not apps.is_installed("keyseat_issuer.web"):
         return {}
     from keyseat_issuer.web import invitation_links  # noqa: PLC0415 - as above
-    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - likewise
-    from keyseat_issuer.web.origin import origin_of  # noqa: PLC0415 - likewise
+    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - as above
+    from keyseat_issuer.web.origin import origin_of  # noqa: PLC0415 - as above
 
     if sends_for_real():
         return {}

@@ -29,8 +29,6 @@ class AuditEvent(AppendOnlyModel):
     objects = AppendOnlyQuerySet["AuditEvent"].as_manager()
 
     class Meta:
-        """Constraints."""
-
         base_manager_name = "objects"
         constraints = (models.CheckConstraint(condition=Q(seq__gte=1), name="audit_seq_positive"),)
         indexes = (
@@ -55,8 +53,6 @@ class AuditHead(models.Model):
     anchor_at = models.DateTimeField(null=True)
 
     class Meta:
-        """Constraints."""
-
         constraints = (models.CheckConstraint(condition=Q(id=1), name="audit_head_only_one"),)
 
     def __str__(self) -> str:

@@ -23,8 +23,6 @@ class Confirmation(models.Model):
     expires_at = models.DateTimeField()
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="confirmation_ends_after_start"),
         )

@@ -48,8 +48,6 @@ class ApiKey(models.Model):
     last_used_at = models.DateTimeField(null=True)
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.CheckConstraint(condition=~Q(scopes=""), name="api_key_has_scopes"),
             models.CheckConstraint(condition=~Q(name=""), name="api_key_has_name"),

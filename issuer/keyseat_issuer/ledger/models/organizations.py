@@ -38,8 +38,6 @@ class Account(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.UniqueConstraint(fields=("folded",), name="account_name_unique"),
             models.CheckConstraint(condition=~Q(name=""), name="account_name_not_empty"),
@@ -64,8 +62,6 @@ class Organization(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.UniqueConstraint(fields=("account", "folded"), name="organization_name_unique"),
             models.CheckConstraint(condition=~Q(name=""), name="organization_name_not_empty"),
@@ -91,8 +87,6 @@ class Membership(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.UniqueConstraint("organization", Lower("email"), name="membership_email_unique"),
             models.CheckConstraint(condition=Q(email=Lower("email")), name="membership_email_lower_case"),
@@ -119,8 +113,6 @@ class Invitation(models.Model):
     invited_by = models.CharField(max_length=MAX_EMAIL + 10, default="", db_default="")
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.CheckConstraint(condition=Q(email=Lower("email")), name="invitation_email_lower_case"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="invitation_role_known"),

@@ -10,8 +10,6 @@ class AdditiveMigration(models.Model):
     name = models.CharField(max_length=255)
 
     class Meta:
-        """Constraints."""
-
         constraints = (models.UniqueConstraint(fields=("app", "name"), name="additive_migration_once"),)
 
     def __str__(self) -> str:

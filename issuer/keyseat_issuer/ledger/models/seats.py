@@ -56,8 +56,6 @@ class Subscription(models.Model):
     created_at = models.DateTimeField()
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.CheckConstraint(condition=Q(ends_at__gt=F("starts_at")), name="subscription_ends_after_start"),
             models.CheckConstraint(condition=Q(term__in=Term.values), name="subscription_term_known"),
@@ -86,8 +84,6 @@ class Pool(models.Model):
     lingering = models.IntegerField(default=0, db_default=0)
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.UniqueConstraint(fields=("subscription", "product"), name="pool_unique"),
             models.CheckConstraint(condition=Q(quota__gte=1, quota__lte=MAX_QUOTA), name="pool_quota_in_range"),
@@ -188,8 +184,6 @@ class OfflineLicense(AppendOnlyModel):
     objects = AppendOnlyQuerySet["OfflineLicense"].as_manager()
 
     class Meta:
-        """Constraints."""
-
         # `_base_manager` serves related look-ups and refuses changes as well.
         base_manager_name = "objects"
         constraints = (

@@ -28,8 +28,6 @@ class UsageDay(models.Model):
     corrections = models.BigIntegerField()
 
     class Meta:
-        """Constraints."""
-
         constraints = (models.UniqueConstraint(fields=("organization", "product", "day"), name="usage_day_once"),)
 
     def __str__(self) -> str:

@@ -20,7 +20,6 @@ class Drafts:
     """What was signed for the requests of one conversion, by their places."""
 
     def __init__(self, terms: Terms) -> None:
-        """Begin with none."""
         self.terms = terms
         self._verifier = Verifier(terms.trust, allow_example_keys=terms.allow_example_keys)
         self._policy = terms.trust.policy.digest()

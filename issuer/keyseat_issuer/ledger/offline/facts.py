@@ -33,7 +33,6 @@ class LedgerFacts:
     """The facts for a set of requests, from ``load``; ``apply`` keeps them right while requests are granted in turn."""
 
     def __init__(self) -> None:
-        """Start with nothing known."""
         self.usable: dict[Wanted, list[PoolFacts]] = {}
         self._organizations: dict[str, Organization | KeyseatError] = {}
         self._emails: dict[str, str | KeyseatError] = {}

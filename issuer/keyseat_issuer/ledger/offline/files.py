@@ -157,7 +157,7 @@ def _place_new(part: str, path: str) -> bool:
 def _remove(part: str) -> None:
     # Batches come here a thousand times: pathlib would cost a fifth of a signature, and `suppress` as much as the call.
     try:  # noqa: SIM105 - as said above
-        os.unlink(part)  # noqa: PTH108 - likewise
+        os.unlink(part)  # noqa: PTH108 - as above
     except OSError:
         pass
 

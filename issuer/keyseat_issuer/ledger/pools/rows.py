@@ -110,7 +110,6 @@ class HeldError(Exception):
     """Another act holds the rows of these sessions at this moment: whoever needs them asks again later."""
 
     def __init__(self, of: Collection[UUID]) -> None:
-        """Keep which."""
         super().__init__()
         self.of = frozenset(of)
 

@@ -37,7 +37,6 @@ class Aside(Generic[E]):
     """Keeps requests aside, on the event loop of the desk. ``back`` takes those that are to be asked again."""
 
     def __init__(self, back: Callable[[Sequence[E]], None]) -> None:
-        """Begin with none."""
         self._back = back
         self._waiting: dict[_Key, deque[E]] = {}
         self._timers: dict[_Key, asyncio.TimerHandle] = {}

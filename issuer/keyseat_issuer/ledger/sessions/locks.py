@@ -35,7 +35,6 @@ class Held:
     """The pools that were held when they were last wanted: each is looked at, and waited for a moment now and then."""
 
     def __init__(self) -> None:
-        """Begin with none."""
         self._since: dict[UUID, float] = {}
         self._waited: dict[UUID, float] = {}
 
@@ -61,7 +60,6 @@ class Needs:
     """Which pools each request of a turn may take seats of, or give seats back to."""
 
     def __init__(self, requests: Sequence[Request], organizations: Mapping[int, UUID], now: datetime) -> None:
-        """Find out; locks nothing."""
         wanted = {
             (organizations[index], request.product)
             for index, request in enumerate(requests)

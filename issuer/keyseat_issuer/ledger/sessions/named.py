@@ -95,6 +95,6 @@ def same_machine(enrolled: str, probed: str) -> bool:
     if enrolled == probed:
         return True
     from keyseat_shared.machine_id import MachineID  # noqa: PLC0415 - the usual answer needs no decoding
-    from keyseat_shared.matching import match  # noqa: PLC0415 - likewise
+    from keyseat_shared.matching import match  # noqa: PLC0415 - as above
 
     return match(MachineID.parse_canonical(enrolled), MachineID.parse_canonical(probed)).verdict is Verdict.SAME

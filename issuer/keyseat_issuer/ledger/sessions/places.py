@@ -24,7 +24,6 @@ class Places:
     """The locked pools of a turn with the leases that linger in them."""
 
     def __init__(self, policy: Policy, now: datetime) -> None:
-        """Begin with no pool."""
         self._policy = policy
         self._now = now
         self._pools: Mapping[UUID, Pool] = {}

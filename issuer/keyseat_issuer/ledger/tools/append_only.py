@@ -23,7 +23,7 @@ class AppendOnlyQuerySet(models.QuerySet[Row]):
         """
         raise AppendOnlyError(f"{self.model.__name__} rows are never changed")
 
-    def bulk_update(self, objs: Iterable[Row], fields: Iterable[str], batch_size: int | None = None) -> NoReturn:  # noqa: ARG002 - likewise
+    def bulk_update(self, objs: Iterable[Row], fields: Iterable[str], batch_size: int | None = None) -> NoReturn:  # noqa: ARG002 - as above
         """Refuse.
 
         Raises:
@@ -44,8 +44,6 @@ class AppendOnlyModel(models.Model):
     """A model whose rows can be added and read only."""
 
     class Meta:
-        """No table of its own."""
-
         abstract = True
 
     def __str__(self) -> str:
@@ -61,7 +59,7 @@ class AppendOnlyModel(models.Model):
             raise AppendOnlyError(f"{type(self).__name__} rows are never changed")
         super().save(*arguments, **options | {"force_insert": True})
 
-    def delete(self, *_arguments: Any, **_options: Any) -> NoReturn:  # noqa: ANN401 - likewise
+    def delete(self, *_arguments: Any, **_options: Any) -> NoReturn:  # noqa: ANN401 - as above
         """Refuse.
 
         Raises:

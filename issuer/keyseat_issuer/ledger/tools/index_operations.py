@@ -50,7 +50,6 @@ class DropCoveredIndex(Operation):
     reversible = True
 
     def __init__(self, model_name: str, name: str, field: "models.Field[Any, Any] | None" = None) -> None:
-        """Take the model, the name of its field, and the field."""
         self.model_name = model_name
         self.name = name
         self.field = field

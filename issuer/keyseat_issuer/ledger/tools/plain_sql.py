@@ -48,7 +48,7 @@ def insert(table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
                 (written,),
             )
         else:
-            cursor.executemany(f"INSERT INTO {table} ({listed}) VALUES ({places(len(columns))})", rows)  # noqa: S608 - likewise
+            cursor.executemany(f"INSERT INTO {table} ({listed}) VALUES ({places(len(columns))})", rows)  # noqa: S608 - as above
 
 
 @contextlib.contextmanager

@@ -51,8 +51,6 @@ class User(AbstractBaseUser, PermissionsMixin):
     REQUIRED_FIELDS: ClassVar[list[str]] = []
 
     class Meta:
-        """Constraints."""
-
         constraints = (models.CheckConstraint(condition=Q(email=Lower("email")), name="user_email_lower_case"),)
 
     def __str__(self) -> str:

@@ -47,8 +47,6 @@ class DeviceAuthorization(models.Model):
     authenticated_at = models.DateTimeField(null=True)
 
     class Meta:
-        """Constraints."""
-
         constraints = (
             models.CheckConstraint(condition=Q(expires_at__gt=F("created_at")), name="device_ends_after_start"),
             models.CheckConstraint(condition=Q(decision__in=Decision.values), name="device_decision_known"),
@@ -79,8 +77,6 @@ class ClientSignIn(models.Model):
     authenticated_at = models.DateTimeField(null=True)
 
     class Meta:
-        """Indexes."""
-
         indexes = (models.Index(fields=("user",), condition=Q(ended_at__isnull=True), name="sign_in_live_of_user"),)
 
     def __str__(self) -> str:
@@ -98,8 +94,6 @@ class UserToken(models.Model):
     next_pair = models.CharField(max_length=2 * _DIGEST, default="", db_default="")
 
     class Meta:
-        """Constraints."""
-
         constraints = (models.CheckConstraint(condition=Q(kind__in=TokenKind.values), name="token_kind_known"),)
 
     def __str__(self) -> str:
