@@ -25,6 +25,23 @@ configure_logging()
 sys.exit(server.serve(server.bind("127.0.0.1:0"), lambda: os._exit(3), workers=2))
 """
 
+_ASKED_WHILE_FORKING = """
+import os, signal, socket, sys
+from keyseat_issuer.server.workers import Supervisor
+
+def work():
+    while True:
+        signal.pause()
+
+def hurried(fork=os.fork):
+    pid = fork()
+    os.kill(os.getpid(), signal.SIGTERM)  # each side is asked to stop before it does anything else
+    return pid
+
+os.fork = hurried
+sys.exit(Supervisor(work, 2, socket.socket()).run())
+"""
+
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 
@@ -46,6 +63,17 @@ def runs(pid: str) -> bool:
         return False
 
 
+def run(program: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=START,
+        check=False,
+    )
+
+
 def listens(server: Server) -> bool:
     place = urlsplit(server.url)
     try:
@@ -53,6 +81,14 @@ def listens(server: Server) -> bool:
     except ConnectionError:
         return False
     return True
+
+
+def _was_read(server: Server, call: socket.socket) -> bool:
+    """Tell whether a worker has taken a connection and read what was sent."""
+    port, own = urlsplit(server.url).port, call.getsockname()[1]
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    [row] = [row for row in rows if (row[1].endswith(f":{port:04X}"), row[2].endswith(f":{own:04X}")) == (True, True)]
+    return row[4].endswith(":00000000") and row[9] != "0"  # nothing queued to be read, and a socket that is accepted
 
 
 class TestDraining:
@@ -93,6 +129,20 @@ class TestDraining:
 
 
 class TestWorkers:
+    def test_close_the_port_while_they_answer_what_is_under_way(self, ledger: Ledger, home: Path) -> None:
+        server = Server(ledger, home, "--workers", "2")
+        place = urlsplit(server.url)
+        with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=START) as call:
+            call.sendall(b"POST /api/v1/sessions HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{")
+            until(lambda: _was_read(server, call))
+
+            server.process.send_signal(signal.SIGTERM)
+            until(lambda: not listens(server))
+            call.sendall(b"}")
+
+            assert call.recv(64).startswith(b"HTTP/1.1 401 ")
+        assert 0 == server.process.wait(START)
+
     def test_end_when_their_parent_is_killed(self, ledger: Ledger, home: Path) -> None:
         server = Server(ledger, home, "--workers", "2", "--drain", "3600")
         workers = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
@@ -104,15 +154,13 @@ class TestWorkers:
         until(lambda: not any(map(runs, workers)))
         assert not listens(server)
 
+    def test_that_are_asked_to_stop_while_they_are_forked_do(self, ledger: Ledger) -> None:
+        done = run(_ASKED_WHILE_FORKING)
+
+        assert (0, "") == (done.returncode, done.stderr)
+
     def test_that_keep_dying_end_the_service_loudly(self, ledger: Ledger) -> None:
-        done = subprocess.run(
-            [sys.executable, "-c", _KEEPS_DYING],
-            env=dict(os.environ),
-            capture_output=True,
-            text=True,
-            timeout=START,
-            check=False,
-        )
+        done = run(_KEEPS_DYING)
 
         assert 1 == done.returncode
         assert 6 == done.stderr.count('"message": "a worker ended"')

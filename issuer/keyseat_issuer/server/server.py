@@ -18,7 +18,7 @@ from keyseat_issuer.api.calls import App
 from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.server.connection import Connection
 from keyseat_issuer.server.limits import DOOR, Door, Limits
-from keyseat_issuer.server.workers import Supervisor
+from keyseat_issuer.server.workers import Supervisor, stop_at_signals
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -88,7 +88,7 @@ def serve(
     def work() -> int:
         return _serve_here(sock, make_app, limits, drain)
 
-    return work() if workers == 1 else Supervisor(work, workers).run()
+    return work() if workers == 1 else Supervisor(work, workers, sock).run()
 
 
 def configuration(app: App, door: Door) -> uvicorn.Config:
@@ -161,19 +161,10 @@ class Server(uvicorn.Server):
 
 
 def _serve_here(sock: socket.socket, make_app: Callable[[], App], limits: Limits | None, drain: float) -> int:
-    _stop_at_signals()
+    stop_at_signals()
     # The session desk's thread waits for the database at every statement and would get the interpreter back 5 ms
     # (Python's default) later, each time, while the event loop is busy: measured, a third of all requests a second.
     sys.setswitchinterval(_SWITCH)
     server = Server(make_app(), limits, drain=drain)
     server.run(sockets=[sock])
     return 0 if server.started else 1
-
-
-def _stop_at_signals() -> None:
-    """Let SIGTERM and SIGINT end this process with 0: being asked to stop is no failure.
-
-    While uvicorn runs it has handlers of its own, and raises the signal once more when it has stopped.
-    """
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
