@@ -1,8 +1,8 @@
-"""The one place where it is seen to that only documented errors leave this software.
+"""Only documented errors leave this software: this module makes sure of it.
 
-Whatever a file, a machine or a server gives, ``Verifier``, ``LicenseClient``, ``TrustBundle`` and ``MachineID`` return
-a value or raise a ``KeyseatError`` of the class they document. What nobody has foreseen becomes one here, with the code
-``UNFORESEEN``: "could not check", never "yes" and never "no". It keeps the first error as its cause.
+``Verifier``, ``LicenseClient``, ``TrustBundle`` and ``MachineID`` return a value or raise a ``KeyseatError`` of the
+class they document, for any file, machine or server. Any other exception becomes ``UNFORESEEN`` here: "could not check",
+never "yes" and never "no". The first exception stays as its cause.
 """
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def guarded(
     convert: "Callable[[KeyseatError], KeyseatError] | None" = None,
 ) -> "Callable[[Callable[P, R]], Callable[P, R]]":
-    """Return a decorator: of a function so marked only ``KeyseatError`` leaves, and ``MisuseError`` for a wrong call.
+    """Return a decorator: its function raises only ``KeyseatError``, and ``MisuseError`` for a wrong call.
 
     Args:
         convert: gets every ``KeyseatError``, and returns it or one of the documented class to raise instead.
@@ -49,7 +49,7 @@ def guarded(
 def documented(error: Exception) -> "KeyseatError | None":
     """Return a ``KeyseatError`` as it is, ``None`` for a caller's mistake, and ``UNFORESEEN`` for anything else.
 
-    The message names the kind of error and the place, and nothing of what it says: that could hold a secret.
+    The message names the kind of error and the place, not its text: that could hold a secret.
     """
     from keyseat_shared.codes import ReasonCode  # late: the fast path of the machine ID passes here
     from keyseat_shared.errors import KeyseatError, MisuseError

@@ -43,7 +43,7 @@ _KNOWN_TYPES = {name.encode("ascii"): name for name in TYPE_NAMES}
 
 
 class Signature(NamedTuple):
-    """One signature: ``keyid`` is a hint that nobody signed, ``sig`` the raw bytes."""
+    """One signature: ``keyid`` is a hint and is not signed itself, ``sig`` is the raw bytes."""
 
     keyid: str
     sig: bytes

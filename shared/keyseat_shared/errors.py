@@ -36,7 +36,7 @@ class KeyseatError(Exception):
 
 
 class MisuseError(TypeError):
-    """The program calls wrongly, with a naive instant or a text for bytes: its mistake, whatever any file holds."""
+    """The program's own mistake: a naive instant, or text in place of bytes. It says nothing about a licence."""
 
 
 class VerificationError(KeyseatError):

@@ -3,9 +3,9 @@
 The rules of docs/spec/machine-id.md, section 9, stand here and nowhere else. What is enrolled but not seen now is
 *unreadable*, which is not *changed*: an ordinary user sees less than the administrator.
 
-Whoever asks for a licence writes the ID, and can write one of parts of several machines. So a set of adapters or disks
-is the same where most of it is, and a machine is where most of all that was enrolled is: no two machines that share
-nothing can both be the machine of one ID (ADR 0023).
+The customer sends the ID, and could make one from parts of several machines. So a set of adapters or disks counts as
+the same only where most of it is, and a machine only where most of its enrolled evidence is. Two machines that share
+nothing can then never both match one ID (ADR 0023).
 """
 
 from typing import NamedTuple

@@ -273,14 +273,14 @@ class LeasePayload(NamedTuple):
         return lease
 
     def check_times(self) -> None:
-        """Require that the instants are in order and not too far apart: of what is read, and before it is signed.
+        """Require that the instants are in order and not too far apart, when a lease is read and before it is signed.
 
         Raises:
             MalformedError: ``MALFORMED``.
         """
         if not self.issued_at <= self.renew_after <= self.expires_at:
             malformed("the lease's instants are out of order")
-        # Whatever the policy of the time said: no server signs a longer one, so a thief of its key has.
+        # Under any policy: no server signs a longer lease, so this one was signed with a stolen key.
         if (self.expires_at - self.issued_at).total_seconds() > LONGEST_LEASE:
             malformed("the lease lasts longer than any policy allows (90 days)")
 

@@ -38,7 +38,7 @@ def check_annual(term: str, starts_at: datetime, ends_at: datetime, policy: Poli
 
 
 def check_length(starts_at: datetime, ends_at: datetime, policy: Policy) -> None:
-    """A subscription, of whatever term, is bought for as many years as the policy allows at most (rule 1).
+    """Require that a subscription, of any term, is no longer than the policy allows (rule 1).
 
     Raises:
         RuleError: ``NOT_ANNUAL``.
@@ -141,7 +141,7 @@ def lease_bounds(
 ) -> tuple[datetime, datetime]:
     """Return when a lease is to be renewed and when it ends, as far as the policy's lease lengths allow.
 
-    The issuer signs nothing beyond them, and a client counts nothing beyond them, whatever was signed.
+    The issuer signs no longer lease, and a client accepts none, even if it is signed.
     """
     # Differences are compared, not sums: those would reach beyond the year 9999.
     if expires_at - issued_at > (longest := timedelta(seconds=policy.lease_ttl)):
@@ -168,7 +168,7 @@ def check_not_before_floor(
 
 
 def check_fresh(trust: "TrustBundle", use: str, now: datetime, more: str = "") -> None:
-    """A stale trust bundle decides nothing about ``use``, where its policy wants a fresh one for that.
+    """Require a fresh trust bundle, where the policy wants one for ``use``.
 
     Args:
         trust: the bundle in use.

@@ -275,7 +275,7 @@ def _quoted(text: str) -> str:
 
 
 def _plain(value: object) -> str:
-    """Write what is neither text nor holds other values."""
+    """Write a number, ``true``, ``false`` or ``null``."""
     for word, known in _WORDS:
         if value is known:
             return word

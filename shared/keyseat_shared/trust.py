@@ -88,9 +88,9 @@ class Quorum:
 def quorums(root: tuple[PublicKey, ...], threshold: int, required: tuple[str, ...]) -> tuple[Quorum, ...]:
     """Return all that must be met for these root keys to have signed (docs/spec/trust-bundle.md, section 6).
 
-    The threshold holds over all keys, and again for each algorithm that licences need: whoever breaks one algorithm
-    holds its root keys, and would else be the root. An algorithm without root keys asks for nothing here: so bundles
-    of before hybrid roots still load.
+    The threshold holds over all keys, and again for each algorithm that licences need: an attacker who breaks one
+    algorithm has all its keys, and must not become the root by them alone. An algorithm without root keys asks for
+    nothing here, so that bundles from before hybrid roots still load.
     """
     found = [Quorum(root, threshold)]
     for algorithm in required:
@@ -193,7 +193,7 @@ class TrustBundle(NamedTuple):
     def algorithms_without_root(self) -> tuple[str, ...]:
         """Return the algorithms that licences need and no root key has, as in hybrid bundles of before hybrid roots.
 
-        Whoever breaks the others can replace such a bundle.
+        An attacker who breaks the other algorithms can replace such a bundle.
         """
         have = {key.algorithm for key in self.root}
         return tuple([algorithm for algorithm in self.signatures_required if algorithm not in have])
@@ -281,7 +281,7 @@ def bundle_payload(
 
 
 def unverified_bundle(payload: bytes) -> TrustBundle:
-    """Read what a bundle would say, signed by nobody yet, for those who are to sign it. Trust nothing that it says.
+    """Read a bundle that is not signed yet, for those who will sign it. Trust nothing in it.
 
     Raises:
         TrustError: ``TRUST_INVALID``.

@@ -102,7 +102,7 @@ class Authenticator:
         digest = hashlib.sha256(token.encode()).digest()
         found = self._known.get(digest)
         if found is None or found[1] < time.monotonic():
-            if found is None:  # one that was good before is no guess, whoever else guesses behind the same address
+            if found is None:  # one that was good before is no guess, even where others guess behind the same address
                 self._throttle.check_failures(client)
             caller = await self._look_up(token, digest, client)
             if len(self._known) >= _MOST_REMEMBERED:

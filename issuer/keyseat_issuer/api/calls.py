@@ -23,7 +23,7 @@ MAX_BODY = 64 * 1024
 REQUEST_ID = "keyseat.request_id"
 CLIENT = "keyseat.client"
 REFUSAL = "keyseat.refusal"
-"""Where whoever answers with a refusal leaves it, for the access log."""
+"""The key under which a refusal is left in the scope, for the access log."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,64}")
 _IPV6_SITE = 64

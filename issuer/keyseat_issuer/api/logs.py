@@ -28,7 +28,7 @@ class JsonFormatter(logging.Formatter):
         line.update({name: getattr(record, name) for name in _FIELDS if hasattr(record, name)})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        # ASCII: what a caller put into a request id or path cannot move the cursor of whoever reads the log.
+        # ASCII: a request id or path from a caller cannot move the cursor of the terminal that shows the log.
         return json.dumps(line, ensure_ascii=True, default=str)
 
 

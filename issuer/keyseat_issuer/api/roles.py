@@ -120,7 +120,7 @@ LANES = frozenset({"sessions_acquire", "sessions_renew", "sessions_release", "se
 
 
 def rule_of(name: str | None) -> Rule:
-    """Return the rule of a route; one that is not in the table is nobody's.
+    """Return the rule of a route. A route that is not in the table is refused.
 
     Raises:
         KeyseatError: ``NOT_ALLOWED``.
@@ -132,7 +132,7 @@ def rule_of(name: str | None) -> Rule:
 
 
 def require_scope(rule: Rule, caller: Caller) -> None:
-    """Require what a token was made for, whoever sends it and whatever it is about.
+    """Require that a token has the scope of the route. Roles and rows are checked later.
 
     Raises:
         KeyseatError: ``NOT_ALLOWED`` with ``details["scope"]``.

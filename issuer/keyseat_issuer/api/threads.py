@@ -57,7 +57,7 @@ class LedgerThreads:
         return await answer
 
     def close(self) -> None:
-        """Let running calls end, and the threads with them; each closes its own connection, as nobody else may."""
+        """Let running calls end, then the threads; each thread closes its own connection, as no other may."""
         if self._started:
             together = Barrier(self._started)
 

@@ -90,7 +90,7 @@ class Window:
         """Return where a caller is counted: alone, or where all places are taken, with others."""
         if key in self._counts or len(self._counts) < _MOST_KEYS:
             return key
-        # The one not seen for longest makes room, where what it did counts no more: nobody is flushed out by others.
+        # The caller not seen for longest makes room, but only once its count has ended: others cannot flush it out.
         oldest, (last, _, _) = next(iter(self._counts.items()))
         if last < number - 1:
             del self._counts[oldest]

@@ -1,7 +1,7 @@
 """Checking the ledger against itself: the audit chain, what its rows tell of, licences' signatures, pools' counters.
 
-Whoever can write the database can also rewrite the whole chain and its head. An anchor, the ``SEQ:DIGEST`` of
-the newest row, noted elsewhere and given to a later check, shows that as well.
+An attacker who can write the database can rewrite the whole chain and its head. An anchor, the ``SEQ:DIGEST`` of the
+newest row, noted elsewhere and given to a later check, shows that too.
 """
 
 import hashlib

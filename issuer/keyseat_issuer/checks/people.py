@@ -121,7 +121,7 @@ class People:
         return rows.values_list("organization_id", "email", "role").iterator(_CHUNK)
 
     def rows_of_invitations(self) -> Iterable[tuple[UUID, str, str]]:
-        """Return organisation, address and role of the invitations that are compared: those nobody has accepted."""
+        """Return organisation, address and role of the invitations that are compared: those not accepted yet."""
         rows = Invitation.objects.filter(accepted_at__isnull=True).order_by("pk")
         return rows.values_list("organization_id", "email", "role").iterator(_CHUNK)
 

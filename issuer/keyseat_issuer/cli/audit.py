@@ -119,7 +119,7 @@ def verify(output: Output, anchor: str | None, since: str | None, trust_file: st
         )
 
     if unknown is not None:
-        # Not proven is not the same as not true: everything else agrees, and that is told as well.
+        # What was not checked is listed too: it may be right, and all that was checked agrees.
         unknown.message += "; so no licence's signature was checked (everything else agrees)"
         raise unknown
 

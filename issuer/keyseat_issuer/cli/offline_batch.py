@@ -128,7 +128,7 @@ def _check_report(report: Path, table: Path) -> None:
 
 
 def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_run: bool) -> int:
-    """Write the report, tell what became of the batch, and return the exit code."""
+    """Write the report, say how the batch ended, and return the exit code."""
     from keyseat_issuer.ledger.offline.values import Status
 
     issued, again = result.count(Status.ISSUED), result.count(Status.ALREADY_ISSUED)

@@ -1,4 +1,4 @@
-"""What the `offline` commands share: under what they act, where files go, how a machine ID is shown."""
+"""What the `offline` commands share: their terms, where files go, how a machine ID is shown."""
 
 import os
 from collections.abc import Callable

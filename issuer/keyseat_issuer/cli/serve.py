@@ -46,7 +46,7 @@ def serve(
 ) -> None:
     """Run the activation service and its pages until stopped.
 
-    It needs the lease key, not the licence keys: whoever takes over a server that holds those makes licences.
+    It needs the lease key, not the licence keys: an attacker on a server that holds those can make licences.
 
     Behind a proxy that ends TLS, set KEYSEAT_TRUSTED_PROXIES to the number of proxies and KEYSEAT_PUBLIC_URL to the
     address that people use. KEYSEAT_RATE_LIMIT changes how often one token may call (default 6000/minute),

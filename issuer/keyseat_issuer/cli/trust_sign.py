@@ -30,7 +30,7 @@ _PUBLIC = 0o644
 @json_option
 @pass_output
 def new_root(output: Output, *, folder: Path, hybrid: bool, another: bool, passphrase_file: str | None) -> None:
-    """Make a root key in FOLDER, on the computer of whoever is to hold it.
+    """Make a root key in FOLDER, on the computer of its holder.
 
     The private half stays there, under a passphrase of its own. The .pub file is for `trust rotate --new`.
     """

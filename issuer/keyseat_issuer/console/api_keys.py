@@ -38,7 +38,7 @@ class Key(NamedTuple):
 
 @page("console_api_keys", "GET")
 def keys_page(request: HttpRequest, visit: Visit) -> HttpResponse:
-    """List the keys, newest first, without what they are."""
+    """List the keys, newest first, without their secrets."""
     keys = [_key(row, visit.now) for row in api_keys.list_keys(visit.organization)]
     context = common(visit, "api-keys") | {"keys": shown(request, "keys", keys)}
     return render(request, "console/api_keys.html", context)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class ConsoleConfig(AppConfig):
-    """License management. ``vendor`` is set by whoever serves the pages (``keyseat_issuer.console.vendor.use``)."""
+    """License management. The server sets ``vendor`` (``keyseat_issuer.console.vendor.use``)."""
 
     name = "keyseat_issuer.console"
     label = "console"

@@ -1,6 +1,6 @@
 """The chart of daily use as numbers for an SVG: bars of two parts, a stepped line, and axes with round figures.
 
-Lengths are in the units of the view box (``WIDTH`` by ``HEIGHT``), y grows downwards. Whoever draws it gives colours.
+Lengths are in the units of the view box (``WIDTH`` by ``HEIGHT``), y grows downwards. The template gives the colours.
 """
 
 import math

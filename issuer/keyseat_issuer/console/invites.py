@@ -1,4 +1,4 @@
-"""Inviting people: several addresses at once, what became of each, and the invitations that wait."""
+"""Inviting people: several addresses at once, the outcome for each, and the invitations that wait."""
 
 from http import HTTPStatus
 from typing import Any, NamedTuple

@@ -72,7 +72,7 @@ class MachineForm(forms.Form):
         try:
             return parse_request(file.read(MAX_REQUEST_SIZE + 1)).machine_id
         except KeyseatError as error:
-            # Its next step names the client's command, which is for whoever sits at the machine.
+            # Its next step names a command of the client, for the person at the machine.
             raise ValidationError(f"{sentence(error)} {error.next_step}") from None
 
     def clean(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Acts that outlast a browser left open: whoever does them has typed their password within the last minutes."""
+"""Acts that outlast a browser left open need the password, typed within the last minutes."""
 
 import functools
 from collections.abc import Callable

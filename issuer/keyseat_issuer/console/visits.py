@@ -1,4 +1,4 @@
-"""Who looks at a page of the console, in which organisation and role; and what becomes of refusals."""
+"""A visit to a page of the console: who, in which organisation and role; and how refusals are answered."""
 
 import functools
 from collections.abc import Callable
@@ -97,7 +97,7 @@ View = Callable[Concatenate[HttpRequest, Visit, P], HttpResponseBase]
 def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResponseBase]]:
     """Make a view of a function of the request and a ``Visit``, for these methods and the roles that ``RIGHTS`` names.
 
-    Whoever is no member is told that there is no such page, whether the organisation exists or not.
+    Who is no member is told that there is no such page, whether the organisation exists or not.
     """
     roles = RIGHTS[name]
 

@@ -37,7 +37,7 @@ def play(key: ApiKey, policy: Policy, now: datetime, days: int) -> None:
             [outcome] = turn.process([request], policy, at)
         if isinstance(outcome, Grant):
             running[number] = outcome.session_id
-        # Else all seats were taken: that build waits for another day.
+        # Where all seats were taken, that build waits for another day.
 
 
 def _builds(now: datetime, days: int) -> list[tuple[datetime, int, bool]]:

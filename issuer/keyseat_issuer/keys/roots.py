@@ -33,7 +33,7 @@ def missing(wanted: Iterable[Quorum], signed: Iterable[PublicKey]) -> list[Quoru
 
 
 def _is_implied(quorum: Quorum, left: Sequence[Quorum], place: int) -> bool:
-    """Tell whether whoever meets the others meets this one: several of its own keys, together or more of them."""
+    """Tell whether the other quorums imply this one, so that it need not be asked for."""
     inside = [
         other
         for at, other in enumerate(left)
@@ -103,7 +103,7 @@ class RootKeys:
     """Opens root keys of a store, each with the first of its passphrases that fits."""
 
     def __init__(self, store: KeyStore, passphrases: RootPassphrases) -> None:
-        """Read nothing yet, and ask nobody."""
+        """Nothing is read or asked for yet."""
         self._store = store
         self._passphrases = passphrases
         self._good: list[str] = []
@@ -136,7 +136,7 @@ class RootKeys:
         raise refused or KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"there is no passphrase for the key {key.keyid}")
 
     def open_quietly(self, keys: Iterable[PublicKey]) -> list[SigningKey]:
-        """Open what the passphrases open that have opened others; nobody is asked, and what fails is left out."""
+        """Try the passphrases that have opened other keys. Nobody is asked; a key that stays locked is left out."""
         found: list[SigningKey] = []
         for key in self.are_here(keys):
             for passphrase in [*self._good]:

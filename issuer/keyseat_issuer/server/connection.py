@@ -376,7 +376,7 @@ class Joined:
         self._transport.abort()
 
     def forget(self) -> None:
-        """Let the system throw away what it has not sent: else it keeps it for minutes after the end, for nobody."""
+        """Let the system drop what it has not sent; it would keep it for minutes after the end."""
         with suppress(OSError, AttributeError):  # closed already
             self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
 

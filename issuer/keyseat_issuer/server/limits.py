@@ -86,7 +86,7 @@ class Door:
     """Lets connections in, ends those that take too long, and knows whether the service is about to stop."""
 
     def __init__(self, limits: Limits | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with nobody inside; ``clock`` gives seconds."""
+        """Start with no connections; ``clock`` gives seconds."""
         self.limits = limits or Limits()
         self.clock = clock
         self.draining = False
@@ -126,7 +126,7 @@ class Door:
             if why is not None:
                 connection.end(why)
         if self.open > self.limits.connections * 0.9:
-            # Whoever rests gives up a place before somebody new is kept out.
+            # An idle connection is closed before a new one is refused.
             for connection in present:
                 if connection.resting:
                     connection.end(Cut.IDLE)

@@ -91,7 +91,8 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 # An address is proven by the invitation sent to it; no page adds another one.
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
-# Else anybody could have us mail strangers, and invite them to sign up, which nobody can.
+# A reset asked for an unknown address sends nothing: this server must not mail strangers for anybody, and its mail
+# would invite them to sign up, which is closed.
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_NOTIFICATIONS = sends_for_real()
 ACCOUNT_SESSION_REMEMBER = False
@@ -109,8 +110,8 @@ MFA_FORMS = {
     "reauthenticate": "keyseat_issuer.web.second_factor.ConfirmForm",
 }
 
-# allauth notes here which codes of a second factor were used, for half a minute each. Nothing that somebody can write
-# without such a code gets here; so many codes in that time nobody has.
+# allauth notes here which codes of a second factor were used, for half a minute each. Only a right code is written,
+# so the table cannot be flooded.
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",

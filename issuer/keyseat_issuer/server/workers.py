@@ -114,7 +114,7 @@ def end_with(parent: int) -> None:
 
     def watch() -> None:
         os.read(parent, 1)
-        # The port must be free for whoever starts the service again. The second signal ends the draining.
+        # The port must be free for the next start of the service. The second signal ends the draining.
         until = time.monotonic() + _PATIENCE
         while time.monotonic() < until:
             os.kill(os.getpid(), signal.SIGTERM)

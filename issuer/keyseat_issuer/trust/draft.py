@@ -1,4 +1,4 @@
-"""What the next version of the trust bundle is to say, and what it may not say, before anybody signs it."""
+"""The next version of the trust bundle as a draft: its content, and the rules it must meet before it is signed."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -52,7 +52,7 @@ class Draft(NamedTuple):
         )
 
     def fresh_for(self, days: int) -> "Draft":
-        """Return the same, fresh for so many days.
+        """Return the draft, fresh for ``days`` days.
 
         Raises:
             KeyseatError: ``INVALID_INPUT``.
@@ -192,7 +192,7 @@ def require_sound_root(root: tuple[PublicKey, ...], threshold: int, algorithms: 
 
 
 def require_sound_counts(counts: Mapping[str, int], threshold: int) -> None:
-    """Do the same for so many root keys of each algorithm.
+    """As above, for a number of root keys of each algorithm.
 
     Raises:
         KeyseatError: ``INVALID_INPUT``.

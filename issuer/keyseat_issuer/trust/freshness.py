@@ -9,7 +9,7 @@ RENEW = "Renew it with the root key: `keyseat-issuer trust renew`."
 
 
 def warning(trust: TrustBundle, now: datetime) -> str:
-    """Return what is to be told of a bundle that is stale, or in the last third of its time; else an empty text."""
+    """Return the warning for a bundle that is stale or in the last third of its time; otherwise an empty text."""
     if trust.fresh_until is None:
         return ""
     until = format_instant(trust.fresh_until)

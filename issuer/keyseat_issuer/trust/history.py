@@ -158,7 +158,7 @@ def recorded_version(number: int) -> bytes | None:
 def require_newest(trust: TrustBundle) -> None:
     """Refuse to go on under a bundle that has been replaced.
 
-    Call it in an act's transaction, behind its audit rows: whoever changes the bundle waits for their lock then.
+    Call it in an act's transaction, after its audit rows: a change of the bundle waits for their lock then.
 
     Raises:
         TrustError: ``TRUST_ROLLBACK``; ``AUDIT_BROKEN`` where the newest row cannot be read.
@@ -241,7 +241,7 @@ def read_details(details: str) -> Recorded | None:
 
 
 def damaged(seq: int) -> TrustError:
-    """Return the refusal of an audit row that should carry a bundle and does not, or one that nobody signed."""
+    """Return the refusal of an audit row that should carry a signed bundle and does not."""
     return TrustError(
         ReasonCode.AUDIT_BROKEN,
         f"row {seq} of the audit log does not hold the trust bundle that it should: it was damaged or changed",

@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
     @property
     def last(self) -> TrustBundle | None:
-        """The version that was signed here last, unverified: nobody else need have signed it."""
+        """The version that was signed here last. It may lack other signatures."""
         return None if self.signed is None else unverified_bundle(self.signed)
 
     def remember(self, proposal: Proposal) -> str | None:
@@ -82,8 +82,8 @@ class Other(NamedTuple):
 def signed_instead(proposal: Proposal, seen: Sequence[Seen]) -> Other | None:
     """Return what a key here has signed of the proposal's version or a later one, if that is something else.
 
-    Two bundles of one version undo each other: whoever has both can hand clients the one in which a revoked key is
-    active. A proposal that was dropped is a good reason to sign another; its holder must say so.
+    Two bundles of one version undo each other: an attacker who has both can hand clients the one in which a revoked
+    key is active. A proposal that was dropped is a good reason to sign another; its holder must say so.
     """
     for entry in seen:
         last = entry.last

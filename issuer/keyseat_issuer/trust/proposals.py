@@ -113,7 +113,7 @@ class Proposal(NamedTuple):
 
     @property
     def offered(self) -> TrustBundle:
-        """What the next version would say; nobody vouches for it yet."""
+        """The next version, not verified yet."""
         return unverified_bundle(self.payload)
 
     @property
@@ -133,7 +133,7 @@ class Proposal(NamedTuple):
 
     @property
     def digest(self) -> str:
-        """``sha256:`` and the hex digest of what is signed: the same for all copies, whoever has signed them."""
+        """``sha256:`` and the hex digest of what is signed: the same for all copies, with any signatures."""
         return "sha256:" + hashlib.sha256(self.payload).hexdigest()
 
     def missing(self) -> list[Quorum]:
@@ -185,7 +185,7 @@ class Proposal(NamedTuple):
     def act(self) -> tuple[str, str]:
         """Return what the audit log says of it: the action, the gravest where it is several, and its subject.
 
-        It is read from the versions themselves: nobody signs a label.
+        It is read from the versions themselves: a label would not be signed.
         """
         old, new = self.present, self.offered
         before = {entry.key: entry.status for entry in old.keys}
@@ -279,7 +279,7 @@ def merged(proposals: Sequence[Proposal]) -> Proposal:
 
 
 def default_path(home: Path, proposal: Proposal) -> Path:
-    """Return where a proposal is written if nobody says another place."""
+    """Return where a proposal is written by default."""
     make_private_folder(home / FOLDER)
     number = proposal.digest.partition(":")[2][:8]
     return home / FOLDER / f"trust-{proposal.present.version + 1}-{number}.json"

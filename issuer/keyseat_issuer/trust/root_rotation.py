@@ -93,7 +93,7 @@ def _leaving(trust: TrustBundle, asked: Rotation) -> tuple[list[PublicKey], list
 
 
 def _only_keys(trust: TrustBundle, asked: Rotation) -> list[PublicKey]:
-    """Return the keys to replace where nobody says which: the only one, or the only pair."""
+    """Return the keys to replace by default: the only one, or the only pair."""
     if asked != Rotation(given=asked.given, make=asked.make):
         return []
     algorithms = [key.algorithm for key in trust.root]

@@ -83,7 +83,7 @@ def forget_second_factor(email: str, *, actor: str, now: datetime) -> User:
 
     def forget(user: User) -> None:
         Authenticator.objects.filter(user=user).delete()
-        # Whoever is signed in may be the reason for the call.
+        # The signed-in person may be the reason for the call.
         tokens.end_all(user, now)
         _end_browser_sessions(user, now)
 

@@ -29,7 +29,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
     """Accounts come from invitations, and addresses are written as the ledger writes them."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:  # noqa: ARG002 - allauth's signature
-        """Nobody signs up by themselves."""
+        """Sign-up is closed: accounts are made by invitation."""
         return False
 
     def get_client_ip(self, request: HttpRequest) -> str:

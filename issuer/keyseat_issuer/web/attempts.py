@@ -75,7 +75,7 @@ def at_second_factor(request: HttpRequest, user: User) -> Attempt:
 
 
 def at_confirmation(request: HttpRequest, user: User) -> Attempt:
-    """Count a password or code of somebody who is signed in: whoever found a browser open guesses, too.
+    """Count a password or code of somebody who is signed in: a finder of an open browser may guess, too.
 
     Raises:
         ValidationError: with how long to wait.

@@ -128,7 +128,7 @@ def decide(
 def poll(device_code: str, client_id: str, now: datetime) -> Poll:
     """Answer a client that asks whether it is signed in. An approved request gives tokens once."""
     asked = DeviceAuthorization.objects.filter(device_code_digest=tokens.digest(device_code), client_id=client_id)
-    # Before the transaction, which on SQLite takes the ledger's write lock: anybody may send what is no code.
+    # Before the transaction, which on SQLite takes the ledger's write lock: anybody may send a wrong code.
     return _polled(asked, now) if asked.exists() else Poll("invalid_grant")
 
 

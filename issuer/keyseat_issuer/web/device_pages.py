@@ -52,7 +52,7 @@ def device_page(request: HttpRequest) -> HttpResponse:
             return _show(request, typed, found)
         approve = action == "approve"
         if approve and _needs_proof(found):
-            # Else a browser left open would give away a token that outlasts it, and passes by every other question.
+            # A browser left open must not give away a token that outlasts it and is asked for no password later.
             raise_if_reauthentication_required(request, app="keyseat")
         user = cast("User", request.user)
         if device.decide(found, user, approve=approve, now=now, authenticated_at=authenticated_at(request)):
@@ -74,8 +74,8 @@ def authenticated_at(request: HttpRequest) -> datetime | None:
 def _look_up(request: HttpRequest, typed: str, now: datetime) -> DeviceAuthorization | limits.Spent | None:
     """Return the request behind a code, None for a wrong one, or the limit that forbids to look.
 
-    Guesses are counted by account. Not by network: there are accounts by invitation only, and whoever guesses would
-    shut the others of their office out.
+    Guesses are counted by account, not by network: accounts are by invitation only, and one person's guesses must not
+    shut out the others of an office.
     """
     subject = str(request.user.pk)
     spent = limits.spend(WRONG_CODES, subject, now)

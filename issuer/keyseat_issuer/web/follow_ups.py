@@ -17,14 +17,14 @@ def connect() -> None:
     """Connect the signals; connecting twice is connecting once."""
     for signal in (password_changed, password_reset, password_set):
         signal.connect(_end_clients, dispatch_uid="keyseat.end-clients")
-        # The link of a reset mail is a proof, too: whoever was locked out gets in with the new password.
+        # The link of a reset mail is a proof, too: a person who was locked out gets in with the new password.
         signal.connect(_know_device, dispatch_uid="keyseat.know-device")
     user_logged_in.connect(_know_device, dispatch_uid="keyseat.know-device")
     user_logged_in.connect(_clear_out, dispatch_uid="keyseat.clear-out")
 
 
 def _end_clients(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
-    """Who sets a new password may have lost the old one to somebody, who may have signed a client in with it."""
+    """End the sign-ins of all clients: a thief of the old password may have signed one in."""
     tokens.end_all(user, timezone.now())
 
 

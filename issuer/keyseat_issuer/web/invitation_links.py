@@ -1,8 +1,8 @@
-"""Links that are shown to who invites, where this server sends no mail and only they can hand them over.
+"""Invitation links shown to the inviter, where this server sends no mail and only they can hand them over.
 
-A link makes an account in the invited person's name. Shown is one only where that gives its reader nothing which they
-may not give away anyhow: never for the address of somebody without an account who is in another organisation, or
-invited to one, or who is here as what the inviter may not make others. Those get their link from the vendor.
+A link makes an account in the invited person's name. So it is shown only where the inviter could give away as much
+anyhow. It is never shown for a person without an account who is in another organisation, is invited to one, or has a
+role here that the inviter may not give. Those people get their link from the vendor.
 """
 
 from collections.abc import Sequence

@@ -1,8 +1,8 @@
 """Browsers in which somebody has signed in before: they keep getting in while others guess at the same account.
 
 A long-lived signed cookie (OWASP's device cookie) is set after each sign-in. It opens nothing by itself; attempts with
-it are counted on its own. So whoever guesses from elsewhere locks everybody out who was never here, and not the person.
-A new password makes all cookies worthless that were set before it.
+it are counted on its own. So guesses from elsewhere lock out other new browsers, and not the person.
+A new password ends all cookies that were set before it.
 """
 
 import hashlib
@@ -79,5 +79,5 @@ def _name(email: str) -> str:
 
 
 def _proof(device: str, user: User) -> str:
-    """Return what changes with the password; it tells nothing of its hash, whose salt nobody outside knows."""
+    """Return a value that changes with the password and does not reveal its hash: the salt is secret."""
     return hashlib.sha256(f"{device}\0{user.password}".encode()).hexdigest()[:32]

@@ -1,8 +1,8 @@
 """Limits on attempts (passwords, codes, mails), shared by all server processes through the database.
 
-Nobody can flush a count: it ends with its window and in no other way. And nobody can fill the disk: counts stand in a
-fixed number of rows a limit, found by a keyed hash of who is counted, and whoever makes a new row deletes old ones. Two
-that share a row share a limit. Without the key nobody can choose to.
+A count ends with its window and cannot be flushed earlier. Counts cannot fill the disk either: each limit has a fixed
+number of rows, found by a keyed hash of the caller, and a new row deletes old ones. Two callers in one row share a
+limit; without the key nobody can arrange that.
 """
 
 import hashlib
@@ -54,7 +54,7 @@ def spend_each(limit: Limit, subjects: Sequence[str], now: datetime) -> Spent:
     for subject in subjects:
         key = _key(limit, subject)
         wanted[key] = wanted.get(key, 0) + 1
-    # Before the transaction, which on SQLite takes the ledger's write lock: whoever is over the limit may go on asking.
+    # Before the transaction, which on SQLite takes the ledger's write lock: a caller over the limit may go on asking.
     full = RateWindow.objects.filter(key__in=wanted, ends_at__gt=now, attempts__gte=limit.attempts).first()
     if full is not None:
         return _refused(full, now)
@@ -74,7 +74,7 @@ def spend_each(limit: Limit, subjects: Sequence[str], now: datetime) -> Spent:
 def spend_all(counts: Sequence[tuple[Limit, str]], now: datetime) -> Spent:
     """Count one attempt against each of several limits, or against none of them.
 
-    All are looked at first: whoever is over one of them may go on asking, and writes nothing.
+    All are looked at first: a caller over one of them writes nothing, however often they ask.
     """
     keys = {_key(limit, subject): limit.attempts for limit, subject in counts}
     running = RateWindow.objects.filter(key__in=keys, ends_at__gt=now)

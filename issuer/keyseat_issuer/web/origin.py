@@ -1,7 +1,7 @@
 """The origin that links lead to: the public URL, never what a request says of itself.
 
-Whoever sends a request writes its ``Host``. A port or a trailing dot of theirs in the link of a mail would lead the
-person who gets it, and the secret in the link, to another server.
+The sender of a request writes its ``Host``. In the link of a mail, a wrong port or a trailing dot would lead the
+reader, and the secret in the link, to another server.
 """
 
 from collections.abc import Callable

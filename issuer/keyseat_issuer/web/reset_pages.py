@@ -22,13 +22,13 @@ from keyseat_issuer.web.mail import run_later, sends_for_real
 MAILS_FROM = Limit("reset-from", 20, timedelta(minutes=10))
 MAILS_FROM_WIDE = Limit("reset-wide", 100, timedelta(minutes=10))
 MAILS_TO = Limit("reset-to", 5, timedelta(hours=1))
-"""To one address. Whoever uses them up for somebody has sent them five links that work."""
+"""To one address. A stranger who uses them up has sent the person five links that work."""
 MAILS_IN = Limit("reset-known", 5, timedelta(hours=1))
 CHANGES = Limit("password-change", 10, timedelta(minutes=10))
 
 
 class ResetForm(ResetPasswordForm):  # type: ignore[misc, unused-ignore]
-    """Takes any address. Whose it is, if anybody's, is looked up after the answer: its time tells nothing."""
+    """Takes any address. Whether it has an account is looked up after the answer, whose time then tells nothing."""
 
     def clean_email(self) -> str:
         """Return the address as accounts keep it."""
@@ -84,7 +84,7 @@ def too_many(request: HttpRequest, seconds: int) -> HttpResponse:
 
 
 def _count(request: HttpRequest, now: datetime) -> int:
-    """Count a mail that is asked for, and return the seconds to wait; the same for addresses that nobody has."""
+    """Count a mail that is asked for, and return the seconds to wait; unknown addresses are counted alike."""
     email = AccountAdapter(request).clean_email(request.POST.get("email", "")[:1000])
     device = known_devices.recognise(request, email)
     if device and limits.spend(MAILS_IN, device, now).allowed:
@@ -93,6 +93,6 @@ def _count(request: HttpRequest, now: datetime) -> int:
     counts = [(MAILS_FROM, found)]
     if wide := wide_network(found):
         counts.append((MAILS_FROM_WIDE, wide))
-    if "@" in email:  # else the form says what is wrong, and nothing is sent
+    if "@" in email:  # a wrong address is shown in the form, and nothing is sent
         counts.append((MAILS_TO, email))
     return limits.spend_all(counts, now).retry_after

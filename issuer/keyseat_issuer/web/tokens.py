@@ -102,7 +102,7 @@ def ends_at(record: ClientSignIn) -> datetime:
 
 def refresh(token: str, client_id: str, now: datetime) -> TokenPair | None:
     """Exchange a refresh token for a new pair; None where it is not (or no longer) good."""
-    # Before the transaction, which on SQLite takes the ledger's write lock: anybody may send what is no token.
+    # Before the transaction, which on SQLite takes the ledger's write lock: anybody may send a wrong token.
     found = _find(token, TokenKind.REFRESH)
     if found is None or found.sign_in.client_id != client_id:
         return None
@@ -140,8 +140,8 @@ def end_sign_in(record: ClientSignIn, now: datetime) -> None:
 def end_all(user: User, now: datetime) -> None:
     """End the sign-ins of all of a user's clients, as a new password asks for.
 
-    A request that was approved but whose client has not come for its tokens yet is denied: whoever knew the old
-    password may have approved it, to come for them afterwards.
+    A request that was approved, but whose tokens are not fetched yet, is denied: a thief of the old password may have
+    approved it, to fetch them later.
     """
     with transaction.atomic():
         waiting = DeviceAuthorization.objects.filter(user=user, decision=Decision.APPROVED, redeemed_at__isnull=True)

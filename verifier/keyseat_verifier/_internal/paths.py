@@ -32,10 +32,10 @@ def home_folder(home: str | os.PathLike[str] | None = None) -> str:
 
 
 def second_state_folder(home: str) -> str:
-    """Return the folder of the second copy of what is remembered; made if need be.
+    """Return the folder of the second copy of the state, and make it where it is missing.
 
-    It is the account's own place, which no environment moves: naming another home does not lose what is known. Where
-    there is none, both copies are in the home.
+    It is the account's own place, which no environment variable moves: another home does not lose the state. Where
+    there is no such place, both copies are in the home.
     """
     return account_place() or os.path.join(home, SESSIONS)
 

@@ -143,7 +143,7 @@ def _open_closed_streams() -> None:
 
 
 def _let_go_of(name: str) -> None:
-    """The reader has gone (`keyseat ... | head`) or a disk is full: the interpreter must not find it out at exit."""
+    """Point a stream whose reader has gone (`keyseat ... | head`) or whose disk is full at nowhere, before the exit."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())

@@ -74,7 +74,7 @@ def _logout(options: dict[str, str]) -> str:
     try:
         oauth.revoke(transport, tokens.refresh_token)
     finally:
-        credentials.forget()  # also where the server is away: what is not here cannot be stolen from here
+        credentials.forget()  # also where the server is away: tokens that are gone cannot be stolen
     return f"signed out at {url}"
 
 

@@ -52,7 +52,7 @@ def _release(options: dict[str, str]) -> "list[tuple[str, Released]]":
         try:
             done.append((product, client.release(previous=previous)))
         except KeyseatError as error:
-            # Of several products one may be called with what the other is not: only what was asked for must work.
+            # Products can have different credentials: only those of the product that was asked for must work.
             if "--product" in options or error.details.get("reason") != "missing":
                 raise
     return done

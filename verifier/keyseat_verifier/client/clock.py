@@ -74,7 +74,7 @@ class ClockGuard:
         expires_at: datetime | None = None,
         fresh: datetime | None = None,
     ) -> None:
-        """Require that ``now`` fits what is known for this machine ID, and remember it.
+        """Require that ``now`` is not before the known time of this machine ID, and remember it.
 
         Args:
             now: an aware instant.
@@ -177,7 +177,7 @@ class ClockGuard:
     def _require(
         self, now: datetime, mark: Mark, reached: datetime, machine_id: str, expires_at: datetime | None
     ) -> None:
-        # Without tolerance: else an ended licence goes on for as long as somebody keeps setting the clock back.
+        # Without tolerance: with one, an ended licence would go on while somebody keeps setting the clock back.
         passed = max(reached, mark.over)
         if expires_at is not None and now < expires_at <= passed:
             raise RuleError(
@@ -224,7 +224,7 @@ class ClockGuard:
         return (name, _uptime() - offset) if name else _process_clock()
 
     def _read(self, machine_id: str) -> Mark | None:
-        """Return the newer of the two recorded marks; what is missing, spoilt or another machine's does not count."""
+        """Return the newer of the two recorded marks; one that is missing, damaged or another machine's does not count."""
         found: list[Mark] = []
         former = b""
         for path in self.files(machine_id):

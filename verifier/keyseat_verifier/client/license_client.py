@@ -45,7 +45,7 @@ class _Looked(NamedTuple):
 
 
 class LicenseClient:
-    """What a program asks whether it may run. Thread-safe and fork-safe; reads nothing until asked.
+    """Tells a program whether it may run. Thread-safe and fork-safe; reads nothing until it is asked.
 
     Args:
         product: the product code of the program.
@@ -412,7 +412,7 @@ class LicenseClient:
                 environ=self._environ,
                 clock=self._clock,
             )
-            # One desk, whichever thread comes first: it holds the sessions.
+            # One desk for all threads: it holds the sessions.
             found = self._desks.setdefault("", OnlineDesk(grants, self.home))
         return found
 

@@ -1,7 +1,7 @@
 """What is known of the time on one machine, and how it grows: the model of docs/spec/clock.md as pure functions.
 
 *Known* is an instant that the true time has certainly passed: a signed one, what the kernel's steady clock has counted
-on from there, and a clock reading once it has been seen on several days. All else that the clock says is provisional.
+on from there, and a clock reading once it has been seen on several days. Every other reading is provisional.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -236,7 +236,7 @@ def _why_no_drive_number(kind: str, digits: str) -> str:
 
 
 def firmware_uuid(raw: str) -> "tuple[str, str]":
-    """Canonicalise an SMBIOS UUID: 32 hexadecimal digits, whichever of the two byte orders comes first.
+    """Canonicalise an SMBIOS UUID: 32 hexadecimal digits, in the byte order that sorts first.
 
     SMBIOS before 2.6 left the byte order of the first three fields open, and firmware, kernels and tools disagree
     about it (DMTF DSP0134, 7.2.1). Taking the smaller of both readings makes the tag independent of the reader, and

@@ -1,4 +1,4 @@
-"""Case folding of account names by Unicode 14, whichever version of Unicode the interpreter knows.
+"""Case folding of account names by Unicode 14, on every version of Python.
 
 How an assigned character folds never changes (unicode.org/policies/stability_policy.html, "Case Folding Stability"), so
 only characters assigned later have to be left as they are: with them one account would have two machine IDs.

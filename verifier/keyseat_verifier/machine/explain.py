@@ -117,7 +117,7 @@ def to_request(probe: MachineProbe) -> dict[str, object]:
 
 
 def _told(note: Note) -> ComponentNote:
-    """Return a note for others. Names of VPNs and bridges are nobody's business, and a host of containers has many."""
+    """Return a note without names of VPNs and bridges: they are private, and a host of containers has many."""
     refused_adapter = note.kind == "nic" and note.state == REJECTED
     return ComponentNote(note.kind, "adapter" if refused_adapter else _printable(note.where), note.state, note.reason)
 

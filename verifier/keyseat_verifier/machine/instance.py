@@ -80,7 +80,7 @@ def read(path: str) -> str:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _NotTrustedError("not a regular file")
-        # Whoever may write the file may make this machine look like another.
+        # Who can write the file can make this machine look like another one.
         if hasattr(os, "getuid"):
             if status.st_mode & _WRITABLE_BY_OTHERS:
                 raise _NotTrustedError(

@@ -60,9 +60,9 @@ class ProblemError(KeyseatError):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the server knows no such session of who asks.
+        """Whether the server knows no such session under these credentials.
 
-        It may be of other credentials, whose seat stays taken: its lease counts until it ends.
+        It may belong to other credentials. Its seat then stays taken until its lease ends.
         """
         return self.code is ReasonCode.NOT_FOUND
 
@@ -70,8 +70,8 @@ class ProblemError(KeyseatError):
     def may_begin_again(self) -> bool:
         """Whether a session that is over may be begun anew without asking anybody.
 
-        One that ran out may. One that somebody ended, or that another machine took, may not: two machines would take
-        it from each other for ever.
+        One that ran out may. One that an admin ended or that another machine took over may not: two machines would
+        take it from each other without end.
         """
         return self.is_unknown or (
             self.code is ReasonCode.LEASE_ENDED and self.reason in {"EXPIRED", "SUBSCRIPTION_ENDED"}

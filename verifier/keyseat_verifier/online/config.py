@@ -147,7 +147,7 @@ def is_one_word(text: str) -> bool:
 def _is_usable(parts: SplitResult) -> bool:
     plain = not (parts.username or parts.password or parts.query or parts.fragment)
     named = bool(parts.hostname) and parts.port != 0
-    # Tokens in clear text are for nobody's network.
+    # Tokens must not cross a network in clear text.
     safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
     return plain and named and safe
 

@@ -119,7 +119,7 @@ class Credentials:
             )
         except MalformedError:
             return None  # signing in writes it anew
-        # Tokens go to the server that gave them, whatever address somebody configures later.
+        # Tokens go only to the server that gave them, also where another address is configured later.
         return found if found.server == self._config.url else None
 
     def store(self, granted: "oauth.Granted", now: datetime) -> Tokens:

@@ -69,7 +69,7 @@ class Released(NamedTuple):
 
 
 class OnlineDesk:
-    """Leases and server for one product on this machine. Thread-safe and fork-safe; asks nobody until asked."""
+    """Leases and server for one product on this machine. Thread-safe and fork-safe; calls no server until asked."""
 
     def __init__(self, grants: Grants, home: str) -> None:
         """Take what gets leases, and the home folder."""
@@ -175,7 +175,7 @@ class OnlineDesk:
             return stored, self._try_take(stored)
 
     def drop(self, stored: StoredLease, slot: SlotLock | None) -> None:
-        """Give back a session that nobody wants any more."""
+        """Give back a session that no program needs any more."""
         self._held(stored, slot).release()
 
     def gone(self, kept: StoredLease, error: ProblemError) -> None:
@@ -233,7 +233,7 @@ class OnlineDesk:
     def _ask_about_last(self, now: datetime) -> StoredLease | None:
         """Ask what became of a user's session whose lease ran out while this machine slept, or was removed.
 
-        Another machine that has taken it over since must not lose it again, only because this one woke up.
+        Another machine may have taken it over since, and must not lose it because this one woke up.
         """
         last, self._last = self._last, None
         if last is None or not self.grants.is_named:
@@ -316,7 +316,7 @@ class OnlineDesk:
             if error.is_gone:
                 passed.append(PassedOver(shown(kept.path), error.code, error.message, error.next_step))
                 self.gone(kept, error)
-                self._over = None  # whoever opens a session asks for a new one
+                self._over = None  # a program that opens a session asks for a new one
                 hold.ended()
                 return None
         except KeyseatError:

@@ -25,7 +25,7 @@ def earlier_leases(
     machine = earlier_machine(probed, home)
     if machine is None:
         return []
-    # Without a clock: what is only given back is no reason to record the time, or to find it wrong.
+    # Without a clock: giving a session back neither records the time nor checks it.
     plain = Verifier(verifier.trust, verifier.product, allow_example_keys=True)
     return store.find(plain, machine, now)[0]
 
@@ -53,7 +53,7 @@ def give_back_earlier(api: ServerApi, store: LeaseStore, leases: list[StoredLeas
 
 
 def give_back(api: ServerApi, session_id: str, deadline: Deadline) -> bool:
-    """End a session; tell whether it is known to who asks: the server says of others' that there is none such.
+    """End a session, and tell whether the server knows it under these credentials.
 
     Raises:
         KeyseatError: the server refuses otherwise, or cannot be asked.

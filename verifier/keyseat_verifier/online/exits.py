@@ -13,7 +13,7 @@ from typing import Protocol
 
 
 class Held(Protocol):
-    """What is given back at the end."""
+    """A session that is given back when the process ends."""
 
     def release_at_exit(self) -> None:
         """Give it back, soon: the process is about to end."""

@@ -87,7 +87,7 @@ class Hold:
 
     def release(self, seconds: float = RELEASE_SECONDS) -> None:
         """Give the session back, in ``seconds`` at most; a second call does nothing."""
-        if os.getpid() != self._owner:  # before the lock: in a forked child nobody may be left to let go of it
+        if os.getpid() != self._owner:  # before the lock: in a forked child no thread may be left to release it
             return
         with self._lock:
             if self._is_over:

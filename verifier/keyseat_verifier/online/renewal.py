@@ -121,7 +121,7 @@ class Renewal:
             else:
                 self._renew(now)
         except ProblemError as error:
-            # A session that is not known to who asks now may be of other credentials: its lease counts until it ends.
+            # A session that these credentials do not know may belong to others: its lease counts until it ends.
             is_lost = error.is_unknown and self.ended is not None and not self._is_known_over
             return self._is_gone(error, now) if error.is_gone or is_lost else self._failed(error, now)
         except KeyseatError as error:
@@ -184,7 +184,7 @@ class Renewal:
 
     def _tell(self, callback: Callable[..., object] | None, value: object) -> None:
         if callback is not None and not self._stop.is_set():
-            # What the program does there, or how it fails, must not hold up the renewal.
+            # A callback that is slow or fails must not hold up the renewal.
             threading.Thread(target=callback, args=(value,), name="keyseat-callback", daemon=True).start()
 
 

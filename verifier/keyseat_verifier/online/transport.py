@@ -44,7 +44,7 @@ class UnreachableError(KeyseatError):
 
 
 class Deadline:
-    """An end on the steady clock: whatever the server does, the caller goes on after it."""
+    """An end on the steady clock. The caller goes on after it, also where the server does not answer."""
 
     __slots__ = ("_end",)
 
@@ -193,7 +193,7 @@ def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
 
 
 def _printable(reason: str) -> str:
-    """Return a reason fit for people: whatever answers there may have written it."""
+    """Return a reason fit for people: its text may come from an unknown server."""
     return "".join([char if char.isprintable() else " " for char in reason[:200]]).strip().lower()
 
 

@@ -1,4 +1,4 @@
-"""What a program may give: bytes, a machine and an instant, each in any form. Anything else is its mistake."""
+"""What a program passes in: bytes, a machine and an instant, each in one of its forms. The rest is a misuse."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""What verification returns: the verified licence, which nothing else can make, and the report that explains."""
+"""What verification returns: the verified licence, which only the verifier can make, and the report that explains."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple, NoReturn
@@ -11,7 +11,7 @@ _TOKEN = object()  # known to the verifier only: a VerifiedLicense in hand means
 
 
 class _Verified:
-    """The part that licence and test licence share: who signed, and that nobody else can make or change one."""
+    """What all verified files share: their signers, and that only the verifier can make one."""
 
     __slots__ = ("_payload", "_signers")
     _signers: tuple[TrustedKey, ...]

@@ -155,7 +155,7 @@ class Verifier:
 
     @guarded(as_verification_error)
     def explain(self, data: Data, *, machine: Machine, now: datetime | None = None) -> Report:
-        """Run the steps of ``verify`` and return what each said, whatever the verdict."""
+        """Run the steps of ``verify`` and return what each said, also after a refusal."""
         from keyseat_verifier.verify.report import report  # late: `verify` never pays for words
 
         run = self._start(data, machine, now)
@@ -163,7 +163,7 @@ class Verifier:
 
     @guarded(as_verification_error)
     def explain_test(self, data: Data, *, machine: Machine, now: datetime | None = None) -> Report:
-        """Run the steps of ``verify_test`` and return what each said, whatever the verdict."""
+        """Run the steps of ``verify_test`` and return what each said, also after a refusal."""
         from keyseat_verifier.verify.report import report
 
         run = self._start(data, machine, now)
@@ -348,7 +348,7 @@ def _expiry(run: Run) -> None:
     try:
         rules.check_current(found.starts_at, found.expires_at, run.now)
     except RuleError as error:
-        # Once seen to be over, a licence stays over: else setting the clock back would bring it to life again.
+        # Once seen to be over, a licence stays over: setting the clock back must not bring it to life again.
         if error.code is ReasonCode.EXPIRED and run.verifier.clock is not None:
             run.verifier.clock.saw(found.expires_at, found.machine_id)
         raise

@@ -60,7 +60,7 @@ class NewKey(BaseModel):
 
 @router.get("", operation_id="api_keys_list", summary="API keys", responses=problems(403, 404, *ALWAYS))
 async def list_keys(service: ServiceDep, access: AccessDep, page: PageDep) -> Keys:
-    """Return the organisation's keys, without what they are."""
+    """Return the organisation's keys, without their secrets."""
     found = await read_page(service, page, api_keys.listed(access.organization))
     now = service.clock()
     return Keys(api_keys=[_item(row, now) for row in found.rows], next=found.next)

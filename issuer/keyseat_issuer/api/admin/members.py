@@ -344,7 +344,7 @@ def _invitation(row: Invitation, *, mailed: bool | None = None, link: str | None
 
 
 def _with_account(emails: Collection[str]) -> set[str]:
-    """Return those of these addresses that can sign in; without pages nobody can make an account: all are settled."""
+    """Return the addresses that can sign in. Without pages there are no accounts to make, so all count as settled."""
     if not apps.is_installed("keyseat_issuer.web"):
         return set(emails)
     from keyseat_issuer.web.accounts import with_account  # noqa: PLC0415 - as below

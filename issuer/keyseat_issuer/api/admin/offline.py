@@ -264,7 +264,7 @@ def _reading_terms(service: Service, access: Access, now: datetime) -> Terms:
 
 
 def _signing_terms(service: Service, access: Access, now: datetime) -> Terms:
-    # First: after the sunset nobody issues any more, with or without keys.
+    # First: after the sunset nothing is issued, with or without keys.
     rules.check_sunset(now, service.trust.policy())
     if service.licensing is None:
         raise unavailable()

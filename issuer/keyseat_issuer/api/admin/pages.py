@@ -1,4 +1,4 @@
-"""How lists of the administration API are asked for: so many entries, and a cursor that leads to the next ones."""
+"""Pages of the administration API's lists: a number of entries, and a cursor that leads to the next ones."""
 
 from typing import Annotated, NamedTuple, TypeVar
 

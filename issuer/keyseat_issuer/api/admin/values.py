@@ -62,7 +62,7 @@ class SeatItem(BaseModel):
 
 
 class LineItem(BaseModel):
-    """What became of one address."""
+    """The outcome for one address."""
 
     email: str
     status: str
@@ -71,7 +71,7 @@ class LineItem(BaseModel):
 
 
 class Lines(BaseModel):
-    """What became of each address."""
+    """The outcome for each address."""
 
     lines: list[LineItem]
 

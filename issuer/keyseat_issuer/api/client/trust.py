@@ -1,6 +1,6 @@
 """The trust bundle, for everybody: it is public, and clients adopt it by the update rule only.
 
-Older versions are for clients of whose root keys none has signed the newest: they go from one to the next.
+Older versions are for clients whose root keys have not signed the newest one: they go from one to the next.
 """
 
 from typing import Annotated

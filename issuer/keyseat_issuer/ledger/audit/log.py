@@ -35,7 +35,7 @@ _MAX_ACTOR = 200
 class NewEvent(NamedTuple):
     """An event to append: ``subject`` says what it is about, ``details`` is JSON-ready and holds no secrets.
 
-    ``actor`` is empty where whoever appends it acted.
+    ``actor`` is empty where it is the actor of the act that appends the event.
     """
 
     action: str

@@ -176,7 +176,7 @@ def state(row: ApiKey, now: datetime) -> str:
 def revoke_key(organization: Organization | None, prefix: str, *, actor: str, now: datetime) -> ApiKey:
     """Revoke a key, named by its prefix (or by the whole text); its sessions run until their leases end.
 
-    Invitations that it gave out end: whoever stole it may have asked somebody in.
+    Invitations that it gave out end: a thief of the key may have invited somebody.
 
     Raises:
         KeyseatError: ``NOT_FOUND``.

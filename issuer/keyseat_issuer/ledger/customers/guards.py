@@ -1,9 +1,9 @@
-"""Checks that a face brings along to an act, to be made under its locks: whether who asks may still do it."""
+"""Checks that a face passes to an act and that run under its locks: may the caller still do it?"""
 
 from collections.abc import Callable
 
 Guard = Callable[[], None]
-"""Raises where whoever asks may not do it."""
+"""Raises where the caller may not do it."""
 
 
 def allow() -> None:

@@ -34,7 +34,7 @@ class Invited(NamedTuple):
 
 
 Guard = Callable[[Collection[str]], None]
-"""Raises where whoever asks may not give, replace or take back invitations as these roles."""
+"""Raises where the caller may not give, replace or withdraw invitations with these roles."""
 
 
 def allow(roles: Collection[str]) -> None:

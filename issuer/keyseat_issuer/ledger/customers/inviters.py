@@ -1,6 +1,6 @@
-"""What becomes of invitations whose inviter may give them no more: they end, with a row of the audit log each.
+"""Invitations end when their inviter loses the right to give them; each leaves a row in the audit log.
 
-Else whoever is thrown out could have asked an accomplice in before, and own the organisation again an hour later.
+A removed owner could otherwise have invited an accomplice, and own the organisation again an hour later.
 """
 
 from collections.abc import Collection

@@ -1,4 +1,4 @@
-"""Who may do what outlasts them, asked again at the act itself, under its locks: one rule for API and console."""
+"""Rights on members, checked again under the locks of the act itself: one rule for API and console."""
 
 from collections.abc import Callable, Collection
 
@@ -55,7 +55,7 @@ def _require(organization: Organization, email: str | None, roles: Collection[st
 
 
 def _role_now(organization: Organization, email: str | None) -> Role | None:
-    """Return the role of who asks: who was an owner a moment ago may be one no more, or no member.
+    """Return the caller's role now: it may have changed since the request arrived.
 
     Raises:
         KeyseatError: ``NOT_FOUND``, ``NOT_ALLOWED``.

@@ -64,7 +64,7 @@ class RoleChange(NamedTuple):
 
 
 Guard = Callable[[Membership], None]
-"""Raises where the member may not be changed by whoever asks."""
+"""Raises where the caller may not change the member."""
 
 
 def allow(member: Membership) -> None:

@@ -80,7 +80,7 @@ def preview(organization: Organization, request: OfflineRequest, terms: Terms) -
 def confirm(organization: Organization, token: str, terms: Terms, *, guard: Guard = allow) -> IssuedLicense:
     """Issue the licence whose preview this token confirms. Every rule is applied once more, and the preview compared.
 
-    ``guard`` may refuse it as well, under the locks: whoever asks may have lost the role meanwhile.
+    ``guard`` may refuse it as well, under the locks: the caller may have lost the role meanwhile.
 
     Raises:
         KeyseatError: ``NOT_CONFIRMED`` where the token is unknown, somebody else's or too old, or where what would

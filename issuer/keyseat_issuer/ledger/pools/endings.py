@@ -1,6 +1,6 @@
 """How sessions end: expired ones are taken back on demand, and everything else that ends one tells why.
 
-A session that counts holds a seat of its pool until it ends, so whoever ends one locks the pool first.
+A session that counts holds a seat of its pool until it ends, so its pool is locked before it is ended.
 There is no sweeper: an expired session's seat is taken back when somebody needs it. One that ends before its lease
 leaves that lease in the world, and counts in ``Pool.lingering`` (``overlap``).
 """

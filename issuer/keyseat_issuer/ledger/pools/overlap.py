@@ -1,9 +1,9 @@
 """Leases that outlive their sessions: how many a policy allows, how short leases become meanwhile, who must wait.
 
-A signed lease cannot be taken back. Whoever keeps its file aside and gives the session back goes on until it ends,
-while the seat is somebody else's already. So leases whose sessions ended early are counted (``Pool.lingering``), and a
-session begins only where the leases in the world do not become more than the quota and the overlap of the policy. A
-lease is bound to its machine: a new session there takes the place of one that lingers, and costs nothing.
+A signed lease cannot be taken back. A client that copies the file and releases the session can go on until the lease
+ends, while another holds the seat. So leases whose sessions ended early are counted (``Pool.lingering``), and a session
+begins only while all leases together are no more than the quota and the policy's overlap. A lease is bound to its
+machine: a new session there takes the place of one that lingers, and costs nothing.
 
 While some linger, leases are short: no longer than the session has lived, so that what short jobs leave behind ends
 soon (ADR 0031).

@@ -189,7 +189,7 @@ def availability(pool: Pool, now: datetime) -> Availability:
 def availabilities(pools: Sequence[Pool], now: datetime) -> dict[UUID, Availability]:
     """Return the figures of many pools by their ids, with three statements for every 500 of them.
 
-    They are for people to read: whoever acts on them locks the pool and looks again.
+    They are for people to read: an act locks the pool and reads them again.
     """
     found: dict[UUID, Availability] = {}
     for start in range(0, len(pools), _CHUNK):

@@ -1,7 +1,7 @@
 """The rows of sessions as the desk reads and writes them, with plain SQL: a statement or two for all of a turn.
 
-Whoever locks pools as well locks them first. A turn waits for nobody's rows: those that another act holds are told as
-held, and what needs them is put off.
+Pools are locked before rows. A turn waits for no row: those that another act holds are reported as held, and the
+requests that need them are put off.
 """
 
 import functools
@@ -107,7 +107,7 @@ _COLUMNS = (
 
 
 class HeldError(Exception):
-    """Another act holds the rows of these sessions at this moment: whoever needs them asks again later."""
+    """Another act holds the rows of these sessions at this moment: the request is asked again later."""
 
     def __init__(self, of: Collection[UUID]) -> None:
         super().__init__()
@@ -159,7 +159,7 @@ def _held(missing: set[UUID]) -> set[UUID]:
 
 
 def started_under(keys: Collection[str]) -> list[LeaseRow]:
-    """Return the sessions that were started under these idempotency keys, by whoever holds their pools' locks."""
+    """Return the sessions that were started under these idempotency keys. Call it with their pools locked."""
     if not keys:
         return []
     # Mostly there is none: that is found out without the joins, whose planning takes PostgreSQL longer than the look.

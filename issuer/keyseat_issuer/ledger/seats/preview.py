@@ -55,7 +55,7 @@ class Preview(NamedTuple):
 def preview_assign(
     organization: Organization, product: str, emails: Sequence[str], *, policy: Policy, now: datetime
 ) -> Preview:
-    """Return what ``seats.assign`` would do at this moment; whoever assigns afterwards may find it changed.
+    """Return what ``seats.assign`` would do at this moment. It can change until the seats are assigned.
 
     Raises:
         KeyseatError: where nothing of the product can be assigned: ``NOT_FOUND``, ``NOT_YET_VALID`` or

@@ -1,4 +1,4 @@
-"""The state of the ledger for whoever watches over servers: can it be written, and how many seats are held just now."""
+"""The state of the ledger for monitoring: whether it can be written, and how many seats are held now."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -4,9 +4,9 @@ Up to a while ago everything is settled: no act is dated before it any more, and
 be renewed. That much is stored, day by day, with how much was live at the end; the rest is counted at each look. So a
 look costs what has happened since the last one, however much happened before.
 
-Whoever looks stores it, without a lock: a row replaces one that goes less far, and any two that go equally far are
-equal. A correction of the ledger's time (``clock_correction``) lets acts be dated earlier again: rows that reach behind
-it count no more. Servers that know nothing of these rows do no harm, since nothing has to tell of what it does.
+Each look stores it, without a lock: a row replaces one that goes less far, and two that go equally far are equal. A
+correction of the ledger's time (``clock_correction``) lets acts be dated earlier again: rows that reach beyond it no
+longer count. Older servers that do not know of these rows do no harm: no act has to maintain them.
 """
 
 import json

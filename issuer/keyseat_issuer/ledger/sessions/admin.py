@@ -38,7 +38,7 @@ def of_people(organization: Organization, now: datetime, emails: Collection[str]
 
 
 def force_release(organization: Organization, session_ids: Sequence[UUID], *, actor: str, now: datetime) -> list[Lease]:
-    """End sessions at once, whoever holds them; all of them or none.
+    """End sessions at once, of any holder; all of them or none.
 
     The seats are free when this returns. A client learns it at its next renewal; until its lease runs out it may go on.
 

@@ -122,7 +122,7 @@ def assigned_pool(
     """Return the pool in which a seat is assigned to this user; ``None`` for API keys, which need no assignment.
 
     A user whose seat was an offline licence that has expired gets a seat back here, while one is free. The pools are
-    locked: whoever assigns or takes back a seat holds the same locks.
+    locked: assigning and taking back a seat hold the same locks.
 
     Raises:
         KeyseatError: ``NOT_ALLOWED`` for an API key and a named product, ``NOT_A_MEMBER``, ``NOT_ASSIGNED``,

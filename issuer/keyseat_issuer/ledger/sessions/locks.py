@@ -1,4 +1,4 @@
-"""The pools that one turn of the desk needs, locked without waiting for whoever holds one of them.
+"""The pools that one turn of the desk needs, locked without waiting for other acts that hold one of them.
 
 A turn answers many customers. It waits a moment for a lock at most, and only now and then, since another server's turn
 is over in milliseconds; what needs a pool that somebody keeps longer is put off, and the others are answered

@@ -124,7 +124,7 @@ class _Turn:
         return found
 
     def _lock(self, requests: Sequence[Request], organizations: dict[int, UUID], outcomes: dict[int, Outcome]) -> None:
-        """Lock what this turn may change, as far as nobody else holds it; put off the requests that need the rest."""
+        """Lock the free rows that this turn may change, and put off the requests that need others."""
         needs = Needs(requests, organizations, self.now)
         self.candidates = needs.candidates
         self.pools = needs.lock(self.held)

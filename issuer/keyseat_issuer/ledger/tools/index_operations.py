@@ -1,6 +1,6 @@
-"""Steps of migrations about indexes that hold up nobody: the tables they are of can have millions of rows.
+"""Migration steps that build indexes without blocking writers: the tables can have millions of rows.
 
-A migration with them is not atomic, so that a run that was stopped can be repeated: every step does what is left.
+A migration with such steps is not atomic. A run that was stopped can be repeated: each step does what is left.
 """
 
 from typing import Any

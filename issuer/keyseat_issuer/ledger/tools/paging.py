@@ -1,7 +1,7 @@
 """Lists read page by page: a cursor names the last row that was shown, so that rows that come and go move no others.
 
 A cursor is opaque to callers: Base64 of a JSON list, the list's name and the row's keys. It is no secret and not
-signed: whoever changes one gets another place of the same list, of the same organisation.
+signed: a changed one leads to another place of the same list, in the same organisation.
 """
 
 import base64
@@ -77,7 +77,7 @@ class Source(NamedTuple, Generic[R]):
         return self.rows.order_by(*[key.order for key in self.keys])
 
     def first(self, count: int, behind: Q) -> list[Any]:
-        """Return the first so many rows of those behind a place."""
+        """Return the first ``limit`` rows after a place."""
         order = [key.order for key in self.keys]
         read = [list(rows.filter(behind).order_by(*order)[:count]) for rows in (self.rows, *self.others)]
         if len(read) == 1:

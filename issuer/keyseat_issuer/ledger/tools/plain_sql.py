@@ -77,7 +77,7 @@ def lock_clause(table: str, *, no_key: bool = False, skip_locked: bool = False) 
 
 
 def places(count: int) -> str:
-    """Return so many parameter marks."""
+    """Return ``count`` parameter marks."""
     return ", ".join(["%s"] * count)
 
 
