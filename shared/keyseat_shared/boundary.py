@@ -1,8 +1,8 @@
 """Only documented errors leave this software: this module makes sure of it.
 
 ``Verifier``, ``LicenseClient``, ``TrustBundle`` and ``MachineID`` return a value or raise a ``KeyseatError`` of the
-class they document, for any file, machine or server. Any other exception becomes ``UNFORESEEN`` here: "could not check",
-never "yes" and never "no". The first exception stays as its cause.
+class they document, for any file, machine or server. Any other exception becomes ``UNFORESEEN`` here: "could not
+check", never "yes" and never "no". The first exception stays as its cause.
 """
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start

@@ -224,7 +224,7 @@ class ClockGuard:
         return (name, _uptime() - offset) if name else _process_clock()
 
     def _read(self, machine_id: str) -> Mark | None:
-        """Return the newer of the two recorded marks; one that is missing, damaged or another machine's does not count."""
+        """Return the newer of the two recorded marks; a missing, damaged or foreign one does not count."""
         found: list[Mark] = []
         former = b""
         for path in self.files(machine_id):

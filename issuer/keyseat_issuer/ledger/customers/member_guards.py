@@ -49,7 +49,7 @@ def manages_still(organization: Organization, email: str | None) -> Guard:
 
 def _require(organization: Organization, email: str | None, roles: Collection[str], proof: Proof) -> None:
     require_manageable(_role_now(organization, email), *roles)
-    # After the role: who may not do it at all is not asked for a password first.
+    # After the role: a caller without the right is not asked for a password first.
     if not PRIVILEGED.isdisjoint(roles):
         proof()
 
