@@ -58,6 +58,7 @@ class ReasonCode(StrEnum):
     UNFORESEEN = "UNFORESEEN"
     TRUST_STALE = "TRUST_STALE"  # docs/adr/0013-a-bundle-can-get-stale.md
     SIGN_IN_TOO_OLD = "SIGN_IN_TOO_OLD"
+    ADDRESS_UNPROVEN = "ADDRESS_UNPROVEN"  # docs/adr/0059-an-address-is-proven-before-it-gets-rights.md
 
 
 NEXT_STEPS: dict[ReasonCode, str] = {
@@ -112,6 +113,8 @@ NEXT_STEPS: dict[ReasonCode, str] = {
     ReasonCode.INTERNAL: "Try again; if it stays, tell the operator of the service the request id.",
     ReasonCode.ALGORITHM_UNAVAILABLE: "Update this program and its `cryptography` package (version 48 or later).",
     ReasonCode.SIGN_IN_TOO_OLD: "Sign in again, and do it within a quarter of an hour.",
+    ReasonCode.ADDRESS_UNPROVEN: "Ask Customer Success for a link to a new password for this account: using it"
+    " proves the address.",
     ReasonCode.UNFORESEEN: "Try again. If it stays, tell the maker of this program what the message says.",
     ReasonCode.TRUST_STALE: "Reach the licence server once, or put the newest trust.json of your vendor into the home"
     " folder; check the clock of this machine.",

@@ -52,6 +52,7 @@ MEANINGS = {
     ReasonCode.CLOCK_AHEAD: "The clock is ahead of the database's, or of the time since the machine started.",
     ReasonCode.INTERNAL: "The service failed in a way that it does not explain.",
     ReasonCode.SIGN_IN_TOO_OLD: "It needs a password or second factor given a short while ago.",
+    ReasonCode.ADDRESS_UNPROVEN: "Somebody else was shown the link that made the account, and may have it.",
     ReasonCode.ALGORITHM_UNAVAILABLE: "A signature is of an algorithm that the installed library lacks.",
     ReasonCode.UNFORESEEN: "The software on this machine failed in a way that nobody has foreseen: neither yes nor no.",
     ReasonCode.TRUST_STALE: "The trust bundle is too old to tell which keys count, and the policy wants a fresh one.",

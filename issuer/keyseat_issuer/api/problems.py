@@ -38,6 +38,7 @@ TITLES: dict[ReasonCode, str] = {
     ReasonCode.MALFORMED: "The request cannot be read",
     ReasonCode.INVALID_INPUT: "The request is not right",
     ReasonCode.NOT_ALLOWED: "Not allowed",
+    ReasonCode.ADDRESS_UNPROVEN: "The address is not proven",
     ReasonCode.SIGN_IN_TOO_OLD: "The sign-in is too old for this",
     ReasonCode.NOT_A_MEMBER: "Not a member of the organisation",
     ReasonCode.NOT_ASSIGNED: "No licence is assigned",

@@ -23,11 +23,13 @@ def list_(output: Output) -> None:
     from keyseat_issuer.server import django
 
     django.require_ready()
+    from keyseat_issuer.ledger.customers import claims
     from keyseat_issuer.web import accounts
 
     with database.ledger_errors():
         found = accounts.list_accounts()
         protected = accounts.with_second_factor()
+        claimed = claims.unproven()
     output.emit(
         {
             "accounts": [
@@ -36,6 +38,7 @@ def list_(output: Output) -> None:
                     "name": user.name,
                     "active": user.is_active,
                     "staff": user.is_staff,
+                    "address_proven": user.email not in claimed,
                     "second_factor": user.email in protected,
                     "last_sign_in": None if user.last_login is None else format_instant(user.last_login),
                 }
@@ -44,11 +47,12 @@ def list_(output: Output) -> None:
         },
         lambda: output.table(
             "Accounts",
-            ["E-mail", "Name", "Active", "Staff", "Second factor", "Last sign-in"],
+            ["E-mail", "Name", "Proven", "Active", "Staff", "Second factor", "Last sign-in"],
             [
                 [
                     user.email,
                     user.name,
+                    _yes(user.email not in claimed),
                     _yes(user.is_active),
                     _yes(user.is_staff),
                     _yes(user.email in protected),
@@ -153,9 +157,10 @@ def reset_password(output: Output, email: str, *, yes: bool) -> None:
 @account.command("staff")
 @click.argument("email")
 @click.option("--off", is_flag=True, help="No longer.")
+@click.option("--yes", is_flag=True, help="Also where nobody has proven the address: you know whose the account is.")
 @json_option
 @pass_output
-def staff(output: Output, email: str, *, off: bool) -> None:
+def staff(output: Output, email: str, *, off: bool, yes: bool) -> None:
     """Let EMAIL into the pages of your own staff."""
     from keyseat_issuer.server import django
 
@@ -163,7 +168,7 @@ def staff(output: Output, email: str, *, off: bool) -> None:
     from keyseat_issuer.ledger.audit import log
     from keyseat_issuer.web import accounts
 
-    user = accounts.set_staff(email, staff=not off, actor=log.cli_actor(), now=now_utc())
+    user = accounts.set_staff(email, staff=not off, actor=log.cli_actor(), now=now_utc(), vouched=yes)
     output.emit(
         {"email": user.email, "staff": user.is_staff},
         lambda: output.print(f"{user.email} is {'no longer' if off else 'now'} one of your staff."),

@@ -46,7 +46,7 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
 
     django.require_ready()
     from keyseat_issuer.ledger.audit import log
-    from keyseat_issuer.ledger.customers import invitations, organizations
+    from keyseat_issuer.ledger.customers import claims, invitations, organizations
     from keyseat_issuer.ledger.models import Role
     from keyseat_issuer.web import accounts, invitation_mail
     from keyseat_issuer.web.mail import sends_for_real
@@ -86,6 +86,11 @@ def send(output: Output, org: str, emails: tuple[str, ...], role: str, *, no_mai
         output.warn(f"{len(failed)} mails could not be sent; hand these links over yourself: {', '.join(failed)}")
     elif not mailing:
         output.say("No mail was sent: hand each link over on a way that only that person reads.")
+    if claimed := sorted(claims.unproven([entry.email for entry in made])):
+        output.warn(
+            f"nobody has proven the address of these accounts: {', '.join(claimed)}. Who cannot sign in needs"
+            " `keyseat-issuer account reset-password EMAIL` first."
+        )
     if public_url() is None:
         output.warn(f"the links work on this machine only; set {URL_VARIABLE} to where people reach your server")
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from keyseat_issuer.ledger.models import Membership
 
 ROLES = ("owner", "admin", "billing", "member")
+_KNOWN = "Also where nobody has proven the account's address: you know whose the account is."
 
 
 @click.group()
@@ -26,9 +27,10 @@ def member() -> None:
 @click.argument("org")
 @click.argument("emails", metavar="EMAIL...", nargs=-1, required=True)
 @click.option("--role", type=click.Choice(ROLES), default="member", show_default=True)
+@click.option("--yes", is_flag=True, help=_KNOWN)
 @json_option
 @pass_output
-def add(output: Output, org: str, emails: tuple[str, ...], role: str) -> None:
+def add(output: Output, org: str, emails: tuple[str, ...], role: str, *, yes: bool) -> None:
     """Add people to ORG: all of them, or none where one of them cannot be added."""
     from keyseat_issuer.ledger import database
 
@@ -39,7 +41,7 @@ def add(output: Output, org: str, emails: tuple[str, ...], role: str) -> None:
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    added = members.add_members(organization, emails, Role(role), actor=log.cli_actor(), now=now_utc())
+    added = members.add_members(organization, emails, Role(role), actor=log.cli_actor(), now=now_utc(), vouched=yes)
 
     def human() -> None:
         for entry in added:
@@ -76,9 +78,10 @@ def list_(output: Output, org: str) -> None:
 @click.argument("org")
 @click.argument("email")
 @click.argument("role", type=click.Choice(ROLES))
+@click.option("--yes", is_flag=True, help=_KNOWN)
 @json_option
 @pass_output
-def role(output: Output, org: str, email: str, role: str) -> None:
+def role(output: Output, org: str, email: str, role: str, *, yes: bool) -> None:
     """Change the role of EMAIL in ORG. To hand ownership over, make the new owner first."""
     from keyseat_issuer.ledger import database
 
@@ -89,7 +92,7 @@ def role(output: Output, org: str, email: str, role: str) -> None:
 
     with database.ledger_errors():
         organization = organizations.find(org)
-    changed = members.set_role(organization, email, Role(role), actor=log.cli_actor(), now=now_utc())
+    changed = members.set_role(organization, email, Role(role), actor=log.cli_actor(), now=now_utc(), vouched=yes)
 
     def human() -> None:
         output.print(f"{changed.member.email} is now {changed.member.role} of {organization.name!r}.")

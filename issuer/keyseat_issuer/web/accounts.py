@@ -10,7 +10,7 @@ from django.contrib.sessions.models import Session
 from django.urls import reverse
 
 from keyseat_issuer.ledger.audit import log
-from keyseat_issuer.ledger.customers import inviters
+from keyseat_issuer.ledger.customers import claims, inviters
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.ledger.customers.naming import unknown
 from keyseat_issuer.ledger.models import Organization
@@ -110,14 +110,16 @@ def reset_link(email: str, *, actor: str, now: datetime) -> str:
     return origin_of() + reverse("account_reset_password_from_key", kwargs=parts)
 
 
-def set_staff(email: str, *, staff: bool, actor: str, now: datetime) -> User:
-    """Let an account into the vendor's staff pages, or no longer.
+def set_staff(email: str, *, staff: bool, actor: str, now: datetime, vouched: bool = False) -> User:
+    """Let an account into the vendor's staff pages, or no longer. ``vouched``: whose it is, is known.
 
     Raises:
-        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``.
+        KeyseatError: ``NOT_FOUND``, ``INVALID_INPUT``, ``ADDRESS_UNPROVEN``.
     """
 
     def change(user: User) -> None:
+        if staff and not vouched:
+            claims.require_proven([user.email], None, None)
         user.is_staff = user.is_superuser = staff
         user.save(update_fields=("is_staff", "is_superuser"))
 

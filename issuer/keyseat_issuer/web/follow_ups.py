@@ -8,6 +8,7 @@ from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.utils import timezone
 
+from keyseat_issuer.ledger.customers import claims
 from keyseat_issuer.web import known_devices, tokens
 from keyseat_issuer.web.device import KEPT_AFTER_EXPIRY
 from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
@@ -19,6 +20,7 @@ def connect() -> None:
         signal.connect(_end_clients, dispatch_uid="keyseat.end-clients")
         # The link of a reset mail is a proof, too: a person who was locked out gets in with the new password.
         signal.connect(_know_device, dispatch_uid="keyseat.know-device")
+    password_reset.connect(_prove_address, dispatch_uid="keyseat.prove-address")
     user_logged_in.connect(_know_device, dispatch_uid="keyseat.know-device")
     user_logged_in.connect(_clear_out, dispatch_uid="keyseat.clear-out")
 
@@ -26,6 +28,11 @@ def connect() -> None:
 def _end_clients(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
     """End the sign-ins of all clients: a thief of the old password may have signed one in."""
     tokens.end_all(user, timezone.now())
+
+
+def _prove_address(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
+    """Whoever has a reset's link has the address, or got the link from the vendor."""
+    claims.prove_by_reset(user.email, timezone.now())
 
 
 def _know_device(user: User, request: HttpRequest | None = None, **_arguments: Any) -> None:  # noqa: ANN401 - as above

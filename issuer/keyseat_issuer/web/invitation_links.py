@@ -2,7 +2,8 @@
 
 A link makes an account in the invited person's name. So it is shown only where the inviter could give away as much
 anyhow. It is never shown for a person without an account who is in another organisation, is invited to one, or has a
-role here that the inviter may not give. Those people get their link from the vendor.
+role here that the inviter may not give. Those people get their link from the vendor. The same
+is asked again as the link is used, and the account that it makes has an unproven address (``customers.claims``).
 """
 
 from collections.abc import Sequence
@@ -10,9 +11,10 @@ from datetime import datetime
 from typing import NamedTuple
 
 from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers import claims
 from keyseat_issuer.ledger.customers.invitations import Invited
 from keyseat_issuer.ledger.customers.rights import manageable_by
-from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
+from keyseat_issuer.ledger.models import Organization, Role
 from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 
@@ -43,7 +45,8 @@ def show(
         actor: who invites.
         now: the present.
     """
-    strangers = _known_elsewhere(organization, [entry.email for entry in made], now)
+    known = claims.known_elsewhere(organization, [entry.email for entry in made], now)
+    strangers = known - with_account(known)
     given = manageable_by(role)
     links = {
         entry.email: invitation_mail.link(entry, origin)
@@ -54,15 +57,8 @@ def show(
         subject = ", ".join(links)
         action = "invitation.link_shown"
         with log.act(action, actor=actor, organization=organization, subject=subject, now=now) as at:
+            # In one act with its row, before anybody sees a link: what it makes proves nothing (``claims``).
+            organization.invitations.filter(email__in=links, accepted_at__isnull=True).update(link_shown=True)
             events = [log.NewEvent(action, email, {}, organization.pk) for email in links]
             log.append_many(events, actor=actor, now=at)
     return Shown(links, [entry.email for entry in made if entry.email not in links])
-
-
-def _known_elsewhere(organization: Organization, emails: Sequence[str], now: datetime) -> set[str]:
-    """Return those who are in other organisations, or invited there, and have no account that asks for its password."""
-    others = Membership.objects.filter(email__in=emails).exclude(organization=organization)
-    waiting = Invitation.objects.filter(email__in=emails, accepted_at__isnull=True, expires_at__gt=now)
-    found = {*others.values_list("email", flat=True)}
-    found |= {*waiting.exclude(organization=organization).values_list("email", flat=True)}
-    return found - with_account(found)

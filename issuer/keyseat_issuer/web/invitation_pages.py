@@ -77,7 +77,7 @@ def _make_account(request: HttpRequest, invitation: Invitation) -> HttpResponse:
 
 def _create(email: str, name: str, password: str) -> None:
     user = User.objects.create_user(email, password, name=name)
-    # The link came by mail to this address: that is the proof allauth asks for.
+    # allauth's flag lets a second factor be set up, no more. Whether the address is proven is the ledger's: ``claims``.
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers import claims
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.ledger.customers.naming import shorten
 from keyseat_issuer.ledger.customers.organizations import lock_organization
@@ -178,7 +179,8 @@ def accept(
     account nor membership stays without the other.
 
     Raises:
-        KeyseatError: ``NOT_ALLOWED`` where the invitation is for another address; otherwise as ``look_up``.
+        KeyseatError: ``NOT_ALLOWED`` where the invitation is for another address; ``ADDRESS_UNPROVEN`` where a link
+            that the inviter was shown would make an account that is more than they may give; else as ``look_up``.
     """
     invited = Invitation.objects.select_related("organization").filter(pk=invitation_id).first()
     if invited is None:
@@ -198,8 +200,9 @@ def accept(
             )
         if make_account is not None:
             make_account()
+            row.account_unproven = row.link_shown
         row.accepted_at = at
-        row.save(update_fields=("accepted_at",))
+        row.save(update_fields=("accepted_at", "account_unproven"))
         # Somebody may have added the address by hand meanwhile: that role stands.
         member, added = Membership.objects.get_or_create(
             organization=organization,
@@ -214,6 +217,11 @@ def accept(
             details={"role": member.role, "was_member": not added},
             now=at,
         )
+        if make_account is not None:
+            # Last, under the lock of the log's head: nobody adds the address to another organisation meanwhile.
+            claims.require_harmless(row, member.role, at)
+        elif not row.link_shown:
+            claims.prove(email, actor=actor, now=at)
     return member
 
 

@@ -10,10 +10,10 @@ from django.core.validators import validate_email
 from django.db.models import Case, IntegerField, Value, When
 
 from keyseat_issuer.ledger.audit import log
-from keyseat_issuer.ledger.customers import api_keys, inviters
+from keyseat_issuer.ledger.customers import api_keys, claims, inviters
 from keyseat_issuer.ledger.customers.naming import shorten, unknown
 from keyseat_issuer.ledger.customers.organizations import lock_organization
-from keyseat_issuer.ledger.customers.rights import MANAGERS, may_invite_as
+from keyseat_issuer.ledger.customers.rights import MANAGERS, gives_more, may_invite_as
 from keyseat_issuer.ledger.models import (
     Allocation,
     AllocationKind,
@@ -114,12 +114,12 @@ def not_a_member(organization: Organization, email: str) -> KeyseatError:
 
 
 def add_members(
-    organization: Organization, emails: Sequence[str], role: Role, *, actor: str, now: datetime
+    organization: Organization, emails: Sequence[str], role: Role, *, actor: str, now: datetime, vouched: bool = False
 ) -> list[Membership]:
-    """Add people in one role; all of them or none.
+    """Add people in one role; all of them or none. ``vouched``: whoever adds them knows whose their accounts are.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT``, ``ALREADY_EXISTS``.
+        KeyseatError: ``INVALID_INPUT``, ``ALREADY_EXISTS``, ``ADDRESS_UNPROVEN``.
     """
     wanted = list(dict.fromkeys(normalize_email(email) for email in emails))
     subject = ", ".join(wanted)
@@ -144,6 +144,9 @@ def add_members(
             actor=actor,
             now=at,
         )
+        if not vouched:
+            # Last, under the lock of the log's head: nobody makes such an account by a link meanwhile.
+            claims.require_proven(wanted, role, organization)
     return added
 
 
@@ -184,13 +187,15 @@ def set_role(
     actor: str,
     now: datetime,
     guard: Guard = allow,
+    vouched: bool = False,
 ) -> RoleChange:
     """Change a member's role; ``guard`` may refuse it, seeing the member as it stands under the lock.
 
-    Invitations that the member gave out and may give no more end.
+    Invitations that the member gave out and may give no more end. ``vouched`` as for ``add_members``.
 
     Raises:
-        KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner.
+        KeyseatError: ``NOT_A_MEMBER``, ``NOT_ALLOWED`` for the last owner, ``ADDRESS_UNPROVEN`` for a role that gives
+            more.
     """
     wanted = normalize_email(email)
     with log.act("member.role_changed", actor=actor, organization=organization, subject=wanted, now=now) as at:
@@ -200,6 +205,8 @@ def set_role(
         before = member.role
         if before == Role.OWNER and role != Role.OWNER:
             _keep_an_owner(organization)
+        if not vouched and gives_more(role, than=Role(before)):
+            claims.require_proven([wanted], role, organization)
         member.role = role
         member.save(update_fields=("role",))
         log.append(
@@ -223,7 +230,7 @@ def transfer_ownership(
 
     Raises:
         KeyseatError: ``NOT_A_MEMBER``; ``NOT_ALLOWED`` where the giver is no owner; ``ALREADY_EXISTS`` where the
-            receiver is one.
+            receiver is one; ``ADDRESS_UNPROVEN``.
     """
     giver, receiver = normalize_email(from_email), normalize_email(to_email)
     with log.act("ownership.transferred", actor=actor, organization=organization, subject=receiver, now=now) as at:
@@ -237,6 +244,7 @@ def transfer_ownership(
             )
         if after.role == Role.OWNER:
             raise KeyseatError(ReasonCode.ALREADY_EXISTS, f"{receiver} is an owner of {organization.name!r} already")
+        claims.require_proven([receiver], Role.OWNER, organization)
         held = after.role
         before.role, after.role = Role.ADMIN, Role.OWNER
         Membership.objects.bulk_update([before, after], ("role",))

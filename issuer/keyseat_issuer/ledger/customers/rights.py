@@ -41,6 +41,12 @@ def manageable_by(actor: Role | None) -> frozenset[Role]:
     return EVERYBODY if actor is Role.OWNER else _MANAGEABLE
 
 
+def gives_more(role: Role, *, than: Role) -> bool:
+    """Tell whether a role gives rights that another does not."""
+    order = list(Role)  # from the most to the least
+    return order.index(role) < order.index(than)
+
+
 def may_invite_as(role: Role | None) -> frozenset[Role]:
     """Return the roles that a member of this role may invite others as; ``None``: who is no member any more."""
     return manageable_by(role) if role in MANAGERS else frozenset()

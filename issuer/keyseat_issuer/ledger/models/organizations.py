@@ -111,6 +111,10 @@ class Invitation(models.Model):
     expires_at = models.DateTimeField()
     accepted_at = models.DateTimeField(null=True)
     invited_by = models.CharField(max_length=MAX_EMAIL + 10, default="", db_default="")
+    link_shown = models.BooleanField(default=False, db_default=False)
+    """Whoever gave it out has seen the link."""
+    account_unproven = models.BooleanField(default=False, db_default=False)
+    """Its link was shown and made the account, and nothing has proven the address since."""
 
     class Meta:
         constraints = (

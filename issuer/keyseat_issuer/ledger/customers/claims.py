@@ -1,0 +1,114 @@
+"""Addresses that are claimed: by an account that was made with a link which its inviter was shown (ADR 59).
+
+Such a link proves nothing of who holds the address: the inviter could have opened it. The account has what that
+inviter may give, in that organisation, and nothing from anybody else, until a link proves the address that was mailed
+to it or that the vendor handed over.
+"""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+
+from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.customers.inviters import of_user
+from keyseat_issuer.ledger.customers.rights import manageable_by, may_invite_as
+from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
+from keyseat_shared.codes import ReasonCode
+from keyseat_shared.errors import KeyseatError
+
+_USER = of_user("")
+
+
+def unproven(emails: Collection[str] | None = None) -> set[str]:
+    """Return which of these addresses, or of all, an account only claims."""
+    rows = Invitation.objects.filter(account_unproven=True)
+    if emails is not None:
+        rows = rows.filter(email__in=emails)
+    return set(rows.values_list("email", flat=True))
+
+
+def known_elsewhere(organization: Organization, emails: Collection[str], now: datetime) -> set[str]:
+    """Return those who are members of other organisations, or whose invitation waits there."""
+    others = Membership.objects.filter(email__in=emails).exclude(organization=organization)
+    waiting = Invitation.objects.filter(email__in=emails, accepted_at__isnull=True, expires_at__gt=now)
+    found = {*others.values_list("email", flat=True)}
+    return found | {*waiting.exclude(organization=organization).values_list("email", flat=True)}
+
+
+def require_proven(emails: Sequence[str], role: Role | None, organization: Organization | None) -> None:
+    """Refuse to give a role to accounts that only claim their address, unless who made them may give it anyhow.
+
+    Args:
+        emails: to whom.
+        role: as what; ``None``: one of the vendor's staff.
+        organization: where; ``None`` for the vendor's staff.
+
+    Raises:
+        KeyseatError: ``ADDRESS_UNPROVEN``, with the addresses.
+    """
+    rows = Invitation.objects.filter(email__in=emails, account_unproven=True).select_related("organization")
+    in_doubt = [row for row in rows.order_by("email") if not _may_give(row, role, organization)]
+    if in_doubt:
+        claimed = list(dict.fromkeys(row.email for row in in_doubt))
+        raise _unproven(claimed, sorted({row.organization.name for row in in_doubt}))
+
+
+def require_harmless(invitation: Invitation, standing: str, now: datetime) -> None:
+    """Refuse to make an account by a link that its inviter was shown, where it would be more than they may give.
+
+    Asked again as the link is used: what was nobody when it was shown may have become somebody since.
+
+    Args:
+        invitation: the link's.
+        standing: the role that the account would have here.
+        now: the present.
+
+    Raises:
+        KeyseatError: ``ADDRESS_UNPROVEN``.
+    """
+    if not invitation.link_shown:
+        return
+    elsewhere = known_elsewhere(invitation.organization, [invitation.email], now)
+    if elsewhere or not _may_give(invitation, Role(standing), invitation.organization):
+        raise KeyseatError(
+            ReasonCode.ADDRESS_UNPROVEN,
+            f"{invitation.email} has got a role since that needs a link from elsewhere",
+            next_step="Ask Customer Success for a link of your own.",
+        )
+
+
+def prove(email: str, *, actor: str, now: datetime) -> bool:
+    """Put down that an address is proven, in the caller's transaction; tell whether that is news."""
+    if not Invitation.objects.filter(email=email, account_unproven=True).update(account_unproven=False):
+        return False
+    log.append(actor=actor, action="account.address_proven", organization=None, subject=email, details={}, now=now)
+    return True
+
+
+def prove_by_reset(email: str, now: datetime) -> None:
+    """Put down that somebody used the link of a reset: it was mailed, or handed over by the vendor."""
+    if unproven([email]):
+        actor = of_user(email)
+        with log.act("account.address_proven", actor=actor, organization=None, subject=email, now=now) as at:
+            prove(email, actor=actor, now=at)
+
+
+def _may_give(invitation: Invitation, role: Role | None, organization: Organization | None) -> bool:
+    """Tell whether whoever was shown a link may give this role now: then it made nothing that they could not make."""
+    if role is None or organization is None or invitation.organization_id != organization.pk:
+        return False
+    if not invitation.invited_by.startswith(_USER):
+        return role in manageable_by(None)  # an API key
+    inviter = invitation.invited_by.removeprefix(_USER)
+    found = organization.memberships.filter(email=inviter).values_list("role", flat=True).first()
+    return role in may_invite_as(None if found is None else Role(found))
+
+
+def _unproven(emails: list[str], organizations: list[str]) -> KeyseatError:
+    # The organisations stand in the vendor's own next step only: one customer hears nothing of another.
+    return KeyseatError(
+        ReasonCode.ADDRESS_UNPROVEN,
+        f"nobody has proven to be {', '.join(emails)}: somebody else was shown the link that made the account",
+        details={"emails": emails},
+        next_step=f"That was in {', '.join(organizations)}. Hand the person the link of `keyseat-issuer account"
+        " reset-password EMAIL`: using it proves the address. --yes where you know that the account is theirs.",
+    )
