@@ -59,22 +59,19 @@ def grade(machine_id: MachineID) -> "tuple[str, tuple[str, ...]]":
     return found, (reason, *_remarks(machine_id))
 
 
-def _held(nics: int, disks: int) -> "list[tuple[int, str]]":
-    return [one for one in ((nics, "network adapter"), (disks, "system disk")) if one[0]]
-
-
 def _listed(names: "list[str]") -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def _remarks(machine_id: MachineID) -> "list[str]":
     remarks = []
-    nics, disks = len(machine_id.tags_of("nic")), len(machine_id.tags_of("disk"))
-    if nics > USUAL_NICS or disks > USUAL_DISKS:
-        held = _listed([f"{count} {word}{'s' * (count > 1)}" for count, word in _held(nics, disks)])
+    counted = (("nic", "network adapters", USUAL_NICS), ("disk", "system disks", USUAL_DISKS))
+    # Only what exceeds: two adapters beside two disks are as usual as beside one.
+    many = [f"{count} {word}" for kind, word, usual in counted if (count := len(machine_id.tags_of(kind))) > usual]
+    if many:
         remarks.append(
-            f"It holds {held}, more than most machines have: an ID put together by hand from several machines looks"
-            " like this, and fits one of them at most."
+            f"It holds {_listed(many)}, more than most machines have: an ID put together by hand from several machines"
+            " looks like this, and fits one of them at most."
         )
     if machine_id.instance_source == "instance-file":
         remarks.append("It holds an instance id from a file: whoever copies the file copies this part of it.")

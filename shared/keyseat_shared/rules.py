@@ -47,7 +47,7 @@ def check_length(starts_at: datetime, ends_at: datetime, policy: Policy) -> None
         raise RuleError(
             ReasonCode.NOT_ANNUAL,
             f"the subscription, {format_instant(starts_at)} to {format_instant(ends_at)}, is longer than"
-            f" {policy.max_years} years, the most that the policy allows",
+            f" {policy.max_years} year{'s' * (policy.max_years > 1)}, the most that the policy allows",
             details={
                 "starts_at": format_instant(starts_at),
                 "ends_at": format_instant(ends_at),

@@ -14,7 +14,7 @@ import offline_shop
 from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.checks import check
-from keyseat_issuer.cli import main
+from keyseat_issuer.cli import main, output
 from keyseat_issuer.ledger.models import OfflineLicense
 from offline_shop import ADA, BOB, NAME, numbered_machine
 from vendor import MACHINE, machine
@@ -109,6 +109,63 @@ def test_every_refused_row_says_what_to_do_next_as_the_single_command_does(issue
     told = run("weak.csv", "--yes").stderr.splitlines()
     assert ["line 2:", "line 3:", "Next: G"] == [line.strip()[:7] for line in told[:3]]
     assert 1 == sum("accept it knowingly with --accept-weak" in line for line in told)
+
+
+MANY = str(machine(disk=["S5H2NS0T123456", "S5H2NS0T123457"]))
+WEAK = str(machine(firmware_uuid=[], firmware_serial=[], nic=[], disk=[]))
+REMARKED = HEADER + f"{NAME},KSE,{numbered_machine(1)},{ADA},,\n{NAME},KSE,{MANY},{ADA},,\n{NAME},KSE,{WEAK},{BOB},,\n"
+
+
+def test_each_row_has_the_warnings_that_the_single_command_gives(issuer: Path) -> None:
+    (issuer / "remarked.csv").write_text(REMARKED)
+
+    single = CliRunner().invoke(
+        main, ["offline", "issue", NAME, "KSE", "--machine-id", MANY, "--user", ADA, "--dry-run", "--json"]
+    )
+    dry = answer("remarked.csv", "--dry-run", "--accept-weak")["rows"][1]["warnings"]
+    issued = answer("remarked.csv", "--out", "made", "--yes", "--accept-weak", "--report", "report.csv")["rows"]
+    again = answer("remarked.csv", "--out", "made", "--yes", "--accept-weak")["rows"]
+
+    remarks = json.loads(single.stdout)["preview"]["warnings"]
+    assert dry == remarks
+    assert "It holds 2 system disks, more than most" in dry[0]
+    weak = "The machine ID is weak: It rests on the operating system's id alone"
+    for rows in (issued, again):
+        assert [[], remarks] == [row["warnings"] for row in rows[:2]]
+        assert rows[2]["warnings"][0].startswith(weak)
+    reported = list(csv.DictReader((issuer / "report.csv").read_text().splitlines()))
+    assert [" ".join(row["warnings"]) for row in issued] == [row["warnings"] for row in reported]
+
+
+def test_warnings_are_told_line_by_line_and_before_the_question(issuer: Path) -> None:
+    (issuer / "remarked.csv").write_text(REMARKED)
+    told = "line 3: Warning: It holds 2 system disks, more than most"
+
+    assert told in run("remarked.csv", "--dry-run", "--accept-weak").stderr
+    asked = run("remarked.csv", "--accept-weak").stderr
+    assert asked.index(told) < asked.index("NOT_CONFIRMED")
+    assert "line 4: Warning: The machine ID is weak" in asked
+    issued = run("remarked.csv", "--out", "made", "--accept-weak", "--yes").stderr
+    assert 1 == issued.count(told)
+    assert "line 2" not in issued
+
+
+def test_a_plan_that_was_confirmed_has_told_its_warnings(issuer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (issuer / "remarked.csv").write_text(REMARKED)
+    monkeypatch.setattr(output.Output, "confirm", lambda *_args, **_more: None)
+
+    assert 1 == run("remarked.csv", "--out", "made", "--accept-weak").stderr.count("line 3: Warning")
+
+
+def test_of_many_warnings_the_first_are_told(issuer: Path) -> None:
+    offline_shop.customer(kre=30, name="Many")
+    rows = [f"Many,KRE,{machine(disk=[f'A{number}', f'B{number}'])},,," for number in range(22)]
+    (issuer / "many.csv").write_text(HEADER + "\n".join(rows) + "\n")
+
+    told = run("many.csv", "--dry-run").stderr
+
+    assert 20 == told.count("Warning:")
+    assert "and 2 more rows with warnings; --report FILE lists all." in told
 
 
 def test_keep_going_issues_the_good_rows_and_still_exits_1(issuer: Path) -> None:

@@ -56,6 +56,17 @@ def test_help_lists_every_command_without_loading_django() -> None:
     assert [] == [name for name in COMMANDS if f"  {name} " not in done.stdout]
 
 
+def test_no_line_of_a_list_of_commands_ends_in_the_middle() -> None:
+    # Click ends them at the first full stop with a space behind it.
+    context = click.Context(main)
+    loaded = [command for name in COMMANDS if (command := main.get_command(context, name)) is not None]
+    lines = [one.get_short_help_str(200) for one in loaded]
+    lines += [
+        sub.get_short_help_str(200) for one in loaded if isinstance(one, click.Group) for sub in one.commands.values()
+    ]
+    assert [] == [line for line in lines if line.endswith(("e.g", "i.e", "etc", "e.g.", "i.e."))]
+
+
 def test_a_mistyped_command_is_recognised() -> None:
     result = CliRunner().invoke(main, ["ofline"])
     assert 2 == result.exit_code

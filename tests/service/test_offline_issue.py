@@ -476,7 +476,7 @@ class TestPreview:
 
         [warning] = licenses.preview(request(machine_id=str(found)), terms()).warnings
 
-        assert "It holds 4 network adapters and 1 system disk, more than most machines have" in warning
+        assert "It holds 4 network adapters, more than most machines have" in warning
 
 
 class TestFinding:

@@ -281,7 +281,7 @@ class TestGrades:
         [
             (2, 1, ""),
             (3, 0, "It holds 3 network adapters, more"),
-            (1, 2, "It holds 1 network adapter and 2 system disks, more"),
+            (1, 2, "It holds 2 system disks, more"),
             (0, 2, "It holds 2 system disks, more"),
         ],
     )

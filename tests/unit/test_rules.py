@@ -65,7 +65,7 @@ class TestAnnual:
     def test_a_term_that_is_not_in_years_is_measured_to_the_second(self) -> None:
         policy = POLICY._replace(eligible_terms=("monthly",), max_years=1)
         check_annual("monthly", START, END, policy)
-        with pytest.raises(RuleError, match="longer than 1 years"):
+        with pytest.raises(RuleError, match="longer than 1 year,"):
             check_annual("monthly", START, END + SECOND, policy)
 
     def test_ten_years_from_a_leap_day_end_on_28_february(self) -> None:

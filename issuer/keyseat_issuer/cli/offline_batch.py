@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _WORD = "issue"
 _MAX_SHOWN = 20
-"""Refused rows told on a terminal; the report has all."""
+"""Refused rows, and rows with warnings, told on a terminal; the report has all."""
 
 
 @click.command()
@@ -64,6 +64,7 @@ def batch(
     if report is not None:
         _check_report(report, table)
     destination = None if dry_run else destination_for(out, must_be_folder=True)
+    warned = False
     if dry_run or not yes:
         result = run_batch(
             rows,
@@ -82,12 +83,13 @@ def batch(
         output.confirm(
             "This cannot be undone.", _WORD, yes=False, consequence="Every seat is locked until its licence ends."
         )
+        warned = True
     terms = with_signer(output, terms, passphrase_file)
     output.stopped_note = "Run the same batch again: what was issued gets its files, and nothing is issued twice."
     result = run_batch(
         rows, bad, terms, destination, accept_weak=accept_weak, keep_going=keep_going, progress=output.progress
     )
-    return _finish(output, result, report, dry_run=False)
+    return _finish(output, result, report, dry_run=False, warned=warned)
 
 
 def _show_plan(output: Output, result: "BatchResult") -> None:
@@ -100,7 +102,17 @@ def _show_plan(output: Output, result: "BatchResult") -> None:
     output.say(
         f"  machine IDs: {', '.join(f'{count} {grade}' for grade, count in result.grades.items()) or 'none new'}"
     )
+    _tell_warnings(output, result)
     _tell_refused(output, result)
+
+
+def _tell_warnings(output: Output, result: "BatchResult") -> None:
+    warned = result.warned
+    for row in warned[:_MAX_SHOWN]:
+        for text in row.warnings:
+            output.say(f"  line {row.line}: Warning: {text}", "yellow")
+    if len(warned) > _MAX_SHOWN:
+        output.say(f"  and {len(warned) - _MAX_SHOWN} more rows with warnings; --report FILE lists all.")
 
 
 def _tell_refused(output: Output, result: "BatchResult") -> None:
@@ -127,8 +139,11 @@ def _check_report(report: Path, table: Path) -> None:
         )
 
 
-def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_run: bool) -> int:
-    """Write the report, say how the batch ended, and return the exit code."""
+def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_run: bool, warned: bool = False) -> int:
+    """Write the report, say how the batch ended, and return the exit code.
+
+    ``warned``: the plan that was confirmed showed the warnings.
+    """
     from keyseat_issuer.ledger.offline.values import Status
 
     issued, again = result.count(Status.ISSUED), result.count(Status.ALREADY_ISSUED)
@@ -149,6 +164,8 @@ def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_r
         told = {} if error is None else error.to_dict()
         output.emit_json({"ok": error is None, "dry_run": dry_run, **told, **result.to_dict()})
         return code
+    if not warned:
+        _tell_warnings(output, result)
     _tell_refused(output, result)
     if dry_run:
         output.print("Nothing was issued.")

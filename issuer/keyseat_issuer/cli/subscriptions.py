@@ -45,7 +45,7 @@ def add(
     ends: str | None,
     products: tuple[str, ...],
 ) -> None:
-    """Add a subscription to ORG, e.g. `--term annual --starts 2023-06-01 --product KSE=25 --product KRE=5`."""
+    """Add a subscription to ORG. Example: `--term annual --starts 2023-06-01 --product KSE=25 --product KRE=5`."""
     if term == "annual" and months is not None:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "an annual subscription is measured in --years")
     if term != "annual" and years is not None:

@@ -23,14 +23,15 @@ from keyseat_issuer.ledger.tools.table_text import safe_cell
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.evidence import Grade
+from keyseat_shared.machine_id import MachineID
 
-REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message", "next")
+REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message", "next", "warnings")
 
 
 class RowResult(NamedTuple):
     """What became of one row; ``file`` is the name of the file it was handed out as, where it was.
 
-    ``next_step`` is set where the row was refused.
+    ``next_step`` is set where the row was refused, ``warnings`` where its machine ID is one to think about first.
     """
 
     line: int
@@ -40,6 +41,7 @@ class RowResult(NamedTuple):
     code: str = ReasonCode.OK
     message: str = ""
     next_step: str = ""
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def refused(cls, line: int, error: KeyseatError) -> "RowResult":
@@ -57,6 +59,7 @@ class RowResult(NamedTuple):
             "code": str(self.code),
             "message": self.message,
             "next": self.next_step,
+            "warnings": list(self.warnings),
         }
 
 
@@ -87,6 +90,11 @@ class BatchResult:
     def count(self, status: Status) -> int:
         """Return how many rows have this status."""
         return sum(row.status is status for row in self.rows)
+
+    @property
+    def warned(self) -> tuple[RowResult, ...]:
+        """The rows that a person should think about."""
+        return tuple(row for row in self.rows if row.warnings)
 
     @property
     def refused(self) -> tuple[RowResult, ...]:
@@ -216,9 +224,21 @@ def _result(row: BatchRow, outcome: Outcome, names: dict[str, str]) -> RowResult
     if outcome.error is not None:
         return RowResult.refused(row.line, outcome.error)
     if outcome.license is None:
-        return RowResult(row.line, outcome.status)
+        return RowResult(row.line, outcome.status, warnings=_warnings(outcome))
     ident = str(outcome.license.license_id)
-    return RowResult(row.line, outcome.status, ident, names.get(ident))
+    return RowResult(row.line, outcome.status, ident, names.get(ident), warnings=_warnings(outcome))
+
+
+def _warnings(outcome: Outcome) -> tuple[str, ...]:
+    """Return what the preview of a single licence tells of the machine ID: that it is weak, and its weak spots."""
+    if outcome.decision is not None:
+        machine = outcome.decision.machine
+    elif outcome.license is not None:
+        machine = MachineID.parse_canonical(outcome.license.machine_id)
+    else:
+        return ()
+    reason, *remarks = machine.grade_reasons
+    return (*([f"The machine ID is weak: {reason}"] if machine.grade is Grade.WEAK else []), *remarks)
 
 
 def _totals(outcomes: Sequence[Outcome]) -> tuple[PoolTotal, ...]:
@@ -241,4 +261,5 @@ def _totals(outcomes: Sequence[Outcome]) -> tuple[PoolTotal, ...]:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else safe_cell(str(value))
+    text = " ".join(value) if isinstance(value, list) else "" if value is None else str(value)
+    return safe_cell(text)
