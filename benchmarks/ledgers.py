@@ -80,8 +80,8 @@ def make_database(cluster: str, name: str) -> str:
 def point_at(url: str) -> None:
     """Point this process's Django at a database, and make its tables."""
     os.environ["DATABASE_URL"] = url
-    from keyseat_issuer.ledger.database import migrate  # noqa: PLC0415 - as above
     from keyseat_issuer.server import django as start  # noqa: PLC0415 - after the environment is set
+    from keyseat_issuer.server.tables import migrate  # noqa: PLC0415 - as above
 
     start.setup()
     go_to(url)

@@ -116,7 +116,7 @@ def ledger(
 
 
 def _migrate(url: str) -> None:
-    from keyseat_issuer.ledger.database import migrate  # noqa: PLC0415 - most tests need no Django
+    from keyseat_issuer.server.tables import migrate  # noqa: PLC0415 - most tests need no Django
 
     databases.point_at(url)
     migrate()

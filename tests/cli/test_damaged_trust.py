@@ -16,8 +16,8 @@ from databases import Ledger
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
+from keyseat_issuer.ledger.audit.bundles import BUNDLE_ACTIONS, audit_details
 from keyseat_issuer.ledger.models import AuditEvent
-from keyseat_issuer.trust.history import BUNDLE_ACTIONS, audit_details
 
 NOON = "2023-06-01T12:00:00Z"
 REVOKE = ("trust", "revoke-key", "{key}", "--yes")

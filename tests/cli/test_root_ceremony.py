@@ -20,8 +20,8 @@ from issuing import PASSPHRASE, cheap_scrypt
 from keyseat_issuer.cli import main
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keys.store import KeyStore
+from keyseat_issuer.ledger.audit.bundles import history
 from keyseat_issuer.server import creation
-from keyseat_issuer.trust.history import history
 from keyseat_shared.keys import ED25519, ML_DSA_65
 from keyseat_shared.trust import TrustBundle
 

@@ -15,6 +15,7 @@ from keyseat_issuer import settings
 from keyseat_issuer.bootstrap import SAFE_IN_WAL
 from keyseat_issuer.ledger import database
 from keyseat_issuer.ledger.models import AdditiveMigration, AuditHead
+from keyseat_issuer.server import tables
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from races import race
@@ -163,13 +164,13 @@ class TestMigrating:
         path = tmp_path / "new" / "ledger.sqlite3"
         databases.point_at(f"sqlite:///{path}")
 
-        applied = database.migrate()
+        applied = tables.migrate()
 
         assert "0001_initial" in applied
         assert (0o600, 0o700) == (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777)
 
     def test_migrating_again_changes_nothing(self, ledger: Ledger) -> None:
-        assert [] == database.migrate()
+        assert [] == tables.migrate()
 
 
 class TestSettings:

@@ -10,9 +10,10 @@ from pytest_django import DjangoDbBlocker
 
 import databases
 from databases import Ledger
-from keyseat_issuer.ledger import database, schema
+from keyseat_issuer.ledger import schema
 from keyseat_issuer.ledger.models import AdditiveMigration
 from keyseat_issuer.ledger.tools.index_operations import DropCoveredIndex
+from keyseat_issuer.server import tables
 
 
 @pytest.fixture
@@ -66,11 +67,11 @@ def test_an_older_server_must_be_able_to_write_rows(step: object, is_so: bool) -
 
 
 def test_migrating_writes_down_what_is_additive(fresh: None) -> None:
-    database.migrate()
+    tables.migrate()
 
     ours = {str(each) for each in all_of_ours() if getattr(each, "additive", False)}
     assert ours == {str(each) for each in AdditiveMigration.objects.all()}
-    assert [] == database.pending()
+    assert [] == tables.pending()
 
 
 def test_it_is_written_down_before_it_is_applied(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,7 +81,7 @@ def test_it_is_written_down_before_it_is_applied(ledger: Ledger, monkeypatch: py
         "django.core.management.call_command", lambda *_, **__: seen.append(AdditiveMigration.objects.count())
     )
 
-    database.migrate()
+    tables.migrate()
 
     assert [len([each for each in all_of_ours() if getattr(each, "additive", False)])] == seen
 
@@ -98,6 +99,6 @@ def test_a_ledger_without_the_table_takes_newer_migrations_as_changes(ledger: Le
 def test_the_plan_says_whether_running_servers_can_go_on(fresh: None) -> None:
     Path(str(connection.settings_dict["NAME"])).touch()
 
-    plan = {step.name: step.additive for step in database.pending()}
+    plan = {step.name: step.additive for step in tables.pending()}
 
     assert (False, True) == (plan["ledger.0001_initial"], plan["ledger.0005_additive_migrations"])

@@ -12,11 +12,12 @@ from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keys.signing import open_license_signer
 from keyseat_issuer.keys.store import KeyStore
+from keyseat_issuer.ledger.audit.bundles import history
 from keyseat_issuer.server.creation import Created
 from keyseat_issuer.trust import admin as trust_admin
 from keyseat_issuer.trust.admin import TrustAdmin
 from keyseat_issuer.trust.draft import Draft, find_key
-from keyseat_issuer.trust.history import current_trust, history, read_version
+from keyseat_issuer.trust.history import current_trust, read_version
 from keyseat_issuer.trust.root_rotation import Rotation
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError

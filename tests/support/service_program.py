@@ -71,7 +71,7 @@ class VendorTrust:
 def _main(descriptor: int, clock_file: str, workers: int) -> None:
     import socket  # noqa: PLC0415 - only in the service's process
 
-    from keyseat_issuer.bootstrap import setup  # noqa: PLC0415 - as above
+    from keyseat_issuer.server.django import setup  # noqa: PLC0415 - as above
 
     setup()
     stories.begin()

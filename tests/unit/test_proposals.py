@@ -12,7 +12,7 @@ from keyseat_issuer.cli.trust_changes import change_lines
 from keyseat_issuer.home import write_private
 from keyseat_issuer.keys.roots import choose, missing
 from keyseat_issuer.keys.store import PrivateKey
-from keyseat_issuer.trust.history import KEY_ADDED, KEY_RETIRED, KEY_REVOKED, POLICY_SET, ROOT_ROTATED
+from keyseat_issuer.ledger.audit.bundles import KEY_ADDED, KEY_RETIRED, KEY_REVOKED, POLICY_SET, ROOT_ROTATED
 from keyseat_issuer.trust.offline_signing import SEEN_FILE, Seen, check_present
 from keyseat_issuer.trust.proposals import Proposal, in_words, merged, read_proposal
 from keyseat_shared import trust as trust_module

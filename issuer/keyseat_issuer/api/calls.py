@@ -6,7 +6,7 @@ import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from keyseat_issuer.api.problems import ApiError, headers_of, problem_body, status_of, too_large
 from keyseat_shared.codes import ReasonCode
@@ -95,6 +95,14 @@ class Call:
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Lane(NamedTuple):
+    """A route answered by the frame: ``{id}`` in its template stands for one path segment."""
+
+    method: str
+    template: str
+    handler: Handler
 
 
 def find_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:

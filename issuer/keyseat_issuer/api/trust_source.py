@@ -16,8 +16,9 @@ from typing import NamedTuple
 from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.home import TRUST_FILE, load_trust
 from keyseat_issuer.keys.signing import EnvelopeSigner, open_lease_signer
+from keyseat_issuer.ledger.audit.bundles import newest_row, recorded_version
 from keyseat_issuer.trust.freshness import warning
-from keyseat_issuer.trust.history import newest_row, read_version, recorded_version, successors
+from keyseat_issuer.trust.history import read_version, successors
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, UntrustedError
 from keyseat_shared.instants import CLOCK_TOLERANCE

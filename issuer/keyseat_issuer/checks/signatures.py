@@ -6,7 +6,7 @@ A licence that was forged in the database, with audit rows to match, has no sign
 from collections.abc import Iterator
 
 from keyseat_issuer.checks.rows import Finding
-from keyseat_issuer.trust.history import bundle_digest, history
+from keyseat_issuer.ledger.audit.bundles import bundle_digest, history
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LICENSE_TYPE, Envelope, pae
 from keyseat_shared.errors import MalformedError, TrustError, UntrustedError

@@ -21,12 +21,12 @@ def migrate(output: Output, *, plan: bool) -> None:
     nothing. Make a backup before you run it after an update. Servers of the version before can go on where --plan says
     that all steps are additive.
     """
-    from keyseat_issuer.ledger import database
+    from keyseat_issuer.server import tables
 
     if plan:
-        _show_plan(output, database.pending())
+        _show_plan(output, tables.pending())
         return
-    applied = database.migrate()
+    applied = tables.migrate()
     if applied:
         _count_usage(output)
 

@@ -36,7 +36,7 @@ for _command in (new_root, review, sign, adopt):
 @pass_output
 def show(output: Output) -> None:
     """Show what clients trust: keys, policy, version."""
-    from keyseat_issuer.trust.history import bundle_digest
+    from keyseat_issuer.ledger.audit.bundles import bundle_digest
 
     home = issuer_home()
     bundle = load_trust(home)

@@ -184,7 +184,7 @@ def adopt(output: Output, *, files: tuple[Path, ...], access: Access) -> None:
 
 
 def _facts(proposal: "Proposal") -> dict[str, object]:
-    from keyseat_issuer.trust.history import bundle_digest
+    from keyseat_issuer.ledger.audit.bundles import bundle_digest
     from keyseat_issuer.trust.proposals import in_words
 
     left = in_words(proposal.missing())

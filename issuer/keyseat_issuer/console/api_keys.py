@@ -16,10 +16,10 @@ from keyseat_issuer.console.password_again import password_again
 from keyseat_issuer.console.tables import shown
 from keyseat_issuer.console.templatetags.console import at
 from keyseat_issuer.console.visits import Visit, common, page, told
+from keyseat_issuer.ledger.audit.listing import shown_actor
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.customers.member_guards import manages_still
 from keyseat_issuer.ledger.models import ApiKey
-from keyseat_issuer.records import shown_actor
 from keyseat_shared.errors import KeyseatError
 
 

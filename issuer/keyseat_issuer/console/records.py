@@ -10,8 +10,8 @@ from django.utils.http import urlencode
 
 from keyseat_issuer.console.templatetags.console import second
 from keyseat_issuer.console.visits import Visit, common, page
+from keyseat_issuer.ledger.audit.listing import newest_events, shown_actor
 from keyseat_issuer.ledger.models import AuditEvent
-from keyseat_issuer.records import newest_events, shown_actor
 from keyseat_shared.instants import parse_instant
 
 ROWS = 50

@@ -16,7 +16,8 @@ from keyseat_issuer.console.templatetags.console import plain_day
 from keyseat_issuer.console.visits import Visit, common, page, told
 from keyseat_issuer.ledger.seats import concurrency, utilisation
 from keyseat_issuer.ledger.seats.concurrency import DayPeak
-from keyseat_issuer.records import UsageReport
+from keyseat_issuer.ledger.seats.usage_file import UsageReport
+from keyseat_issuer.web.accounts import names_of
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import parse_instant, parse_typed
@@ -80,7 +81,7 @@ def report(request: HttpRequest, visit: Visit) -> HttpResponse | StreamingHttpRe
         if error.code is not ReasonCode.INVALID_INPUT:
             raise
         return _form(request, visit, since, until, _fault(error), HTTPStatus.BAD_REQUEST)
-    file = UsageReport(visit.organization, start, end, visit.now)
+    file = UsageReport(visit.organization, start, end, now=visit.now, names=names_of)
     # The first part is read before the answer begins: what fails, fails as a page.
     first = file.next_part()
     # Django would read the wrong kind of iterator to its end before it sends anything.

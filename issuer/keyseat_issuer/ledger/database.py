@@ -1,4 +1,4 @@
-"""The ledger's database: is it there and ready, bring it up to date, and say what is wrong in words that help."""
+"""The ledger's database: is it there and ready, and say what is wrong in words that help."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ _URL = "Check that DATABASE_URL names the right database, user and password."
 _BUSY = "Try again; if it lasts, find out which program keeps the database locked."
 _UP = "Check that the database server is up and reachable, and that DATABASE_URL is right."
 _ROOM = "Make room on the disk of the database."
-_FILE = "Check that you may read and write the file and its folder, and that the disk has room."
+CHECK_FILE = "Check that you may read and write the file and its folder, and that the disk has room."
 
 # What drivers say -> the cause in a word, and what we say. The drivers' own text stays out: it may hold hosts, users
 # and passwords.
@@ -37,9 +37,9 @@ _KNOWN = (
         "Do it again.",
     ),
     (("locked", "lock timeout", "deadlock"), "busy", "the database is busy", _BUSY),
-    (("readonly", "read-only"), "read-only", "the database cannot be written", _FILE),
+    (("readonly", "read-only"), "read-only", "the database cannot be written", CHECK_FILE),
     (("disk is full", "no space left"), "disk-full", "the database's disk is full", _ROOM),
-    (("unable to open", "disk i/o"), "file", "the database file cannot be used", _FILE),
+    (("unable to open", "disk i/o"), "file", "the database file cannot be used", CHECK_FILE),
     (("not a database", "malformed"), "file", "the file is not a usable SQLite database", "Restore it from a backup."),
     (
         ("password", "authentication", "permission denied", "role "),
@@ -124,56 +124,26 @@ def require_ready() -> None:
         KeyseatError: ``LEDGER_UNAVAILABLE`` with the command that helps.
     """
     setup()
-    path = _sqlite_file()
+    path = sqlite_file()
     if path is not None:
-        _require_file(path)
+        require_file(path)
     with ledger_errors():
         schema.require_fitting()
 
 
-def migrate() -> list[str]:
-    """Make the tables of ledger and server, or bring them up to date. Return the names of the migrations applied.
-
-    Set Django up with this (or ``web.start.setup``) and not for the ledger alone: the server's tables belong to it.
-
-    A SQLite file is made readable by its owner only.
-
-    Raises:
-        KeyseatError: ``LEDGER_UNAVAILABLE``.
-    """
-    from keyseat_issuer.server import django as start  # noqa: PLC0415 - loads the server's apps, which other commands do without
-
-    start.setup()
-    path = _sqlite_file()
-    if path is not None:
-        _make_file(path)
-    with ledger_errors():
-        return schema.apply()
-
-
-def pending() -> list[schema.Pending]:
-    """Return the migrations that ``migrate`` would apply, without changing anything.
-
-    Raises:
-        KeyseatError: ``LEDGER_UNAVAILABLE``.
-    """
-    from keyseat_issuer.server import django as start  # noqa: PLC0415 - loads the server's apps, which other commands do without
-
-    start.setup()
-    path = _sqlite_file()
-    if path is not None:
-        _require_file(path)
-    with ledger_errors():
-        return schema.pending()
-
-
-def _sqlite_file() -> Path | None:
+def sqlite_file() -> Path | None:
+    """Return the ledger's file, or ``None`` where it is not SQLite."""
     from django.db import connection  # noqa: PLC0415 - Django is loaded by now
 
     return Path(str(connection.settings_dict["NAME"])) if connection.vendor == "sqlite" else None
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
+    """Require a file that may be read and written.
+
+    Raises:
+        KeyseatError: ``LEDGER_UNAVAILABLE``.
+    """
     try:
         if not path.exists():
             raise unavailable(f"there is no ledger at {str(path)!r}", _INIT)
@@ -181,13 +151,4 @@ def _require_file(path: Path) -> None:
     except PermissionError:
         usable = False
     if not usable:
-        raise unavailable(f"the ledger {str(path)!r} may not be read and written by you", _FILE)
-
-
-def _make_file(path: Path) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # Before SQLite makes it with the umask's rights: it holds customers' addresses.
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise unavailable(f"cannot write the ledger {str(path)!r}: {error.strerror}", _FILE) from None
+        raise unavailable(f"the ledger {str(path)!r} may not be read and written by you", CHECK_FILE)

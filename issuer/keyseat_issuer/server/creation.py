@@ -12,10 +12,12 @@ from typing import NamedTuple, TypeVar
 from keyseat_issuer.home import LEDGER_FILE, LOCK_FILE, TRUST_FILE, make_private_folder, sync_folder, write_private
 from keyseat_issuer.keys.roots import choose, require_room
 from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
-from keyseat_issuer.ledger.database import ledger_errors, migrate
+from keyseat_issuer.ledger.audit.bundles import BUNDLE_ACTIONS, CREATED, audit_details
+from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_issuer.server.django import setup
+from keyseat_issuer.server.tables import migrate
 from keyseat_issuer.trust.draft import Draft, new_trusted_key, require_sound_counts
-from keyseat_issuer.trust.history import BUNDLE_ACTIONS, CREATED, audit_details, write_history
+from keyseat_issuer.trust.history import write_history
 from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError

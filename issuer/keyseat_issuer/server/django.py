@@ -19,12 +19,13 @@ def setup() -> None:
             ``INVALID_INPUT`` for a bad secret, ``KEYSEAT_PUBLIC_URL``, ``KEYSEAT_TRUSTED_PROXIES`` or ``EMAIL_URL``.
     """
     from django.apps import apps  # noqa: PLC0415 - loaded when a command needs it
+    from django.conf import settings  # noqa: PLC0415 - as above
 
     if not apps.ready:
         os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
     bootstrap.setup()
-    if not apps.is_installed("keyseat_issuer.web"):
-        msg = "this process has set Django up for the ledger alone: call web.start.setup first"
+    if settings.SETTINGS_MODULE != SETTINGS:
+        msg = f"this process has set Django up for the ledger alone: call {__name__}.setup first"
         raise RuntimeError(msg)
     _take_secret()
 

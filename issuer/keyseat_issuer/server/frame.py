@@ -7,7 +7,6 @@ framework would cost more than the whole rest of a renewal. They are the same ha
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from keyseat_issuer.api.calls import (
     CLIENT,
@@ -18,7 +17,7 @@ from keyseat_issuer.api.calls import (
     App,
     Call,
     ClientGone,
-    Handler,
+    Lane,
     Message,
     Receive,
     Scope,
@@ -38,14 +37,6 @@ _SERVER_ERROR = 500
 _CLIENT_ERROR = 400
 _API_PATHS = frozenset({"/healthz", "/readyz", "/metrics", "/openapi.json"})
 _API_PREFIX = "/api/"
-
-
-class Lane(NamedTuple):
-    """A route answered by the frame: ``{id}`` in its template stands for one path segment."""
-
-    method: str
-    template: str
-    handler: Handler
 
 
 class _Watch:

@@ -18,9 +18,7 @@ from keyseat_issuer.home import TRUST_FILE, exclusive, write_private
 from keyseat_issuer.keys.roots import RootKeys, RootPassphrases, fitting, missing, require_room
 from keyseat_issuer.keys.signing import once
 from keyseat_issuer.keys.store import ROOT, KeyStore, Passphrase, PrivateKey, SigningKey, ask
-from keyseat_issuer.ledger.database import ledger_errors, require_ready
-from keyseat_issuer.trust.draft import Draft, find_key, new_trusted_key, refuse_known, require_keys_for
-from keyseat_issuer.trust.history import (
+from keyseat_issuer.ledger.audit.bundles import (
     KEY_ADDED,
     KEY_RETIRED,
     KEY_REVOKED,
@@ -30,10 +28,11 @@ from keyseat_issuer.trust.history import (
     ROOT_ROTATED,
     bundle_digest,
     history,
-    reconciled,
     record,
-    write_history,
 )
+from keyseat_issuer.ledger.database import ledger_errors, require_ready
+from keyseat_issuer.trust.draft import Draft, find_key, new_trusted_key, refuse_known, require_keys_for
+from keyseat_issuer.trust.history import reconciled, write_history
 from keyseat_issuer.trust.proposals import Proposal, default_path, fresh_subject, in_words, merged, write_proposal
 from keyseat_issuer.trust.root_rotation import Plan, Rotation, plan, with_root
 from keyseat_shared.codes import ReasonCode

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from keyseat_issuer.home import make_private_folder, write_private
 from keyseat_issuer.keys.roots import choose, fitting, missing
 from keyseat_issuer.keys.store import SigningKey
-from keyseat_issuer.trust.history import KEY_ADDED, KEY_RETIRED, KEY_REVOKED, POLICY_SET, RENEWED, ROOT_ROTATED
+from keyseat_issuer.ledger.audit.bundles import KEY_ADDED, KEY_RETIRED, KEY_REVOKED, POLICY_SET, RENEWED, ROOT_ROTATED
 from keyseat_shared import fields
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import TRUST_TYPE, Envelope, Signature, decode_base64, encode_base64, pae

@@ -1,6 +1,6 @@
 """What an operator does to accounts: see them, shut one off, take a lost second factor away, name staff."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 
 from allauth.account.forms import default_token_generator
@@ -29,6 +29,11 @@ def list_accounts() -> list[User]:
 def with_account(emails: Collection[str]) -> set[str]:
     """Return those of these addresses that belong to an account."""
     return set(User.objects.filter(email__in=emails).values_list("email", flat=True))
+
+
+def names_of(emails: Collection[str]) -> Mapping[str, str]:
+    """Return the names of the people with these addresses, as far as they have an account."""
+    return dict(User.objects.filter(email__in=emails).values_list("email", "name")) if emails else {}
 
 
 def of_members(organization: Organization) -> dict[str, User]:

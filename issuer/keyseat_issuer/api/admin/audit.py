@@ -12,9 +12,11 @@ from keyseat_issuer.api.admin.access import BASE, AccessDep, act
 from keyseat_issuer.api.admin.pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin.values import typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
+from keyseat_issuer.ledger.audit.listing import listed_events, shown_actor
 from keyseat_issuer.ledger.models import AuditEvent
 from keyseat_issuer.ledger.seats import utilisation
-from keyseat_issuer.records import UsageReport, listed_events, shown_actor
+from keyseat_issuer.ledger.seats.usage_file import UsageReport
+from keyseat_issuer.web.accounts import names_of
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE, tags=["records"])
@@ -74,7 +76,7 @@ async def report_usage(
     """
     now = service.clock()
     start, end = utilisation.period(typed(since, end_of_day=False), typed(until), now)
-    report = UsageReport(access.organization, start, end, now)
+    report = UsageReport(access.organization, start, end, now=now, names=names_of)
     # The first part is read before the answer begins: what fails, fails as a problem document.
     first = await act(service, report.next_part)
 

@@ -10,10 +10,10 @@ from keyseat_issuer.api.admin.access import BASE, AccessDep, act, no_such
 from keyseat_issuer.api.admin.pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin.values import Body, TypedInstant, instant, typed
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
+from keyseat_issuer.ledger.audit.listing import shown_actor
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.customers.member_guards import manages_still
 from keyseat_issuer.ledger.models import ApiKey
-from keyseat_issuer.records import shown_actor
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE + "/api-keys", tags=["API keys"])

@@ -1,12 +1,10 @@
 """Members of an organisation: roles, removal, ownership, and invitations."""
 
 import asyncio
-from collections.abc import Collection
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from django.apps import apps
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
@@ -20,6 +18,10 @@ from keyseat_issuer.ledger.customers.member_guards import may_change, may_invite
 from keyseat_issuer.ledger.models import Invitation, Membership, Role
 from keyseat_issuer.ledger.seats import seats
 from keyseat_issuer.ledger.tools import paging
+from keyseat_issuer.web import invitation_limits, invitation_links, invitation_mail
+from keyseat_issuer.web.accounts import with_account
+from keyseat_issuer.web.mail import sends_for_real
+from keyseat_issuer.web.origin import origin_of
 from keyseat_shared.instants import format_instant
 
 router = APIRouter(prefix=BASE, tags=["members"])
@@ -254,13 +256,13 @@ async def invite(service: ServiceDep, access: AccessDep, body: InvitationsBody) 
             access.organization,
             body.emails,
             body.role,
-            with_account=_with_account,
+            with_account=with_account,
             actor=access.actor,
             now=service.clock(),
             guard=may_invite(access.organization, access.email, proof=proof_of(service, access)),
         )
 
-    await act(service, _require_few, access, body.emails, service.clock())
+    await act(service, invitation_limits.require, access.organization, body.emails, service.clock())
     made = await act(service, make)
     # Not on the ledger's threads: a slow mail server must not hold up anything else.
     failed = await asyncio.to_thread(_mail, access, made)
@@ -343,43 +345,13 @@ def _invitation(row: Invitation, *, mailed: bool | None = None, link: str | None
     return InvitationItem(id=str(row.pk), email=row.email, role=row.role, expires_at=until, mailed=mailed, link=link)
 
 
-def _with_account(emails: Collection[str]) -> set[str]:
-    """Return the addresses that can sign in. Without pages there are no accounts to make, so all count as settled."""
-    if not apps.is_installed("keyseat_issuer.web"):
-        return set(emails)
-    from keyseat_issuer.web.accounts import with_account  # noqa: PLC0415 - as below
-
-    return with_account(emails)
-
-
-def _require_few(access: Access, emails: list[str], now: datetime) -> None:
-    """Refuse more mail than an organisation may have sent."""
-    if apps.is_installed("keyseat_issuer.web"):
-        from keyseat_issuer.web import invitation_limits  # noqa: PLC0415 - needs the pages' settings
-
-        invitation_limits.require(access.organization, emails, now)
-
-
 def _mail(access: Access, made: list[Invited]) -> set[str]:
     """Mail the links; return the addresses that got none."""
-    if not apps.is_installed("keyseat_issuer.web"):
-        return {entry.email for entry in made}
-    from keyseat_issuer.web import invitation_mail  # noqa: PLC0415 - needs the pages' settings, which tests may lack
-    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - as above
-
-    if not sends_for_real():
-        return {entry.email for entry in made}
-    return set(invitation_mail.send(access.organization, made))
+    return set(invitation_mail.send(access.organization, made)) if sends_for_real() else {entry.email for entry in made}
 
 
 def _links(access: Access, made: list[Invited], now: datetime) -> dict[str, str]:
     """Return the links that who invites has to hand over: none where mails are sent."""
-    if not apps.is_installed("keyseat_issuer.web"):
-        return {}
-    from keyseat_issuer.web import invitation_links  # noqa: PLC0415 - as above
-    from keyseat_issuer.web.mail import sends_for_real  # noqa: PLC0415 - as above
-    from keyseat_issuer.web.origin import origin_of  # noqa: PLC0415 - as above
-
     if sends_for_real():
         return {}
     shown = invitation_links.show(

@@ -6,13 +6,14 @@ from typing import Annotated
 from fastapi import Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyseat_issuer.api import patterns
 from keyseat_issuer.ledger.customers.address_list import MOST_ADDRESSES
 from keyseat_issuer.ledger.seats.rules import Line
 from keyseat_issuer.ledger.seats.seats import Seat
 from keyseat_shared.instants import format_instant, parse_typed
 
-MACHINE_ID_PATTERN = "^mid1[02-9ac-hj-np-z]{6,86}$"
-PRODUCT_PATTERN = "^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$"
+MACHINE_ID_PATTERN = patterns.whole(patterns.MACHINE_ID)
+PRODUCT_PATTERN = patterns.whole(patterns.PRODUCT)
 
 Email = Annotated[str, Field(min_length=3, max_length=320, examples=["ada@example.com"])]
 Emails = Annotated[list[Email], Field(min_length=1, max_length=MOST_ADDRESSES)]

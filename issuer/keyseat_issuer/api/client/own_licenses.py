@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
-from keyseat_issuer.api.admin.values import MACHINE_ID_PATTERN
+from keyseat_issuer.api import patterns
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.routing import ALWAYS, CallerDep, ServiceDep, problems
 from keyseat_issuer.ledger.models import Membership, OfflineLicense
@@ -45,7 +45,8 @@ async def list_own(
     service: ServiceDep,
     caller: CallerDep,
     machine_id: Annotated[
-        str | None, Query(pattern=MACHINE_ID_PATTERN, description="Only those bound to this machine ID.")
+        str | None,
+        Query(pattern=patterns.whole(patterns.MACHINE_ID), description="Only those bound to this machine ID."),
     ] = None,
 ) -> OwnLicenses:
     """Return the active licences of a user, or the floating ones of an API key's organisation."""

@@ -7,15 +7,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, Field
 
-from keyseat_issuer.api.admin.values import MACHINE_ID_PATTERN
-from keyseat_issuer.api.calls import Call, Handler
+from keyseat_issuer.api import patterns
+from keyseat_issuer.api.calls import Call, Handler, Lane
 from keyseat_issuer.api.client.sessions import BASE
 from keyseat_issuer.api.routing import ALWAYS, problems
-from keyseat_issuer.server.frame import Lane
 
-_MACHINE_ID = Field(pattern=MACHINE_ID_PATTERN, description="The machine ID, in its canonical form.")
-_NONCE = Field(pattern="^[A-Za-z0-9_-]{22,86}$", description="Fresh random characters; the lease repeats them.")
-_PRODUCT = Field(pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$", examples=["KRE"])
+_MACHINE_ID = Field(pattern=patterns.whole(patterns.MACHINE_ID), description="The machine ID, in its canonical form.")
+_NONCE = Field(pattern=patterns.whole(patterns.NONCE), description="Fresh random characters; the lease repeats them.")
+_PRODUCT = Field(pattern=patterns.whole(patterns.PRODUCT), examples=["KRE"])
 
 
 class ClientInfo(BaseModel):
@@ -103,7 +102,7 @@ def add_session_routes(app: FastAPI, lanes: tuple[Lane, ...]) -> None:
         "name": "Idempotency-Key",
         "in": "header",
         "required": True,
-        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._:-]{8,128}$"},
+        "schema": {"type": "string", "pattern": patterns.whole(patterns.IDEMPOTENCY_KEY)},
         "description": "A new one for every new request; the same one gets the same session.",
     }
     session_id = {

@@ -4,12 +4,12 @@ import hashlib
 import re
 from uuid import UUID
 
+from keyseat_issuer.api import patterns
 from keyseat_issuer.api.auth import Authenticator, Caller
-from keyseat_issuer.api.calls import JSON_TYPE, Answer, Call, invalid
+from keyseat_issuer.api.calls import JSON_TYPE, Answer, Call, Lane, invalid
 from keyseat_issuer.api.roles import MATRIX, require_scope
 from keyseat_issuer.ledger.sessions.desk import Reply, SessionDesk, Signed, parse_session_id
 from keyseat_issuer.ledger.sessions.values import Acquire, Ended, Release, ReleasePrevious, Renew
-from keyseat_issuer.server.frame import Lane
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -18,9 +18,9 @@ from keyseat_shared.strictjson import loads_object
 
 BASE = "/api/v1/sessions"
 
-_NONCE = re.compile(r"[A-Za-z0-9_-]{22,86}")
-_KEY = re.compile(rb"[A-Za-z0-9._:-]{8,128}")
-_PRODUCT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_NONCE = re.compile(patterns.NONCE)
+_KEY = re.compile(patterns.IDEMPOTENCY_KEY.encode())
+_PRODUCT = re.compile(patterns.PRODUCT)
 _MAX_MACHINE_ID = 90
 
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import transaction
 
 from keyseat_issuer.ledger.audit import log
+from keyseat_issuer.ledger.audit.bundles import require_newest
 from keyseat_issuer.ledger.audit.clock_correction import latest
 from keyseat_issuer.ledger.audit.ledger_time import ledger_now
 from keyseat_issuer.ledger.database import ledger_errors
@@ -27,7 +28,6 @@ from keyseat_issuer.ledger.pools.endings import end_converted
 from keyseat_issuer.ledger.tools.bulk import insert_values
 from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_issuer.ledger.tools.plain_sql import still_here
-from keyseat_issuer.trust.history import require_newest
 from keyseat_shared import rules
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.evidence import Grade

@@ -1,17 +1,7 @@
-"""What an organisation sees of its records, in the API and the console alike: its audit log and the usage report."""
-
-from collections.abc import Collection, Mapping
-from datetime import datetime
-
-from django.apps import apps
+"""What an organisation sees of the audit log: its own events, and who acted in words that are its business."""
 
 from keyseat_issuer.ledger.models import AuditEvent, Organization
-from keyseat_issuer.ledger.seats import utilisation
 from keyseat_issuer.ledger.tools import paging
-from keyseat_shared.instants import format_instant
-
-BYTE_ORDER_MARK = "\ufeff"
-"""Without it the usual spreadsheet reads UTF-8 as something else, and names lose their letters."""
 
 
 def shown_actor(actor: str) -> str:
@@ -44,32 +34,3 @@ def listed_events(organization: Organization, *, action: str = "", subject: str 
     if subject:
         rows = rows.filter(subject__icontains=subject)
     return paging.Source("audit", rows, (paging.Key("seq", paging.number, down=True),), lambda row: row)
-
-
-class UsageReport:
-    """The usage report as a file: its ``name``, and its text part by part, each of up to ``utilisation.PAGE`` lines."""
-
-    def __init__(self, organization: Organization, since: datetime, until: datetime, now: datetime) -> None:
-        self.name = f"usage_{format_instant(since)[:10]}_{format_instant(until)[:10]}.csv"
-        self._report = utilisation.Report(organization, since, until, now=now, names=_names)
-        self._begun = False
-
-    def next_part(self) -> str:
-        """Return the next part, the first with the head of the table; empty when there are no more.
-
-        Raises:
-            django.db.Error: where the database fails.
-        """
-        page = self._report.next_page()
-        if self._begun:
-            return page
-        self._begun = True
-        return BYTE_ORDER_MARK + utilisation.header() + page
-
-
-def _names(emails: Collection[str]) -> Mapping[str, str]:
-    if not emails or not apps.is_installed("keyseat_issuer.web"):
-        return {}
-    from keyseat_issuer.web.models import User  # noqa: PLC0415 - needs the pages' settings, which tests may lack
-
-    return dict(User.objects.filter(email__in=emails).values_list("email", "name"))
