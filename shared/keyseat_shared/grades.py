@@ -3,7 +3,30 @@
 Plain strings throughout: ``keyseat machine-id`` tells the grade on its fast path (design, section 12).
 """
 
-from keyseat_shared.machine_id import MachineID
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class Evident(Protocol):
+        """What of a machine ID its grade rests on."""
+
+        instance_source: str
+
+        @property
+        def kinds(self) -> tuple[str, ...]:
+            """The kinds of evidence present."""
+
+        @property
+        def has_hardware(self) -> bool:
+            """Whether anything but the account identifies the machine."""
+
+        @property
+        def for_superuser(self) -> bool:
+            """Whether the account is the administrator's."""
+
+        def tags_of(self, kind: str) -> tuple[bytes, ...]:
+            """Return the tags of one kind."""
+
 
 LABELS = {
     "firmware-uuid": "firmware UUID",
@@ -21,7 +44,7 @@ USUAL_NICS, USUAL_DISKS = 2, 1
 """As many adapters (Ethernet and Wi-Fi) and system disks as most machines have; of an ID with more people are told."""
 
 
-def level(machine_id: MachineID) -> str:
+def level(machine_id: "Evident") -> str:
     """Return the grade of an ID: ``strong``, ``fair`` or ``weak``.
 
     Strong: firmware and one more hardware item. Fair: two independent items of adapters, disk and operating
@@ -35,7 +58,7 @@ def level(machine_id: MachineID) -> str:
     return "fair" if hardware + ("os" in present) > 1 else "weak"
 
 
-def grade(machine_id: MachineID) -> "tuple[str, tuple[str, ...]]":
+def grade(machine_id: "Evident") -> "tuple[str, tuple[str, ...]]":
     """Return the grade of an ID as ``level`` does, and its reasons, the deciding one first."""
     found = level(machine_id)
     present = machine_id.kinds
@@ -63,7 +86,7 @@ def _listed(names: "list[str]") -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def _remarks(machine_id: MachineID) -> "list[str]":
+def _remarks(machine_id: "Evident") -> "list[str]":
     remarks = []
     counted = (("nic", "network adapters", USUAL_NICS), ("disk", "system disks", USUAL_DISKS))
     # Only what exceeds: two adapters beside two disks are as usual as beside one.

@@ -9,7 +9,7 @@ import sys
 
 from keyseat_verifier import cli
 from keyseat_verifier.machine import probe
-from keyseat_verifier.machine.source import host_source
+from keyseat_verifier.machine.probe import host_source
 from recorded_machines import RecordedMachine, load
 
 

@@ -10,7 +10,8 @@ import pytest
 from keyseat_verifier.machine import Source, probe_machine
 from keyseat_verifier.machine.explain import explain
 from keyseat_verifier.machine.macos import MacSource
-from keyseat_verifier.machine.source import PosixSource, host_source
+from keyseat_verifier.machine.probe import host_source
+from keyseat_verifier.machine.source import PosixSource
 from keyseat_verifier.machine.windows_source import WindowsSource
 from recorded_machines import load
 

@@ -53,7 +53,7 @@ def in_use() -> Vendor:
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE`` where the pages are served by themselves.
     """
-    vendor: Vendor | None = _config().vendor
+    vendor = cast("Vendor | None", _config().vendor)
     if vendor is None:
         raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, "this process serves the pages without a vendor")
     return vendor

@@ -9,7 +9,7 @@ from securesystemslib.signer import (  # type: ignore[attr-defined]  # its publi
     SSlibKey,
 )
 
-from keyseat_issuer.keys.store import Passphrase, ask
+from keyseat_issuer.keys.passphrase import Passphrase, ask
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.keys import ED25519, SIGNATURE_SIZE, PublicKey

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from keyseat_issuer.keys.store import KeyStore, Passphrase, SigningKey, ask
+from keyseat_issuer.keys.passphrase import Passphrase, ask
+from keyseat_issuer.keys.store import KeyStore, SigningKey
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import Envelope, Signature, pae
 from keyseat_shared.errors import KeyseatError

@@ -4,7 +4,7 @@ A key that lives in an HSM or a cloud KMS has a `<purpose>-<keyid>.uri` file ins
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -14,15 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from keyseat_issuer.home import KEYS_FOLDER, make_private_folder, write_private
+from keyseat_issuer.keys.passphrase import Passphrase, ask
 from keyseat_issuer.keys.pkcs8 import decrypt_private_key, encrypt_private_key
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.keys import ED25519, ML_DSA_65, ML_DSA_CONTEXT, PublicKey, key_id
 
 ROOT = "root"
-
-Passphrase = str | Callable[[], str]
-"""A passphrase, or how to ask for it: asked once, and only where a file needs it."""
 
 _MAX_FILE = 64 * 1024
 _KEY_FILES = (".pem", ".uri")
@@ -179,11 +177,6 @@ class KeyStore:
                 next_step="Restore the file from your backup.",
             )
         return key
-
-
-def ask(passphrase: Passphrase) -> str:
-    """Return the passphrase, asking for it where it is a question."""
-    return passphrase if isinstance(passphrase, str) else passphrase()
 
 
 def read_bounded(path: Path) -> bytes:

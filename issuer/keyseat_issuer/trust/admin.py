@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keyseat_issuer.home import TRUST_FILE, exclusive, write_private
+from keyseat_issuer.keys.passphrase import Passphrase, ask
 from keyseat_issuer.keys.roots import RootKeys, RootPassphrases, fitting, missing, require_room
 from keyseat_issuer.keys.signing import once
-from keyseat_issuer.keys.store import ROOT, KeyStore, Passphrase, PrivateKey, SigningKey, ask
+from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey, SigningKey
 from keyseat_issuer.ledger.audit.bundles import (
     KEY_ADDED,
     KEY_RETIRED,

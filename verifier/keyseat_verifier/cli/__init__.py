@@ -5,6 +5,8 @@ Commands are imported when they are run, and import late in turn: a cold start i
 
 import sys
 
+from keyseat_verifier.cli._streams import let_go_of, open_closed_streams, tell
+
 _COMMANDS = {
     "machine-id": ("machine_id", "print the ID of this machine and user account"),
     "verify": ("verify", "check a licence file and say what each check found"),
@@ -21,21 +23,13 @@ def main(argv: "list[str] | None" = None) -> int:
     """Run a command line (without the program's name) and return the exit code of the contract (design, section 10)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if sys.stdout is None or sys.stderr is None:
-        _open_closed_streams()
+        open_closed_streams()
     code = _guarded(arguments)
     try:
         sys.stderr.flush()
     except OSError:
-        _let_go_of("stderr")
+        let_go_of("stderr")
     return code
-
-
-def tell(text: str) -> None:
-    """Write for people on stderr. Where it cannot be written, as on a full disk, the exit code still counts."""
-    try:
-        sys.stderr.write(text)
-    except OSError:  # `main` lets go of it
-        return
 
 
 def _guarded(arguments: "list[str]") -> int:
@@ -47,9 +41,9 @@ def _guarded(arguments: "list[str]") -> int:
         tell("stopped\n")
         return 130
     except BrokenPipeError:
-        _let_go_of("stdout")
+        let_go_of("stdout")
     except OSError as error:
-        _let_go_of("stdout")
+        let_go_of("stdout")
         tell(f"the result cannot be written: {(error.strerror or 'unknown reason').lower()}\n")
         return 3
     except Exception as error:  # noqa: BLE001 - no traceback reaches a user, whatever happens
@@ -131,19 +125,3 @@ def _help() -> str:
         f"Licences for this machine and user account.\n\ncommands:\n{rows}\n\n"
         "`keyseat COMMAND --help` says more. KEYSEAT_HOME moves the home folder (~/.keyseat).\n"
     )
-
-
-def _open_closed_streams() -> None:
-    """Write to nowhere where a stream was closed at the start (`keyseat ... >&-`): the exit code still counts."""
-    import os
-
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
-
-
-def _let_go_of(name: str) -> None:
-    """Point a stream whose reader has gone (`keyseat ... | head`) or whose disk is full at nowhere, before the exit."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), getattr(sys, name).fileno())

@@ -3,7 +3,7 @@
 import os
 import sys
 
-from keyseat_verifier.cli import tell
+from keyseat_verifier.cli._streams import tell
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:

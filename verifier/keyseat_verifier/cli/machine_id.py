@@ -6,7 +6,7 @@ and explanations go to stderr.
 
 import sys
 
-from keyseat_verifier.cli import tell
+from keyseat_verifier.cli._streams import tell
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
@@ -151,9 +151,9 @@ def _print_json(value: "dict[str, object]") -> None:
 
 
 def _refused(probe: "MachineProbe", *, as_json: bool) -> int:
-    from keyseat_verifier.machine.explain import no_evidence
+    from keyseat_verifier.machine.no_evidence import no_evidence
 
-    error = no_evidence(probe)
+    error = no_evidence(probe.machine_id, probe.components, probe.environment_signals)
     if as_json:
         _print_json(
             _as_dict(probe, explain=True)

@@ -1,49 +1,17 @@
-"""A probe in words: the explanation by component, the options where there is no evidence, and the request file."""
+"""A probe in words: the explanation by component, and the request file."""
 
 import platform
 import sys
 
 from keyseat_shared import __version__
-from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import KeyseatError
 from keyseat_shared.grades import LABELS
 from keyseat_shared.machine_id import KINDS
 from keyseat_shared.request import PLATFORMS, ComponentNote, MachineRequest
 from keyseat_verifier.machine.canonical import text
-from keyseat_verifier.machine.findings import READ, REJECTED, UNREADABLE, Note
+from keyseat_verifier.machine.findings import REJECTED, Note
 from keyseat_verifier.machine.probe import MachineProbe
 
 _MAX_NOTES = 64
-
-
-def no_evidence(probe: MachineProbe) -> KeyseatError:
-    """Return the error for a machine that nothing identifies, with the ways out, online floating sessions first."""
-    steps = [
-        "Use online floating sessions (KRE): they need no machine ID evidence.",
-        "Keep an instance id on a persistent volume: `keyseat machine-id --instance FILE`; it is weaker evidence.",
-        "In a container, mount the host's /etc/machine-id read-only and name the path in KEYSEAT_HOST_ID_FILE.",
-    ]
-    if any(note.state == UNREADABLE and note.kind.startswith("firmware") for note in probe.components):
-        steps.append("Run with administrator rights, if the licensed program will run with them as well.")
-    word, signs = probe.environment_signals
-    where = {"physical": "this machine", "vm": "this virtual machine", "ci": "this CI runner", "wsl": "this WSL"}
-    message = f"nothing identifies {where.get(word, 'this ' + word)}"
-    if not probe.machine_id.tags_of("user-id"):
-        message = "the user account cannot be told"
-    else:
-        passed_over = [note for note in probe.components if note.kind == "instance" and note.state != READ]
-        message += "".join([f"; the {note.where} was passed over ({note.reason})" for note in passed_over])
-    return KeyseatError(
-        ReasonCode.NO_MACHINE_EVIDENCE,
-        message,
-        details={
-            "environment": word,
-            "signs": list(signs),
-            "options": steps,
-            "components": [note.to_dict() for note in probe.components],
-        },
-        next_step="\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1)),
-    )
 
 
 def explain(probe: MachineProbe) -> str:

@@ -1,13 +1,14 @@
 """`probe_machine`: collect the evidence of this machine and user into a machine ID. Nothing runs on import."""
 
 import os
+import sys
 
 from keyseat_shared.boundary import guarded
 from keyseat_shared.machine_id import MachineID
 from keyseat_verifier.machine import canonical
 from keyseat_verifier.machine.findings import Findings, Note
 from keyseat_verifier.machine.instance import probe_instance
-from keyseat_verifier.machine.source import Source, host_source
+from keyseat_verifier.machine.source import PosixSource, Source
 
 TYPE_CHECKING = False  # `typing` itself would cost a third of a bare interpreter start
 if TYPE_CHECKING:
@@ -67,9 +68,22 @@ class MachineProbe:
         """
         if self.machine_id.is_printable:
             return self.machine_id
-        from keyseat_verifier.machine.explain import no_evidence  # late: only on errors
+        from keyseat_verifier.machine.no_evidence import no_evidence  # late: only on errors
 
-        raise no_evidence(self)
+        raise no_evidence(self.machine_id, self.components, self.environment_signals)
+
+
+def host_source() -> Source:
+    """Return the source for the machine this process runs on."""
+    if sys.platform == "win32":
+        from keyseat_verifier.machine.windows_source import WindowsSource  # late: ctypes, Windows only
+
+        return WindowsSource()
+    if sys.platform == "darwin":
+        from keyseat_verifier.machine.macos import MacSource  # late: ctypes, macOS only
+
+        return MacSource()
+    return PosixSource()
 
 
 @guarded()

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 LIMIT = 65536
 """Most bytes read of a file, unless told otherwise."""
+_POINTER_SIZE = 8 if sys.maxsize > 2**32 else 4
 
 
 class Source:
@@ -149,19 +150,3 @@ class PosixSource(Source):
         except subprocess.SubprocessError:
             raise OSError(f"{argv[0]} failed or took too long") from None
         return done.stdout
-
-
-_POINTER_SIZE = 8 if sys.maxsize > 2**32 else 4
-
-
-def host_source() -> Source:
-    """Return the source for the machine this process runs on."""
-    if sys.platform == "win32":
-        from keyseat_verifier.machine.windows_source import WindowsSource  # late: ctypes, Windows only
-
-        return WindowsSource()
-    if sys.platform == "darwin":
-        from keyseat_verifier.machine.macos import MacSource  # late: ctypes, macOS only
-
-        return MacSource()
-    return PosixSource()
