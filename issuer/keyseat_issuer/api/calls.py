@@ -1,7 +1,6 @@
 """One HTTP call as the lean routes see it, and its answer: no framework objects on the way to the desk."""
 
 import functools
-import ipaddress
 import json
 import os
 import re
@@ -9,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMappi
 from typing import Any, NamedTuple
 
 from keyseat_issuer.api.problems import ApiError, headers_of, problem_body, status_of, too_large
+from keyseat_issuer.web.addresses import network, told_address
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -26,7 +26,6 @@ REFUSAL = "keyseat.refusal"
 """The key under which a refusal is left in the scope, for the access log."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{8,64}")
-_IPV6_SITE = 64
 
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cache-control", b"no-store"),
@@ -130,36 +129,16 @@ def request_id(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def client_address(scope: Scope, trusted_proxies: int) -> str:
-    """Return the address to count calls by; IPv6 clients count by their /64, which one site owns whole.
-
-    ``X-Forwarded-For`` is believed only as far as ``trusted_proxies`` reach: each trusted proxy appended the address
-    that called it, so the client's is the entry that many places from the right. The rest is what a caller wrote.
-    """
+    """Return the address to count calls by; IPv6 clients count by their /64, which one site owns whole."""
     peer = scope.get("client")
-    address = str(peer[0]) if peer else ""
-    if trusted_proxies:
-        forwarded = [
-            part.strip()
-            for name, value in scope["headers"]
-            if name == b"x-forwarded-for"
-            for part in value.decode("latin-1").split(",")
-        ]
-        if len(forwarded) >= trusted_proxies:
-            address = forwarded[-trusted_proxies]
-    return counted_as(address)
+    forwarded = (value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for")
+    return counted_as(told_address(str(peer[0]) if peer else "", forwarded, trusted_proxies))
 
 
 @functools.lru_cache(maxsize=4096)
 def counted_as(address: str) -> str:
     """Return what counts as one caller: an IPv4 address, an IPv6 /64, or ``unknown``."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped or ipaddress.ip_network((parsed, _IPV6_SITE), strict=False))
-    return str(parsed)
+    return network(address) or "unknown"
 
 
 def declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int:

@@ -1,7 +1,6 @@
 """Liveness, readiness and figures: for the operator's probes, not for clients."""
 
 import asyncio
-import ipaddress
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
@@ -16,6 +15,7 @@ from keyseat_issuer.ledger.database import require_ready
 from keyseat_issuer.ledger.seats.state import Seats, require_writable, seats
 from keyseat_issuer.server.limits import DOOR, Door
 from keyseat_issuer.trust.freshness import warning
+from keyseat_issuer.web.public_url import is_loopback
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -122,4 +122,4 @@ def _is_local(request: Request) -> bool:
     peer = request.scope.get("client")
     if not peer or request.scope[CLIENT] == "unknown":
         return False
-    return ipaddress.ip_address(peer[0]).is_loopback
+    return is_loopback(peer[0])

@@ -5,9 +5,9 @@ requests that need them are put off.
 """
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -71,20 +71,20 @@ class EndingRow(NamedTuple):
     ended_at: datetime | None
 
 
-_ENDING = """
-SELECT id, pool_id, organization_id, api_key_id, product, holder, email, machine_id, seats, expires_at, ended_at
-  FROM ledger_lease WHERE """
+_FIRST = ("id", *EndingRow._fields[1:])
+"""The columns that both begin with."""
 
-_SELECT = """
-SELECT lease.id, lease.pool_id, lease.organization_id, lease.api_key_id, lease.product, lease.holder, lease.email,
-       lease.machine_id, lease.seats, lease.expires_at, lease.ended_at, lease.ending, lease.idempotency,
+_ENDING = f"SELECT {', '.join(_FIRST)} FROM ledger_lease WHERE "  # noqa: S608 - columns
+
+_SELECT = f"""
+SELECT {", ".join([f"lease.{column}" for column in _FIRST])}, lease.ending, lease.idempotency,
        lease.request_sha256, organization.name, subscription.ends_at, lease.started_at,
        pool.quota, pool.used, pool.lingering
   FROM ledger_lease lease
   JOIN ledger_organization organization ON organization.id = lease.organization_id
   JOIN ledger_pool pool ON pool.id = lease.pool_id
   JOIN ledger_subscription subscription ON subscription.id = pool.subscription_id
- WHERE """
+ WHERE """  # noqa: S608 - columns
 
 _COLUMNS = (
     "id",
@@ -133,20 +133,7 @@ def lock_to_end(ids: Collection[UUID]) -> tuple[list[EndingRow], set[UUID]]:
     # As in ``store``.
     uuid, instant = functools.cache(uuid_in), functools.cache(instant_in)
     end = f"id IN ({places(len(ids))}) ORDER BY id{lock_clause('ledger_lease', skip_locked=True)}"
-    rows = [
-        EndingRow._make(
-            (
-                uuid_in(row[0]),
-                uuid(row[1]),
-                uuid(row[2]),
-                None if row[3] is None else uuid(row[3]),
-                *row[4:9],
-                instant(row[9]),
-                None if row[10] is None else instant(row[10]),
-            )
-        )
-        for row in fetch(_ENDING + end, uuids_out(ids))
-    ]
+    rows = [EndingRow._make(_first(row, uuid, instant)) for row in fetch(_ENDING + end, uuids_out(ids))]
     return rows, _held(set(ids) - {row.pk for row in rows})
 
 
@@ -274,13 +261,7 @@ def _read(condition: str, values: Sequence[object], end: str = "") -> list[Lease
     return [
         LeaseRow._make(
             (
-                uuid_in(row[0]),
-                uuid(row[1]),
-                uuid(row[2]),
-                None if row[3] is None else uuid(row[3]),
-                *row[4:9],
-                instant(row[9]),
-                None if row[10] is None else instant(row[10]),
+                *_first(row, uuid, instant),
                 *row[11:15],
                 instant(row[15]),
                 instant(row[16]),
@@ -289,3 +270,18 @@ def _read(condition: str, values: Sequence[object], end: str = "") -> list[Lease
         )
         for row in fetch(f"{_SELECT}{condition} ORDER BY lease.id{end}", values)
     ]
+
+
+def _first(
+    row: Sequence[Any], uuid: Callable[[Any], UUID], instant: Callable[[Any], datetime]
+) -> tuple[UUID | datetime | str | int | None, ...]:
+    """Return the values of ``_FIRST``."""
+    return (
+        uuid_in(row[0]),
+        uuid(row[1]),
+        uuid(row[2]),
+        None if row[3] is None else uuid(row[3]),
+        *row[4:9],
+        instant(row[9]),
+        None if row[10] is None else instant(row[10]),
+    )
