@@ -1,5 +1,6 @@
 """Long lists on the command line: a part at a time and where it goes on, or all of it, in one JSON object."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,8 @@ from clock import stop_clock
 from databases import Ledger
 from issuing import cheap_scrypt, make_issuer
 from keyseat_issuer.cli import listing, main
+from keyseat_issuer.ledger.customers import members, organizations
+from keyseat_issuer.ledger.offline import licenses
 from keyseat_issuer.ledger.tools import paging
 from offline_shop import numbered_machine
 
@@ -96,6 +99,49 @@ def test_people_see_all_of_it_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert all(f"Customer {number}" in shown for number in range(4))
     assert 1 == shown.count("Organisations")
+
+
+@pytest.mark.parametrize("words", [("seat", "list", ORG), ("session", "list", ORG)], ids=" ".join)
+def test_a_mistyped_product_is_no_empty_list(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    done = run(*words, "--product", "KRF", "--json")
+    refused = json.loads(done.stdout)
+
+    assert (1, "NOT_FOUND", ["KRE"]) == (done.exit_code, refused["code"], refused["details"]["did_you_mean"])
+    # One that nobody has bought is none mistyped; and one that was bought is listed without a trust bundle too.
+    assert [] == answer("seat", "list", "Customer 1", "--product", "KRE")["seats"]
+    monkeypatch.setenv("KEYSEAT_ISSUER_HOME", "/nowhere")
+    assert 3 <= len(answer(*words, "--product", "KRE")[words[0] + "s"])
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [
+        (("seat", "list", ORG), f" in {ORG!r}"),
+        (("offline", "list", ORG), f" in {ORG!r}"),
+        (("offline", "list"), ""),
+    ],
+)
+def test_a_mistyped_address_is_told_where_nothing_is_found(words: tuple[str, ...], where: str) -> None:
+    told = f"Warning: there is no member 'owner@exmaple.com'{where}. Did you mean 'owner@example.com'"
+
+    for options in ((), ("--json",)):
+        done = run(*words, "--user", "owner@exmaple.com", *options)
+        assert 0 == done.exit_code
+        assert told in done.stderr
+        # A member who has nothing is no mistake.
+        assert "no member" not in run(*words, "--user", "owner@example.com", *options).stderr
+
+
+def test_who_was_a_member_once_is_found_without_a_word() -> None:
+    customer = organizations.find(ORG)
+    terms = dataclasses.replace(offline_shop.terms(), allow_example_keys=True)  # another vendor than the fixture's
+    licenses.issue(offline_shop.request(user=PEOPLE[0]), terms)
+    members.remove_member(customer, PEOPLE[0], actor=shop.ACTOR, now=shop.NOW)
+
+    for words in (("seat", "list", ORG), ("offline", "list"), ("offline", "list", ORG)):
+        done = run(*words, "--user", PEOPLE[0])
+        assert "no member" not in done.stderr
+        assert PEOPLE[0] in done.stdout
 
 
 def test_what_is_no_place_of_the_list_is_refused() -> None:

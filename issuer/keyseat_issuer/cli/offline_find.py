@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyseat_issuer.cli.filters import hint_nobody
 from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.offline_common import (
     days_cell,
@@ -73,11 +74,13 @@ def list_licenses(
         lambda row: _row_dict(row, now),
     )
     with ledger_errors():
+        found = None if organization is None else organizations.find(organization)
+        email = None if user is None else members.normalize_email(user)
         source = licenses.selected(
             now=now,
-            organization=None if organization is None else organizations.find(organization),
+            organization=found,
             machine_id=machine,
-            user=None if user is None else members.normalize_email(user),
+            user=email,
             expiring_days=expiring,
             everything=not active,
         )
@@ -88,6 +91,8 @@ def list_licenses(
             columns,
             empty="There are none.",
         )
+        if email is not None and not source.rows.exists():
+            hint_nobody(output, found, email)
 
 
 @click.command("show")

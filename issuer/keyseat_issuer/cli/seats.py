@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyseat_issuer.cli.filters import check_product, hint_nobody
 from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.output import Output, Styled, json_option, pass_output
 from keyseat_shared.codes import ReasonCode
@@ -179,6 +180,7 @@ def list_(output: Output, org: str, product: str | None, user: str | None, part:
     email = None if user is None else normalize_email(user)
     with database.ledger_errors():
         organization = organizations.find(org)
+        check_product(organization, product)
         active = [v for v in subscriptions.list_subscriptions(organization, now) if v.state == "active"]
         mixed = seats.unlicensed_members(organization, now)
         codes = {entry.pool.product for view in active for entry in view.pools}
@@ -188,6 +190,8 @@ def list_(output: Output, org: str, product: str | None, user: str | None, part:
             if email is None:
                 return paging.read(seats.listed(organization, now, product), limit, cursor)
             held = seats.held_by(organization, now, [email])
+            if not held:
+                hint_nobody(output, organization, email)
             return paging.Page([seat for seat in held if product in {None, seat.product}], None)
 
         show(

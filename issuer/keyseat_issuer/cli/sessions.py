@@ -5,6 +5,7 @@ from uuid import UUID
 
 import click
 
+from keyseat_issuer.cli.filters import check_product
 from keyseat_issuer.cli.listing import Columns, Part, part_options, show
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_shared.codes import ReasonCode
@@ -51,7 +52,9 @@ def list_(output: Output, org: str, product: str | None, part: Part) -> None:
         },
     )
     with ledger_errors():
-        source = admin.listed(organizations.find(org), now_utc(), product)
+        organization = organizations.find(org)
+        check_product(organization, product)
+        source = admin.listed(organization, now_utc(), product)
         show(output, part, lambda limit, cursor: paging.read([source], limit, cursor), columns)
 
 

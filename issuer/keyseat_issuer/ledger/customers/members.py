@@ -100,16 +100,16 @@ def normalize_email(text: str) -> str:
     return email
 
 
-def not_a_member(organization: Organization, email: str) -> KeyseatError:
-    """Return the refusal of somebody who is no member, with the members who look like it."""
-    known = organization.memberships.values_list("email", flat=True)
+def not_a_member(organization: Organization | None, email: str) -> KeyseatError:
+    """Return the refusal of somebody who is no member, with the members who look like it; ``None``: of any."""
+    known = Membership.objects.all() if organization is None else organization.memberships
     return unknown(
         "member",
         email,
-        known,
+        known.values_list("email", flat=True).distinct(),
         "Add the user first: `keyseat-issuer member add ORG EMAIL`.",
         code=ReasonCode.NOT_A_MEMBER,
-        within=organization.name,
+        within="" if organization is None else organization.name,
     )
 
 
