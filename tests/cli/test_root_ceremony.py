@@ -299,6 +299,8 @@ def test_a_bundle_that_was_seen_is_not_forgotten_for_an_older_one(three: Table) 
     newer = three.do("keys", "add", "--purpose", "lease")["proposal"]
     three.do("trust", "sign", newer, *eve, passphrase="eve")
     digest = three.do("trust", "review", newer)["digest"]
+    refused = three.say("trust", "sign", old, *eve, "--present", str(first), passphrase="eve")
+    assert (3, True) == (refused.exit_code, "has signed another version 3" in refused.stderr)
 
     told = three.say("trust", "sign", old, *eve, "--present", str(first), "--instead-of", digest, passphrase="eve")
     assert (0, True) == (told.exit_code, "version 2 was seen here before" in told.stderr)

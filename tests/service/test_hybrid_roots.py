@@ -69,6 +69,14 @@ def test_a_hybrid_issuer_has_root_keys_of_both_and_each_alone_forges_nothing(led
     assert (ED25519,) == agreed.signatures_required
 
 
+def test_a_pair_of_which_one_new_half_is_given_is_no_pair(ledger: Ledger) -> None:
+    issuer = make_issuer(ledger.home / "vendor", hybrid=True)
+    new = PrivateKey.generate(ED25519).public
+    both = tuple([key.keyid for key in issuer.trust.root])
+    with pytest.raises(KeyseatError, match=r"no --new key is given for 1 root key\(s\) \(ml-dsa-65\)"):
+        admin(issuer.home).rotate_root(Rotation(replace=both, given=(new,)))
+
+
 def test_rotating_a_pair_replaces_both(ledger: Ledger) -> None:
     issuer = make_issuer(ledger.home / "vendor", hybrid=True)
     done = admin(issuer.home).rotate_root()

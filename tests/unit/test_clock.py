@@ -142,6 +142,16 @@ class TestAnEnd:
         steady["uptime"] = 60 + 3600 + 60
         assert ended(ClockGuard(tmp_path), NOW, NOW + HOUR)
 
+    def test_stays_for_a_running_program_whose_state_is_put_back(self, tmp_path: Path) -> None:
+        guard = ClockGuard(tmp_path)
+        guard.check(NOW, MID, signed=NOW)
+        before = {path: path.read_bytes() for path in map(Path, guard.files(MID))}
+        guard.saw(NOW + DAY, MID)
+        for path, data in before.items():
+            path.write_bytes(data)
+        guard.check(NOW, MID)
+        assert ended(ClockGuard(tmp_path), NOW, NOW + DAY)
+
     def test_seen_step_by_step_stays(self, tmp_path: Path) -> None:
         guard = ClockGuard(tmp_path)
         guard.check(NOW, MID, signed=NOW)

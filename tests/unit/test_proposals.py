@@ -272,9 +272,9 @@ class TestSeen:
         assert ReasonCode.UNREADABLE is caught.value.code
 
     def test_a_note_that_cannot_be_kept_is_told(self, tmp_path: Path) -> None:
-        assert "An older proposal will not be noticed" in str(Seen(tmp_path / "gone", None).remember(PRESENT))
-        assert Seen(tmp_path, None).remember(PRESENT) is None
-        assert PRESENT == Seen.beside(tmp_path).trust
+        assert "An older proposal will not be noticed" in str(Seen(tmp_path / "gone", None).remember(CHANGE))
+        assert Seen(tmp_path, None).remember(CHANGE) is None
+        assert Seen(tmp_path, PRESENT, CHANGE.payload) == Seen.beside(tmp_path)
 
 
 class TestChangesInWords:
@@ -327,3 +327,10 @@ class TestChangesInWords:
     )
     def test_every_other_change_has_a_line(self, changes: dict[str, Any], said: str) -> None:
         assert said in "\n".join(change_lines(PRESENT, unverified_bundle(payload(**changes))))
+
+
+def test_another_bundle_of_a_version_signed_here_does_not_count_as_that_one(tmp_path: Path) -> None:
+    forged = TrustBundle.from_bytes(bundle(version=2, root=(SeededKey(77),), threshold=1, signers=[SeededKey(77)]))
+    seen = Seen(tmp_path, PRESENT, CHANGE.payload)
+    with pytest.raises(TrustError, match="does not follow from version 1"):
+        check_present(Proposal(forged, payload(version=3)), [seen], None)

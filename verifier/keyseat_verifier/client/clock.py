@@ -135,7 +135,7 @@ class ClockGuard:
         if known is not None and at <= max(known[0].at, known[0].over):
             return
         mark = self._read(machine_id) or NOTHING
-        if at <= max(mark.at, mark.over) or at == mark.end:
+        if at <= mark.at or at == mark.end:
             return
         marked = marks.after_end(mark, at, steady)
         if marked != mark:
