@@ -16,8 +16,8 @@ from keyseat_issuer.home import LEDGER_FILE, issuer_home
 WAIT = 30
 """Seconds a transaction waits for another one before it gives up, where a file is locked as a whole (SQLite)."""
 LOCK = 8
-"""Seconds a command waits for a row that another act holds. It may hold rows itself then, and the session desk waits 10
-seconds for those (``session_desk.PATIENCE``)."""
+"""Seconds a command waits for a row that another act holds. It may hold rows itself then, and the session desk waits
+9.5 seconds for those (``ledger.patience``)."""
 IDLE = 5
 """Seconds that a transaction may stand still between two statements before PostgreSQL ends it: a command that was
 suspended in the middle of an act must not stop the servers. Shorter than they wait for a lock (``ledger.bounds``)."""

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 import httpx
@@ -11,11 +11,13 @@ import pytest
 import shop
 from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
-from keyseat_issuer.api import auth
+from keyseat_issuer.api import auth, threads
 from keyseat_issuer.api.logs import JsonFormatter
 from keyseat_issuer.api.throttle import Throttle
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.models import ApiKey, Organization
+from keyseat_issuer.ledger.sessions import desk
+from keyseat_issuer.ledger.tools import bounds
 from keyseat_shared.trust import TrustBundle
 from vendor import MACHINE
 
@@ -36,6 +38,20 @@ def site(customer: Organization) -> Iterator[Site]:
     with serve_here() as running:
         running.key = make_key(customer)
         yield running
+
+
+@pytest.mark.parametrize("ask", [Site.acquire, lambda site: site.call("GET", "/api/v1/offline-licenses")])
+def test_whatever_a_call_waits_for_ends_at_one_instant(
+    site: Site, ask: Callable[[Site], httpx.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[float] = []
+    for module in (threads, desk):
+        monkeypatch.setattr(module, "within", lambda end: (ends.append(end), bounds.within(end))[1])
+
+    answer = ask(site)
+
+    assert answer.is_success
+    assert (2, 1) == (len(ends), len(set(ends)))
 
 
 class TestTokens:

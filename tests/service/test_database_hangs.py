@@ -14,6 +14,7 @@ import shop
 from databases import Ledger, Postgres
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.api.threads import LedgerThreads
+from keyseat_issuer.ledger import patience
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.postgresql.base import WAIT
 from keyseat_issuer.ledger.sessions.desk import SessionDesk
@@ -69,13 +70,13 @@ def test_a_call_on_a_thread_is_refused_while_the_server_hangs_and_works_again_af
 def test_a_call_that_gets_no_thread_in_time_is_not_made(
     hurried: Ledger, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyseat_issuer.api.threads.PATIENCE", 0.1)
+    monkeypatch.setattr(patience, "PATIENCE", 0.1)
     made: list[str] = []
 
     async def story() -> str:
         threads = LedgerThreads(1)
         with postgres.paused():
-            first = asyncio.ensure_future(threads.run(Organization.objects.count))
+            first = asyncio.ensure_future(threads.run_until(patience.call_ends(START), Organization.objects.count))
             await asyncio.sleep(0)  # let it take the thread
             with pytest.raises(KeyseatError) as refused:
                 await threads.run(made.append, "late")
@@ -114,6 +115,69 @@ def test_the_desk_answers_while_the_server_hangs_and_grants_again_after(hurried:
 
     asked = ReasonCode.NOT_A_MEMBER  # what a ledger says that can be asked: there is no such key
     assert [asked, ReasonCode.LEDGER_UNAVAILABLE, asked] == asyncio.run(story())
+
+
+class TestACallEndsInTimeWhateverItWaitsFor:
+    @pytest.fixture
+    def patient(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+        """A ledger whose connections would wait for an hour: what ends sooner is the call."""
+        for bound in ("ANSWER", "CONNECT", "STATEMENT", "LOCK"):
+            monkeypatch.setattr(bounds, bound, 3600)
+        monkeypatch.setattr("keyseat_issuer.settings.IDLE", 3600)
+        monkeypatch.setattr(patience, "PATIENCE", 2.5)
+        bounds.bound_waits()
+        return ledger
+
+    def test_on_a_thread_also_where_it_connects(self, patient: Ledger, postgres: Postgres) -> None:
+        async def story() -> list[object]:
+            threads = LedgerThreads(1)
+            found: list[object] = [await threads.run(Organization.objects.count)]
+            with postgres.paused():
+                for _ in range(2):  # the second one has no connection
+                    with pytest.raises(KeyseatError) as refused:
+                        await threads.run(Organization.objects.count)
+                    found.append(refused.value.details["cause"])
+            await asyncio.to_thread(threads.close)
+            return found
+
+        assert [0, "slow", "unreachable"] == asyncio.run(asyncio.wait_for(story(), START))
+
+    def test_on_a_thread_that_has_no_time_left_to_connect(self, patient: Ledger, postgres: Postgres) -> None:
+        async def story() -> object:
+            threads = LedgerThreads(1)
+            with postgres.paused(), pytest.raises(KeyseatError) as refused:
+                await threads.run_until(patience.call_ends(1.0), Organization.objects.count)
+            await asyncio.to_thread(threads.close)
+            return refused.value.details["cause"]
+
+        assert "slow" == asyncio.run(asyncio.wait_for(story(), START))
+
+    def test_at_the_desk_with_the_one_that_has_least_left(
+        self, patient: Ledger, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(patience, "PATIENCE", START)
+        customer = shop.organization("Customer")
+        databases.close_all()
+
+        async def story() -> list[object]:
+            desk = SessionDesk(VendorTrust(Vendor()).authority, lambda: shop.NOW)
+
+            async def ask(number: int, seconds: float) -> object:
+                patience.begin_call(seconds)
+                holder = Holder("key:none", organization_id=customer.pk)
+                asked = Acquire(holder, "KRE", str(MACHINE), "n" * 22, f"{number}", f"{number}", customer.pk)
+                with pytest.raises(KeyseatError) as refused:
+                    await desk.ask(asked)
+                return refused.value.details.get("cause")
+
+            found = [await ask(0, START)]
+            with postgres.paused():
+                # The last one comes too late to get a turn of its own.
+                found += await asyncio.gather(ask(1, START), ask(2, 1.5), ask(3, 0.5))
+            await desk.close()
+            return found
+
+        assert [None, "slow", "slow", None] == asyncio.run(asyncio.wait_for(story(), START))
 
 
 def test_after_a_restart_of_the_database_the_first_call_works(hurried: Ledger, postgres: Postgres) -> None:

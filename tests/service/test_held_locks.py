@@ -14,6 +14,7 @@ import shop
 from activation import NONCE, Clock, make_key
 from databases import Ledger
 from keyseat_issuer.checks.check import verify
+from keyseat_issuer.ledger import patience
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.customers.organizations import lock_organization
@@ -277,7 +278,8 @@ def test_who_hangs_up_while_it_asks_again_leaves_the_place_to_the_next(
 
 
 def test_who_has_waited_as_long_as_its_client_is_told(held: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session_desk, "PATIENCE", 0.2)
+    monkeypatch.setattr(patience, "PATIENCE", 0.2)
+    monkeypatch.setattr(session_desk, "LEAST", 0.0)
 
     async def story(desk: SessionDesk) -> list[object]:
         return list(await asyncio.gather(*[desk.ask(held.acquire(n)) for n in range(3)], return_exceptions=True))

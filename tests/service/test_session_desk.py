@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 
 import offline_shop
 import shop
 from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
 from keyseat_issuer.checks.check import verify
+from keyseat_issuer.ledger import patience
 from keyseat_issuer.ledger.models import ApiKey, Lease, Organization, Pool
 from keyseat_issuer.ledger.sessions import desk as session_desk
 from keyseat_issuer.ledger.sessions.desk import SessionDesk, Signed
@@ -165,10 +166,22 @@ class TestOverload:
 
         assert ReasonCode.LEDGER_UNAVAILABLE == asyncio.run(run())
 
+    @pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+    def test_of_a_file_that_another_writes_is_waited_for_as_long_as_the_call_has(
+        self, holder: Holder, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(connections.settings["default"]["OPTIONS"], "timeout", 3600)
+        monkeypatch.setattr(patience, "PATIENCE", 1.5)
+
+        with transaction.atomic():
+            replies, turns = ask_all(acquire(holder, 1))
+
+        assert (["LEDGER_UNAVAILABLE"], 1) == (codes(replies), turns)
+
     def test_does_not_take_a_seat_for_a_client_that_has_long_given_up(
         self, holder: Holder, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(session_desk, "PATIENCE", -1.0)
+        monkeypatch.setattr(patience, "PATIENCE", -1.0)
 
         replies, turns = ask_all(acquire(holder, 1))
 

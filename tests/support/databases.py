@@ -92,9 +92,9 @@ class Postgres:
                     process.resume()
 
     def disconnect_all(self) -> None:
-        """End every other connection, as a restart does."""
+        """End every other connection, as a restart does, and wait until they are ended."""
         self.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'client backend'"
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE backend_type = 'client backend'"
             " AND pid <> pg_backend_pid()"
         )
 

@@ -1,6 +1,7 @@
 """Where ordinary routes use the ledger: a few threads with a connection each, kept open, closed when they fail."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -9,7 +10,8 @@ from typing import ParamSpec, TypeVar
 from django.db import connection, connections
 
 from keyseat_issuer.ledger.database import ledger_errors, unavailable
-from keyseat_issuer.ledger.tools.bounds import drop_dead_connection
+from keyseat_issuer.ledger.patience import call_ends
+from keyseat_issuer.ledger.tools.bounds import drop_dead_connection, within
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -17,8 +19,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 THREADS = 4
-PATIENCE = 10.0
-"""Seconds that a call waits for a thread."""
 _END = 10
 """Seconds that a thread waits for the others to finish their calls."""
 
@@ -33,15 +33,19 @@ class LedgerThreads:
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Return ``function(*arguments, **options)``, called on one of the threads, or not at all where none gets free.
 
-        A call that has begun is waited for: its own waits for the database are bounded.
+        A call that has begun is waited for: what it waits for the database ends with the call of this context.
 
         Raises:
             KeyseatError: what the function raises; ``LEDGER_UNAVAILABLE`` where the database fails.
         """
+        return await self.run_until(call_ends(), function, *arguments, **options)
+
+    async def run_until(self, end: float, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
+        """Do as ``run``, until an instant of the steady clock."""
 
         def call() -> T:
             try:
-                with ledger_errors():
+                with ledger_errors(), within(end):
                     drop_dead_connection()
                     return function(*arguments, **options)
             except KeyseatError as error:
@@ -51,7 +55,7 @@ class LedgerThreads:
 
         given = self._pool.submit(call)
         answer = asyncio.wrap_future(given)
-        await asyncio.wait({answer}, timeout=PATIENCE)
+        await asyncio.wait({answer}, timeout=max(0.0, end - time.monotonic()))
         if not answer.done() and given.cancel():
             raise unavailable("the ledger did not answer in time; nothing was done", "Try again in a few seconds.")
         return await answer

@@ -139,9 +139,9 @@ class TrustSource:
         What stands in the way is kept for ``authority``: nothing is signed then. A ledger that is down is no news
         of the bundle; no lease is granted without it anyway.
         """
-        if time.monotonic() - self._looked < _LOOK_EVERY:
-            return
-        with self._lock:
+        if time.monotonic() - self._looked < _LOOK_EVERY or not self._lock.acquire(blocking=False):
+            return  # who looks just now may wait for the ledger longer than this call has left
+        try:
             self._looked = time.monotonic()
             try:
                 row = 0 if self._allow_example_keys else newest_row()
@@ -155,6 +155,8 @@ class TrustSource:
             else:
                 self._failure = None
             self._warn(now)
+        finally:
+            self._lock.release()
 
     def _warn(self, now: datetime) -> None:
         """Say once a day in the log that the bundle is stale or soon will be."""

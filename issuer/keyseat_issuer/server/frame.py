@@ -29,6 +29,7 @@ from keyseat_issuer.api.calls import (
 from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.api.metrics import Metrics
 from keyseat_issuer.api.problems import status_of
+from keyseat_issuer.ledger.patience import begin_call
 from keyseat_shared.errors import KeyseatError
 
 _log = logging.getLogger(LOGGER)
@@ -109,7 +110,9 @@ class Frame:
 
     async def _run_lane(self, lane: Lane, part: str, scope: Scope, receive: Receive, send: Send) -> int:
         try:
-            answer = await lane.handler(Call(scope, await read_body(scope, receive), part))
+            body = await read_body(scope, receive)
+            begin_call()
+            answer = await lane.handler(Call(scope, body, part))
         except KeyseatError as error:
             scope[REFUSAL] = error
             answer = Answer.refusal(error, scope[REQUEST_ID])
@@ -136,6 +139,7 @@ class Frame:
         except ClientGone:
             send.status = _CLIENT_ERROR
             return
+        begin_call()
         await self._api(scope, _Replay(body, receive), send)
 
     def _count(self, scope: Scope, lane: Lane | None, status: int, started: float, *, is_api: bool) -> None:

@@ -11,8 +11,13 @@ from typing import Any
 import psycopg
 from django.db.backends.postgresql import base
 
+from keyseat_issuer.ledger import patience
+
 WAIT = "KEYSEAT_WAIT"
 """The entry of ``DATABASES`` that says how many seconds a connection waits for an answer; none is for ever."""
+_SHORTEST = 2.0
+"""Seconds that connecting takes at most: psycopg counts no fewer, as libpq."""
+_OVER = "statement timeout: the time of the call is over"
 
 _Waiting = Generator[Any, Any, Any]
 
@@ -32,6 +37,10 @@ class BoundedConnection(psycopg.Connection[Any]):
 
     def _bounded(self, gen: _Waiting) -> _Waiting:
         until = time.monotonic() + self.longest_wait
+        end = patience.ends.get()
+        message = "timeout expired: the database server did not answer"
+        if end is not None and end < until:
+            until, message = end, _OVER
         try:
             state = next(gen)
             while True:
@@ -40,20 +49,28 @@ class BoundedConnection(psycopg.Connection[Any]):
                     # At once: a roll-back would wait for the same server again.
                     gen.close()
                     self.close()
-                    msg = "timeout expired: the database server did not answer"
-                    raise psycopg.OperationalError(msg)
+                    raise psycopg.OperationalError(message)
                 state = gen.send(ready)
         except StopIteration as end:
             return end.value
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection of Django's that waits no longer than ``KEYSEAT_WAIT`` seconds for each answer."""
+    """A connection of Django's that waits no longer than ``KEYSEAT_WAIT`` seconds for each answer.
+
+    And no longer than the call has left that it is used for (``ledger.patience``).
+    """
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:  # noqa: ANN401 - Django's own signature
         """Connect as Django does, and bound the waits from then on (``connect_timeout`` bounds the connecting)."""
-        made = super().get_new_connection(conn_params)
         longest = self.settings_dict.get(WAIT)
+        left = patience.left()
+        if longest is not None and left is not None:
+            if left < _SHORTEST:
+                raise psycopg.OperationalError(_OVER)
+            wanted = float(conn_params.get("connect_timeout", longest))
+            conn_params = conn_params | {"connect_timeout": int(min(wanted, left))}
+        made = super().get_new_connection(conn_params)
         if longest is not None:
             made.__class__ = BoundedConnection
             made.longest_wait = float(longest)

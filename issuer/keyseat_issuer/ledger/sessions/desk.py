@@ -17,12 +17,13 @@ from uuid import UUID
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
-from keyseat_issuer.ledger.database import explain, unavailable
+from keyseat_issuer.ledger.database import explain, ledger_errors, unavailable
+from keyseat_issuer.ledger.patience import call_ends
 from keyseat_issuer.ledger.sessions.aside import Aside, held_too_long
 from keyseat_issuer.ledger.sessions.locks import Held
 from keyseat_issuer.ledger.sessions.turn import process
 from keyseat_issuer.ledger.sessions.values import Ended, Grant, Later, Outcome, Request
-from keyseat_issuer.ledger.tools.bounds import drop_dead_connection
+from keyseat_issuer.ledger.tools.bounds import drop_dead_connection, within
 from keyseat_issuer.ledger.tools.plain_sql import sent_ahead
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.envelope import LEASE_TYPE
@@ -37,8 +38,8 @@ GATHER = 0.003
 """Seconds at most between turns under load, until as many wait as the last turn had and left waiting: who was answered
 and asks again joins those who waited meanwhile. Without it two halves of the callers take turns, and each commit serves
 half of them."""
-PATIENCE = 10.0
-"""Seconds a request waits for its turn; its client has given up by then, and its retry is idempotent."""
+LEAST = 1.0
+"""Seconds that a request must have left to get a turn: a turn ends with the time of whoever has least."""
 
 
 class Signer(Protocol):
@@ -99,7 +100,7 @@ class SessionDesk:
         return len(self._waiting) + len(self._aside)
 
     def ask(self, request: Request) -> "asyncio.Future[Reply]":
-        """Queue a request; the future gives its reply or raises its refusal.
+        """Queue a request; the future gives its reply or raises its refusal, before the call of this context ends.
 
         Raises:
             KeyseatError: ``LEDGER_UNAVAILABLE`` where too many wait already, or the desk is closed.
@@ -108,7 +109,7 @@ class SessionDesk:
             raise unavailable("the service is overloaded or stopping", "Try again in a few seconds.")
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
-        self._waiting.append(_Waiting(request, reply, time.monotonic() + PATIENCE))
+        self._waiting.append(_Waiting(request, reply, call_ends()))
         if not self._busy:
             # Not at once: what else this round of the event loop has read joins the same turn.
             self._busy = True
@@ -138,7 +139,7 @@ class SessionDesk:
         batch: list[_Waiting] = []
         while self._waiting and len(batch) < MOST_PER_TURN:
             entry = self._waiting.popleft()
-            if not entry.reply.done() and now <= entry.until:
+            if not entry.reply.done() and now + LEAST <= entry.until:
                 batch.append(entry)
                 continue
             if not entry.reply.done():
@@ -149,7 +150,10 @@ class SessionDesk:
             self._idle.set()
             return
         self.turns += 1
-        turn = asyncio.get_running_loop().run_in_executor(self._thread, self._turn, [entry.request for entry in batch])
+        # Whoever has waited longest must have an answer then; those behind came later, and have as much left or more.
+        end = min(entry.until for entry in batch)
+        requests = [entry.request for entry in batch]
+        turn = asyncio.get_running_loop().run_in_executor(self._thread, self._turn, requests, end)
         turn.add_done_callback(lambda done: self._finish(batch, done, now))
 
     def _ask_again(self, entries: Sequence[_Waiting]) -> None:
@@ -188,12 +192,13 @@ class SessionDesk:
 
     # On the desk's thread --------------------------------------------------------------------------------------------
 
-    def _turn(self, requests: Sequence[Request]) -> list[Reply | Later | KeyseatError]:
+    def _turn(self, requests: Sequence[Request], end: float) -> list[Reply | Later | KeyseatError]:
         now = self._clock()
         drop_dead_connection()
-        # Before any seat is taken: one that could not be signed for would be lost until its lease ends.
-        policy, signer = self._authority(now)
-        return [_signed(outcome, signer) for outcome in _committed(requests, policy, now, self._held)]
+        with ledger_errors(), within(end):
+            # Before any seat is taken: one that could not be signed for would be lost until its lease ends.
+            policy, signer = self._authority(now)
+            return [_signed(outcome, signer) for outcome in _committed(requests, policy, now, self._held)]
 
 
 def _committed(requests: Sequence[Request], policy: Policy, now: datetime, held: Held) -> Sequence[Outcome]:

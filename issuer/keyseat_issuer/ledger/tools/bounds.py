@@ -1,14 +1,17 @@
 """How long a server waits for its database: never so long that its callers have given up, and SIGTERM is always heard.
 
-A command may wait for a lock or a long report; a person looks at it. A server has others waiting. The desk's patience
-with a request is 10 seconds, so every wait in it ends before that.
+A command may wait for a lock or a long report; a person looks at it. A server has others waiting. What is bounded here
+is each wait; together they end with the call (``ledger.patience``).
 """
 
 import select
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.db import connection, connections
 
+from keyseat_issuer.ledger import patience
 from keyseat_issuer.ledger.postgresql.base import WAIT
 from keyseat_issuer.settings import OPERATORS, session_options
 
@@ -48,3 +51,24 @@ def drop_dead_connection() -> None:
         return
     if kept.closed or select.select([kept.pgconn.socket], [], [], 0)[0]:
         connection.close()
+
+
+@contextmanager
+def within(end: float) -> Iterator[None]:
+    """Let what this thread does inside the block wait for the database until ``end`` on the steady clock, all in all.
+
+    On SQLite it is the one wait for whoever writes that ends then.
+    """
+    before = patience.ends.set(end)
+    try:
+        if connection.vendor == "sqlite":
+            _bound_sqlite(patience.left() or 0.0)
+        yield
+    finally:
+        patience.ends.reset(before)
+
+
+def _bound_sqlite(left: float) -> None:
+    connection.ensure_connection()
+    longest: float = connection.settings_dict["OPTIONS"]["timeout"]
+    connection.connection.execute(f"PRAGMA busy_timeout = {int(max(0.0, min(longest, left)) * 1000)}")
