@@ -4,7 +4,7 @@ from enum import StrEnum
 
 
 class ReasonCode(StrEnum):
-    """A stable, documented reason (design, section 11). New ones may be added; none changes meaning."""
+    """A stable, documented reason (docs/spec/reason-codes.md). New ones may be added; none changes meaning."""
 
     OK = "OK"
     MALFORMED = "MALFORMED"

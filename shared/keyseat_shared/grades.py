@@ -1,6 +1,6 @@
 """Grades: how much a machine ID holds a licence to one machine, and why; and what people call each evidence.
 
-Plain strings throughout: ``keyseat machine-id`` tells the grade on its fast path (design, section 12).
+Plain strings throughout: ``keyseat machine-id`` tells the grade on its fast path.
 """
 
 TYPE_CHECKING = False

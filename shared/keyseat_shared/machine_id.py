@@ -1,7 +1,7 @@
 """The machine ID: tags of evidence about a machine and its user, and the one string they are written as.
 
-Byte-exact in docs/spec/machine-id.md. The module is on the fast path of ``keyseat machine-id`` (design, section
-12): it imports nothing but a hash, and the words of ``keyseat_shared.evidence`` and the errors only when asked.
+Byte-exact in docs/spec/machine-id.md. The module is on the fast path of ``keyseat machine-id``: it imports
+nothing but a hash; the words of ``keyseat_shared.evidence`` and the errors are loaded when they are needed.
 """
 
 from keyseat_shared import bech32m
@@ -168,9 +168,9 @@ class MachineID:
         return self._tags[KINDS.index(kind)]
 
     def seen_of(self, kind: "Evidence | str") -> "tuple[bytes, ...]":
-        """Return the sorted tags of one kind, also those past the limit and beside the ID, which its string lacks.
+        """Return the sorted tags of one kind, with those that the string has no room for.
 
-        Of a probe this is all that the machine shows, of an ID that was read what stands in it.
+        Of a probe these are all that the machine shows; of an ID that was read, those in its string.
         """
         return self._seen[KINDS.index(kind)]
 
@@ -203,12 +203,12 @@ class MachineID:
 
     @property
     def for_superuser(self) -> bool:
-        """Whether the account is root, LocalSystem or macOS root: programs of other users have another ID."""
+        """Whether the account is root or LocalSystem: programs of other users have another ID."""
         return self._tags[_USER_ID] in _SUPERUSER_TAGS
 
     @property
     def grade(self) -> "Grade":
-        """How much the evidence holds a licence to one machine (docs/spec/machine-id.md, "Grades")."""
+        """How firmly the evidence binds a licence to one machine (docs/spec/machine-id.md, "Grades")."""
         from keyseat_shared.evidence import Grade
         from keyseat_shared.grades import level
 
@@ -216,7 +216,7 @@ class MachineID:
 
     @property
     def grade_reasons(self) -> "tuple[str, ...]":
-        """Why the grade is what it is, in sentences."""
+        """The reasons for the grade, in sentences."""
         from keyseat_shared.grades import grade
 
         return grade(self)[1]

@@ -78,7 +78,10 @@ _USUAL = {form.count('"') + 1: _Usual(form) for form in (_OF_A_USER, _OF_NOBODY)
 
 
 class LicensePayload(NamedTuple):
-    """An offline licence (design, section 4). ``user`` is ``None`` for floating products; ends are exclusive."""
+    """An offline licence (docs/spec/license-file.md, section 7).
+
+    ``user`` is ``None`` for floating products; ends are exclusive.
+    """
 
     license_id: str
     product: str

@@ -59,7 +59,7 @@ class MachineRequest:
 
     @property
     def grade_reasons(self) -> tuple[str, ...]:
-        """Why the grade is what it is, and what was told about evidence out of reach."""
+        """The reasons for the grade, and what the request says about evidence out of reach."""
         unreadable = sorted({note.kind for note in self.components if note.state == "unreadable"})
         more = [f"On that machine and account these could not be read: {', '.join(unreadable)}."] if unreadable else []
         return (*self.machine_id.grade_reasons, *more)

@@ -86,7 +86,7 @@ class Quorum:
 
 
 def quorums(root: tuple[PublicKey, ...], threshold: int, required: tuple[str, ...]) -> tuple[Quorum, ...]:
-    """Return all that must be met for these root keys to have signed (docs/spec/trust-bundle.md, section 6).
+    """Return the quorums that signatures by these root keys must meet (docs/spec/trust-bundle.md, section 6).
 
     The threshold holds over all keys, and again for each algorithm that licences need: an attacker who breaks one
     algorithm has all its keys, and must not become the root by them alone. An algorithm without root keys asks for
@@ -187,11 +187,11 @@ class TrustBundle(NamedTuple):
         return newer
 
     def quorums(self) -> tuple[Quorum, ...]:
-        """Return all that must be met for the root of this bundle to have signed."""
+        """Return the quorums that signatures must meet to count as the root's."""
         return quorums(self.root, self.threshold, self.signatures_required)
 
     def algorithms_without_root(self) -> tuple[str, ...]:
-        """Return the algorithms that licences need and no root key has, as in hybrid bundles of before hybrid roots.
+        """Return the algorithms that licences need and no root key has, as in hybrid bundles from before hybrid roots.
 
         An attacker who breaks the other algorithms can replace such a bundle.
         """
@@ -210,7 +210,7 @@ class TrustBundle(NamedTuple):
 
     @guarded(as_trust_error)
     def check_keys(self) -> None:
-        """Make the whole check of every key, used or not: as an update is adopted or a bundle is signed.
+        """Check every key fully, used or not. Called before an update is adopted and before a bundle is signed.
 
         Raises:
             TrustError: ``TRUST_INVALID``.
@@ -231,7 +231,7 @@ class TrustBundle(NamedTuple):
                 )
 
     def is_stale(self, use: str, now: datetime) -> bool:
-        """Tell whether the policy wants a fresh bundle for ``use`` (``offline`` or ``lease``), and this is none."""
+        """Tell whether the policy wants a fresh bundle for ``use`` (``offline`` or ``lease``) and this one is stale."""
         return self.fresh_until is not None and now >= self.fresh_until and use in self.policy.freshness_required
 
     def find(self, keyid: str) -> TrustedKey | None:

@@ -1,4 +1,4 @@
-"""The matching rules of the design, section 6."""
+"""The matching rules of docs/spec/machine-id.md, section 9."""
 
 import itertools
 

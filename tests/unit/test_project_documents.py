@@ -62,3 +62,16 @@ def test_pages_write_licence_and_organisation(path: Path) -> None:
 def test_another_spelling_is_noticed(prose: str) -> None:
     assert american(prose)
     assert not american("License Management, `license`".replace("`license`", "license_id and ~/.keyseat/license"))
+
+
+def test_every_document_that_the_code_names_is_there() -> None:
+    code = [path for part in ("shared", "verifier", "issuer") for path in (TOP / part).rglob("*.py")]
+    gone = [
+        f"{path.relative_to(TOP)}: {named}"
+        for path in code
+        for named in re.findall(r"\bdocs/[\w/-]+\.md|\(design\b|\bADR \d+", path.read_text("utf-8"))
+        if not (named.startswith("ADR") and list((TOP / "docs/adr").glob(f"{int(named[4:]):04}-*.md")))
+        and not (TOP / named).is_file()
+    ]
+
+    assert [] == gone

@@ -20,7 +20,7 @@ _COMMANDS = {
 
 
 def main(argv: "list[str] | None" = None) -> int:
-    """Run a command line (without the program's name) and return the exit code of the contract (design, section 10)."""
+    """Run a command line (without the program's name) and return the exit code (docs/spec/reason-codes.md)."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     if sys.stdout is None or sys.stderr is None:
         open_closed_streams()

@@ -25,7 +25,7 @@ _KINDS = {
 
 
 def run(argv: list[str]) -> int:
-    """Run the command; returns the exit code of the contract (design, section 10)."""
+    """Run the command; returns the exit code (docs/spec/reason-codes.md)."""
     try:
         options = COMMAND.parse(argv)
         if "--help" in options:

@@ -28,7 +28,7 @@ LOGOUT = Command(
 
 
 def run(argv: list[str]) -> int:
-    """Run the command named by the first word; returns the exit code of the contract (design, section 10)."""
+    """Run the command named by the first word; returns the exit code (docs/spec/reason-codes.md)."""
     word, *rest = argv
     command, act = (LOGIN, _login) if word == "login" else (LOGOUT, _logout)
     as_json = "--json" in rest

@@ -1,6 +1,6 @@
 """``keyseat machine-id``: print this machine's ID, explain it, keep it as a request file, compare it.
 
-Without options nothing but the probe is imported (design, section 12). The ID stands alone on stdout; grade, reasons
+Without options nothing but the probe is imported. The ID stands alone on stdout; grade, reasons
 and explanations go to stderr.
 """
 
@@ -20,7 +20,7 @@ _DEFAULT_PLACE = ""
 
 
 def run(argv: "list[str]") -> int:
-    """Run the command with its arguments; returns the exit code of the contract (design, section 10)."""
+    """Run the command with its arguments; returns the exit code (docs/spec/reason-codes.md)."""
     if argv:
         return _with_options(argv)
     from keyseat_verifier.machine.probe import probe_machine

@@ -33,7 +33,7 @@ _NO_FAULT = (ReasonCode.WRONG_PRODUCT, ReasonCode.NOT_YET_VALID)
 
 
 def run(argv: list[str]) -> int:
-    """Run the command; returns the exit code of the contract (design, section 10)."""
+    """Run the command; returns the exit code (docs/spec/reason-codes.md)."""
     as_json = "--json" in argv
     try:
         options = COMMAND.parse(argv)

@@ -26,7 +26,7 @@ COMMAND = Command(
 
 
 def run(argv: list[str]) -> int:
-    """Run the command; returns the exit code of the contract (design, section 10)."""
+    """Run the command; returns the exit code (docs/spec/reason-codes.md)."""
     as_json = "--json" in argv
     try:
         options = COMMAND.parse(argv)

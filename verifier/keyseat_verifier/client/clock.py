@@ -47,7 +47,7 @@ class ClockGuard:
 
     Args:
         home: the home folder; by default that of ``KEYSEAT_HOME``.
-        scope: whose licences are looked at (``scope_of`` a trust bundle): one vendor's state is none of another's.
+        scope: whose licences are looked at (``scope_of`` a trust bundle): each vendor has a state of its own.
 
     ``warning`` says why the state could not be written, or is empty.
     """
@@ -80,9 +80,9 @@ class ClockGuard:
             now: an aware instant.
             machine_id: the machine ID in the file.
             signed: the latest signed instant at hand; it counts as known from now on.
-            expires_at: the end of what is checked: where the known time has reached it, it is over.
-            fresh: the time that a server has signed just now, in answer to our nonce. It makes all that is recorded and
-                unsigned void.
+            expires_at: the end of the licence or lease; ``EXPIRED`` where the known time has reached it.
+            fresh: the time that a server has signed just now, over our nonce. It voids every recorded time that is not
+                signed.
 
         Raises:
             ClockError: ``CLOCK_ROLLED_BACK`` that names the evidence and the files that hold it.
@@ -125,10 +125,10 @@ class ClockGuard:
         self._keep(recorded, marks.after(anchored, now, steady), now, steady, machine_id)
 
     def saw(self, at: datetime, machine_id: str) -> None:
-        """Remember that the clock has reached ``at``, which refuses nothing now.
+        """Remember that the clock has reached ``at``. Raises nothing.
 
-        The verifier tells the end of an expired licence rather than the present: a clock that is far ahead by
-        mistake then spoils that one licence at most.
+        The verifier passes the end of an expired licence, not the present: a clock that is far ahead by mistake then
+        spoils that one licence at most.
         """
         steady = self._steady()
         known = self._known.get(machine_id)
@@ -143,9 +143,9 @@ class ClockGuard:
             self._known[machine_id] = (marked, _FIRST, steady[1])
 
     def keep_progress(self) -> None:
-        """Write down how far the steady clock has gone on since the last check; the wall clock is not asked.
+        """Record how far the steady clock has run since the last check. The wall clock is not read.
 
-        Called as sessions and programs end: a program that only asks at its start is counted too.
+        Call it when a session or a program ends, so that a program that checks only at its start counts too.
         """
         for machine_id, known in list(self._known.items()):
             recorded = self._read(machine_id)

@@ -71,7 +71,7 @@ def _trust_ends(trust: "TrustBundle", now: datetime) -> list[str]:
     return [f"{told} Reach the licence server then, or get the newest trust.json from your vendor before."]
 
 
-class NotEntitled(KeyseatError):  # noqa: N818 - the name is in the contract (design, section 7)
+class NotEntitled(KeyseatError):  # noqa: N818 - the name that programs catch
     """Nothing entitles the program to run. ``code`` is the most telling reason, ``reasons`` are all of them."""
 
     def __init__(self, code: ReasonCode, message: str, reasons: Iterable[PassedOver] = (), *, next_step: str) -> None:

@@ -58,7 +58,7 @@ class LicenseClient:
         server: the licence server's address; by default that of ``KEYSEAT_SERVER``, else of ``server.json``.
         online: whether leases and a server may entitle at all, where no licence file does.
         environ: the environment with the online settings; by default the process's own.
-        clock: tells the present instant where a call is given none, and to what runs in the background.
+        clock: gives the present instant to calls without ``now`` and to background threads.
 
     Raises:
         TrustError: ``EXAMPLE_KEY``.
@@ -111,7 +111,8 @@ class LicenseClient:
         """Return what entitles the program to run at ``now`` (an aware instant; by default the present one).
 
         Licence files come first, then a lease kept from before, then the server, if one is named. That takes ten
-        seconds at most, whatever the server does. A floating session begun here is given back when the process ends.
+        seconds at most, also where the server does not answer. A floating session begun here is given back when the
+        process ends.
 
         Repeated calls are cheap: while no file has changed, the answer of the last minute stands.
 

@@ -41,7 +41,7 @@ class Session:
 
     @property
     def number(self) -> int:
-        """The slot's number, from 1, within its licence."""
+        """The session's number on this machine, from 1, within its licence."""
         return self._holder.number
 
     @property

@@ -45,9 +45,9 @@ class OnlineStatus(NamedTuple):
 class Status(NamedTuple):
     """What ``LicenseClient.status`` returns: exactly one of ``entitlement`` and ``refusal`` is there.
 
-    ``covered_until`` is the end of the unbroken time from now on, ``gaps`` are the times without a licence before later
-    ones start. ``machine_id`` is ``None`` where nothing identifies this machine. ``online`` is ``None`` where no server
-    is named and no lease lies there.
+    Licences cover the machine without a gap until ``covered_until``; ``gaps`` are the times without one before a later
+    one starts. ``machine_id`` is ``None`` where nothing identifies this machine. ``online`` is ``None`` where no server
+    is named and no lease is kept.
     """
 
     product: str

@@ -39,7 +39,7 @@ class MachineProbe:
 
     @property
     def grade(self) -> "Grade":
-        """How much the ID holds a licence to this machine."""
+        """How firmly the ID binds a licence to this machine."""
         return self.machine_id.grade
 
     @property
@@ -54,7 +54,7 @@ class MachineProbe:
 
     @property
     def environment_signals(self) -> "tuple[str, tuple[str, ...]]":
-        """The word of `environment` and the signs it was told by."""
+        """The word of `environment`, and the signs that it rests on."""
         from keyseat_verifier.machine.containers import environment_signals  # late: only for words
         from keyseat_verifier.machine.mounts import read_mounts
 

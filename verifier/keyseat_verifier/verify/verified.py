@@ -272,7 +272,7 @@ def verified_lease(payload: LeasePayload, signers: tuple[TrustedKey, ...]) -> Ve
 
 
 class Check(NamedTuple):
-    """One verification step in a report: ``ok`` is ``None`` (and ``code``) where an earlier step had stopped it."""
+    """One verification step in a report. ``ok`` and ``code`` are ``None`` where an earlier step had failed."""
 
     name: str
     ok: bool | None
@@ -290,7 +290,7 @@ class Report(NamedTuple):
     next: str
 
     def to_dict(self) -> dict[str, object]:
-        """Return JSON-ready values, as ``keyseat verify --json`` prints them (design, section 10)."""
+        """Return JSON-ready values, as ``keyseat verify --json`` prints them."""
         return {
             "valid": self.valid,
             "code": str(self.code),

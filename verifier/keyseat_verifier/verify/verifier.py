@@ -404,7 +404,7 @@ STEPS: tuple[tuple[str, Step], ...] = (
     ("machine", _machine),
     ("clock", _clock),
 )
-"""The steps of ``verify``, in the order of the design, section 7."""
+"""The steps of ``verify``, in the order of docs/spec/license-file.md, section 10."""
 
 TEST_STEPS: tuple[tuple[str, Step], ...] = (
     ("envelope", open_envelope),

@@ -75,7 +75,7 @@ def ledger_now(now: datetime) -> datetime:
     The present is PostgreSQL's own, and ``now`` on SQLite.
 
     Raises:
-        ClockError: ``CLOCK_ROLLED_BACK`` where ``now`` is more than 5 minutes before the newest row (design, 3.2) or
+        ClockError: ``CLOCK_ROLLED_BACK`` where ``now`` is more than 5 minutes before the newest row (ADR 4) or
             the database's clock, ``CLOCK_AHEAD`` where it is more than 5 minutes ahead of what the second clock says.
     """
     head = read_head()

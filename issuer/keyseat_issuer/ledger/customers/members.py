@@ -263,7 +263,7 @@ def transfer_ownership(
 def remove_member(
     organization: Organization, email: str, *, actor: str, now: datetime, guard: Guard = allow
 ) -> Removal:
-    """Remove a member: assigned seats become free, offline licences stay as they are until they expire (design, 3.4).
+    """Remove a member: assigned seats become free, offline licences stay as they are until they expire.
 
     API keys that the member made go on: programs of the organisation use them. Who wants them gone revokes them.
 

@@ -1,4 +1,4 @@
-"""Who may do what in an organisation: the roles that each kind of act is for (design, section 3.7), for all faces."""
+"""Who may do what in an organisation: the roles for each kind of act (docs/spec/admin-api.md), for all faces."""
 
 from collections.abc import Collection
 

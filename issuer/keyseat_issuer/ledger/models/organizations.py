@@ -21,7 +21,7 @@ def fold_name(name: str) -> str:
 
 
 class Role(models.TextChoices):
-    """What a member may do (design, section 3.7)."""
+    """What a member may do (docs/spec/admin-api.md)."""
 
     OWNER = "owner"
     ADMIN = "admin"

@@ -137,7 +137,7 @@ class Allocation(models.Model):
                 | Q(released_at__isnull=False, ending__in=Ending.values),
                 name="allocation_ending_told",
             ),
-            # An offline seat stays taken until it expires, whatever happens (design, section 3.4).
+            # An offline seat stays taken until it expires, whatever happens to user or subscription.
             models.CheckConstraint(
                 condition=~Q(kind=AllocationKind.OFFLINE)
                 | Q(released_at__isnull=True)

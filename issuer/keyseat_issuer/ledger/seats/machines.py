@@ -65,7 +65,7 @@ def page_of_machines(organization: Organization, now: datetime, limit: int, curs
 
 
 def remove_machine(organization: Organization, machine_id: str, *, actor: str, now: datetime) -> Removed:
-    """Take a machine off the list: its online sessions end, their seats are free; offline licences stay (design, 3.4).
+    """Take a machine off the list: its online sessions end, their seats are free; offline licences stay.
 
     Raises:
         KeyseatError: ``NOT_FOUND`` where the organisation has nothing on such a machine.

@@ -91,7 +91,7 @@ def away(rows: Collection[LeaseRow], policy: Policy, now: datetime) -> set[tuple
 
 
 def same_machine(enrolled: str, probed: str) -> bool:
-    """Tell whether two machine IDs mean the same machine and user, by the matching rules of the design, section 6."""
+    """Tell whether two IDs mean the same machine and user (docs/spec/machine-id.md, section 9)."""
     if enrolled == probed:
         return True
     from keyseat_shared.machine_id import MachineID  # noqa: PLC0415 - the usual answer needs no decoding
