@@ -1,6 +1,7 @@
 """The issuer's home: the folder that holds keys, trust bundle and ledger, and how files get into it."""
 
 import contextlib
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ KEYS_FOLDER = "keys"
 LEDGER_FILE = "ledger.sqlite3"
 LOCK_FILE = ".lock"
 
+# What `os.link` says where the file system (FAT, some network shares) has no hard links, or the system forbids them.
+_NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _NOT_HERE = "Make one with `keyseat-issuer init`, or set KEYSEAT_ISSUER_HOME to the folder that holds it."
 
 
@@ -120,6 +123,21 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             f"cannot write {str(path)!r}: {error.strerror}",
             next_step="Check that the folder exists, is yours, and that the disk has room.",
         ) from None
+
+
+def place_new(part: str, path: str) -> bool:
+    """Give the finished file its name, unless something has that name: atomic, also against another process."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if os.path.lexists(path):
+            return False
+        os.rename(part, path)  # noqa: PTH104 - atomic, as `link` above
+    return True
 
 
 def sync_folder(path: Path) -> None:

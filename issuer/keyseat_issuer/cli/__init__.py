@@ -36,6 +36,7 @@ COMMANDS: dict[str, _Entry] = {
     "demo": _Entry("keyseat_issuer.demo.command", "demo", "See the whole thing work on this machine, without set-up."),
     "init": _Entry("keyseat_issuer.cli.init", "init", "Make keys, trust bundle and ledger."),
     "migrate": _Entry("keyseat_issuer.cli.database", "migrate", "Bring the ledger's tables up to date."),
+    "backup": _Entry("keyseat_issuer.cli.backup", "backup", "Copy the ledger (SQLite) while it is in use."),
     "org": _Entry("keyseat_issuer.cli.orgs", "org", "Add and list organisations."),
     "member": _Entry("keyseat_issuer.cli.members", "member", "Add, list and remove an organisation's members."),
     "invite": _Entry("keyseat_issuer.cli.invitations", "invite", "Invite people by links that work once, for a day."),

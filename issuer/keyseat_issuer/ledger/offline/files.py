@@ -4,7 +4,6 @@ The ledger is the truth and holds every file's bytes; what is written here can a
 """
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keyseat_issuer.home import place_new
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.machine_id import PREFIX
@@ -19,8 +19,6 @@ from keyseat_shared.machine_id import PREFIX
 SUFFIX = ".lic"
 _PART = ".part"
 _PART_NAME = re.compile(r"\.([0-9a-f-]{36})-[0-9]+\.part")
-# What `os.link` says where the file system (FAT, some network shares) has no hard links, or the system forbids them.
-_NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
 
 def file_stem(product: str, machine_id: str) -> str:
@@ -89,7 +87,7 @@ class Destination:
             if name in self.taken:
                 continue
             path = f"{self.folder}{os.sep}{name}"
-            if _place_new(part, path) or _holds(path, data):
+            if place_new(part, path) or _holds(path, data):
                 self.taken.add(name)
                 return path
         raise _exists(self.folder / (self.name or stem))
@@ -137,21 +135,6 @@ def _write_part(part: str, data: bytes, *, sync: bool) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _place_new(part: str, path: str) -> bool:
-    """Give the finished file its name, unless something has that name: atomic, also against another process."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if os.path.lexists(path):
-            return False
-        os.rename(part, path)  # noqa: PTH104 - see `_remove`
-    return True
 
 
 def _remove(part: str) -> None:
