@@ -98,7 +98,7 @@ def make_private_folder(path: Path) -> None:
 def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write ``data`` to ``path`` whole or not at all, readable by its owner only, and durable on return.
 
-    Another ``mode`` is for what may be seen by all, such as an exported trust bundle.
+    Another ``mode`` is for public files, such as an exported trust bundle.
 
     Raises:
         KeyseatError: ``UNREADABLE`` that names the file and the reason.

@@ -94,7 +94,7 @@ def status_of(error: KeyseatError) -> int:
 
 
 def headers_of(error: KeyseatError, status: int) -> dict[str, str]:
-    """Return the extra headers of a refusal: who may come back when, and with what."""
+    """Return the extra headers of a refusal: when to retry, and how to authenticate."""
     headers = dict(error.headers) if isinstance(error, ApiError) else {}
     if status == HTTPStatus.UNAUTHORIZED:
         headers.setdefault("WWW-Authenticate", 'Bearer realm="keyseat"')

@@ -70,7 +70,7 @@ class TrustSource:
         self.look(now)
         state = self._state
         if self._failure is not None:
-            # A newer bundle that cannot be used is no reason to go on under the old one: it may revoke our key.
+            # Not even a newer bundle that cannot be used lets the old one go on: it may revoke our key.
             raise self._failure
         try:
             for keyid in state.signer.keyids:
@@ -136,8 +136,8 @@ class TrustSource:
     def look(self, now: datetime) -> None:
         """Take up what has changed in the home and the ledger, at most once a second. Not on the event loop.
 
-        What stands in the way is kept for ``authority``: nothing is signed then. A ledger that is down is no news
-        of the bundle; no lease is granted without it anyway.
+        An error is kept for ``authority``, which then signs nothing. A ledger that is down says nothing about the
+        bundle; no lease is granted without it anyway.
         """
         if time.monotonic() - self._looked < _LOOK_EVERY or not self._lock.acquire(blocking=False):
             return  # who looks just now may wait for the ledger longer than this call has left

@@ -45,7 +45,7 @@ _ANCHOR = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 class AuditReport(NamedTuple):
     """What a check saw. ``anchor`` is the ``SEQ:DIGEST`` of the newest row; ``findings`` is empty where all agrees.
 
-    ``unchecked``: what a check from an anchor on (``audit_since``) left out.
+    ``unchecked``: what a check from an anchor on (``since``) left out.
     """
 
     events: int
@@ -62,7 +62,7 @@ class AuditReport(NamedTuple):
 
 
 def verify(anchor: str | None = None, *, trust: TrustBundle | None = None) -> AuditReport:
-    """Check the whole ledger as it is at one instant, without holding up those who write.
+    """Check the whole ledger as it is at one instant, without blocking writers.
 
     Args:
         anchor: ``SEQ:DIGEST`` that an earlier check reported; the chain must still hold that row.
@@ -107,7 +107,7 @@ class Check:
     """One check of the ledger, step by step: the chain first, since the other steps hold the tables against it."""
 
     def __init__(self, anchor: tuple[int, str] | None, signatures: Signatures | None, people: People) -> None:
-        """Take the anchor, what checks signatures, and what follows the acts on people."""
+        """Take the anchor, the checker of signatures, and the replay of the acts on people."""
         self._anchor = anchor
         self._signatures = signatures
         self._people = people

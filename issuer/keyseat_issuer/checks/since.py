@@ -66,7 +66,7 @@ class _Since(Check):
     """A check of what the rows behind the anchor tell of."""
 
     def __init__(self, noted: tuple[int, str], signatures: Signatures | None) -> None:
-        """Take the anchor, and what checks signatures."""
+        """Take the anchor and the checker of signatures."""
         super().__init__(noted, signatures, _Told())
         self._noted = noted
         self._first: UUID | None = None
@@ -190,7 +190,7 @@ def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def _read(key: object) -> object:
-    """Return the id of a licence, or what stands in its place."""
+    """Return the id of a licence, or the text in its place where it is no id."""
     try:
         return uuid_in(key)
     except WRONG_KIND:

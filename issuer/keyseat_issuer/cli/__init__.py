@@ -134,7 +134,7 @@ class Program(click.Group):
         sys.excepthook = _tell_bug
         _open_closed_streams()
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # A name that the terminal's encoding lacks is no reason to fail; stderr is like that by itself.
+            # A character that the terminal's encoding lacks must not fail the command; stderr never does.
             sys.stdout.reconfigure(errors="backslashreplace")
         return self.main(*args, **kwargs)
 

@@ -86,7 +86,7 @@ def init(
     policy = checked(policy)
     home = issuer_home()
     refuse_existing(home)
-    # Before anybody types a passphrase that would be for nothing.
+    # Before a person types a passphrase in vain.
     roots = RootPlan(holders, threshold, root_folders, root_passphrase_files)
     check_roots(roots, hybrid=hybrid)
     passphrase = read_passphrase(output, passphrase_file, new=True)

@@ -79,7 +79,7 @@ def open_admin(output: Output, access: Access) -> "TrustAdmin":
     from keyseat_issuer.ledger.database import require_ready
     from keyseat_issuer.trust.admin import TrustAdmin
 
-    trust = load_trust()  # first: where there is no issuer at all, that is what to say
+    trust = load_trust()  # first: where there is no issuer at all, say that
     require_ready()
     from keyseat_issuer.ledger.audit.log import cli_actor
 

@@ -86,7 +86,7 @@ def sunset_from(sunset: str | None, *, no_sunset: bool, present: datetime | None
     """Return the sunset that ``--sunset`` and ``--no-sunset`` ask for; a date means its first instant in UTC.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for both at once, or for what is no date.
+        KeyseatError: ``INVALID_INPUT`` for both at once, or for a text that is no date.
     """
     if sunset is not None and no_sunset:
         raise KeyseatError(ReasonCode.INVALID_INPUT, "--sunset and --no-sunset exclude each other")

@@ -20,7 +20,7 @@ from keyseat_shared.errors import KeyseatError
 
 
 class Outlook(NamedTuple):
-    """What would become of one address, and where it stands in what was typed."""
+    """The outcome that one address would have, and its place in the text."""
 
     entry: address_list.Entry
     line: Line
@@ -34,7 +34,7 @@ class Outlook(NamedTuple):
 
 @page("console_assign", "GET", "POST")
 def assign(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
-    """Take addresses, show what would become of each, and assign seats to those that were shown as possible."""
+    """Take addresses, show the outcome for each, and assign seats to those that were shown as possible."""
     context = base_context(visit, product)
     try:
         context["now_free"] = preview_assign(visit.organization, product, [], policy=visit.policy, now=visit.now).free
@@ -86,7 +86,7 @@ def _look(
 
 
 def _outlooks(entries: list[address_list.Entry], preview: Preview) -> list[Outlook]:
-    """Return what would become of each entry: first what stands in the way, then the rest, in the order typed."""
+    """Return the outcome that each entry would have: obstacles first, then the rest, in the order typed."""
     lines = {line.email: line for line in preview.lines}
     found = [
         Outlook(entry, lines[entry.email], preview.offline.get(entry.email))

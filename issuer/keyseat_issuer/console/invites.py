@@ -26,7 +26,7 @@ _STATUS = {ReasonCode.INVALID_INPUT: HTTPStatus.BAD_REQUEST, ReasonCode.NOT_ALLO
 
 
 class Typed(NamedTuple):
-    """What stands in the form."""
+    """The content of the form."""
 
     emails: str
     role: str

@@ -74,7 +74,7 @@ def first_product(_request: HttpRequest, visit: Visit) -> HttpResponse:
 
 @page("console_product", "GET")
 def product_page(request: HttpRequest, visit: Visit, product: str) -> HttpResponse:
-    """Show a product's licences; a billing manager sees what was bought and no more."""
+    """Show a product's licences; a billing manager sees the subscriptions only."""
     context = base_context(visit, product) | {"bought": _bought(visit, product)}
     context["totals"] = _totals(context["bought"])
     if visit.manages:

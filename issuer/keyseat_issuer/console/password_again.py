@@ -31,7 +31,7 @@ def forget_suspended(request: HttpRequest) -> None:
 def password_again(when: Callable[[HttpRequest], bool] | None = None) -> Callable[[View[P]], View[P]]:
     """Have a view ask for the password again, where it was not within five minutes; ``when``: only for such requests.
 
-    Stands below ``page``, so that who may not do it at all is told so first. A form that was sent too late is kept by
+    Stands below ``page``, so that a caller without the right is told so first. A form that was sent too late is kept by
     allauth and goes on after the password, unless its page was opened anew meanwhile: nothing old happens then.
     """
 

@@ -180,7 +180,7 @@ def choices(visit: Visit, chosen: str) -> list[Choice]:
 
 
 def _people(visit: Visit, *wanted: Membership) -> list[Person]:
-    """Return these members, or all, without what they hold."""
+    """Return these members, or all, without their seats."""
     accounts = of_members(visit.organization)
     found = []
     for member in wanted or members.list_members(visit.organization):
@@ -191,7 +191,7 @@ def _people(visit: Visit, *wanted: Membership) -> list[Person]:
 
 
 def _with_seats(visit: Visit, people: Sequence[Person]) -> list[Person]:
-    """Return the same people with what they hold."""
+    """Return the same people with their seats."""
     held: dict[str, list[seats.Seat]] = {}
     emails = [person.member.email for person in people]
     for seat in seats.held_by(visit.organization, visit.now, emails):

@@ -64,7 +64,7 @@ def audit_page(request: HttpRequest, visit: Visit) -> HttpResponse:
 
 
 def _before(request: HttpRequest) -> int | None:
-    """Return the number in the address; what is no number is passed over."""
+    """Return the number in the address; another text is ignored."""
     typed = request.GET.get("before", "")
     return (
         min(int(typed), _HIGHEST) if typed.isascii() and typed.isdigit() and len(typed) <= len(str(_HIGHEST)) else None

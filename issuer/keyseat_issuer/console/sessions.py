@@ -50,7 +50,7 @@ def remove_machine(request: HttpRequest, visit: Visit, product: str) -> HttpResp
     """Show what a machine holds, then take it off the list: its sessions end, offline licences stay."""
     context = base_context(visit, product)
     machine_id = request.POST.get("machine", "")
-    # What is no text of a database is no machine's ID either.
+    # A text that a database refuses is no machine ID either.
     ids = [machine_id] if machine_id.isprintable() else []
     found = machines.list_machines(visit.organization, visit.now, ids)
     if not found:

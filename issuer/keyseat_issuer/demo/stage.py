@@ -26,7 +26,7 @@ ACTOR = "demo"
 ORGANIZATION = "Analytical Engines Ltd"
 ADA, BOB = "ada@example.com", "bob@example.com"
 _TIMEOUT = 60
-# Of the surroundings, what would mix the demo with a real issuer or a real client.
+# Environment variables that would mix the demo with a real issuer or a real client.
 _FOREIGN = (
     "DATABASE_URL",
     "DJANGO_SETTINGS_MODULE",

@@ -137,7 +137,7 @@ class KeyStore:
         return path
 
     def save_uri(self, purpose: str, public: PublicKey, uri: str) -> Path:
-        """Write where a key in an HSM or KMS is found (a ``securesystemslib`` private key URI, which is no secret)."""
+        """Write where a key in an HSM or KMS is found (a ``securesystemslib`` private key URI, which is not secret)."""
         path = self._place(purpose) / f"{purpose}-{public.keyid}.uri"
         write_private(path, uri.strip().encode() + b"\n")
         return path

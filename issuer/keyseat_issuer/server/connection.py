@@ -305,7 +305,7 @@ class Connection(HttpToolsProtocol):
 
 
 class Joined:
-    """A transport that writes what comes within one step of the event loop at once, and knows how much waits.
+    """A transport that joins all writes of one step of the event loop, and knows how much waits.
 
     uvicorn writes the head of an answer and its body one after the other. Each costs a system call and may wake the
     client, for a head that it cannot use yet: joined, a sixth more renewals a second.

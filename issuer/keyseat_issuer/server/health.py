@@ -110,7 +110,7 @@ async def _seats(service: ServiceDep) -> list[Seats] | None:
 
 
 def _door(request: Request) -> Door | None:
-    """Return the door of the server; there is none behind another server than ours."""
+    """Return the door of the server, or ``None`` behind another server."""
     found: Door | None = request.scope.get("state", {}).get(DOOR)
     return found
 

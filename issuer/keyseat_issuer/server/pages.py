@@ -143,7 +143,7 @@ class _Answer:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what gives the body at once, and then what comes after it."""
+    """Return a ``receive`` that gives the whole body first, and then what follows."""
     messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def next_message() -> Message:

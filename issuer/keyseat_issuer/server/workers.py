@@ -67,7 +67,7 @@ class Supervisor:
     def _start(self) -> None:
         # A signal between the fork and the child's own handlers would be the child's to pass on, and be lost on it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        if not self._stopping:  # else there is no socket any more to work on
+        if not self._stopping:  # later there is no socket left to work on
             pid = os.fork()
             if not pid:
                 self._be_worker()
@@ -101,7 +101,7 @@ class Supervisor:
 
 
 def stop_at_signals() -> None:
-    """Let SIGTERM and SIGINT end this process with 0: being asked to stop is no failure.
+    """Let SIGTERM and SIGINT end this process with 0: a requested stop is not a failure.
 
     While uvicorn runs it has handlers of its own, and raises the signal once more when it has stopped.
     """

@@ -28,7 +28,7 @@ router = APIRouter(prefix=BASE, tags=["members"])
 
 
 class MemberItem(BaseModel):
-    """A member. `licensed` is false for one of a paying organisation who holds no paid seat."""
+    """A member. `licensed` is false where the organisation pays and the member holds no paid seat."""
 
     id: str
     email: str
@@ -54,10 +54,11 @@ class MemberAnswer(BaseModel):
 
 
 class RoleAnswer(MemberAnswer):
-    """A member as it now is, and what follows.
+    """The member in the new role, and the consequences.
 
-    `invitations` are those that this member gave out and may give no more: they end. `api_keys` are the prefixes of
-    the keys of somebody who manages no more: they go on, so revoke those that only this person knows.
+    `invitations` are those that the member gave out and has lost the right to give: they end. `api_keys` are the
+    prefixes of the keys of a member who has lost the right to manage: they go on working, so revoke those that only
+    this person knows.
     """
 
     invitations: list[str]
@@ -98,7 +99,7 @@ class OwnershipAnswer(BaseModel):
 
 
 class InvitationsBody(Body):
-    """Whom to invite, and as what."""
+    """The people to invite, and their role."""
 
     emails: list[Email] = Field(min_length=1, max_length=invitations.MOST_AT_ONCE)
     role: Role = Role.MEMBER

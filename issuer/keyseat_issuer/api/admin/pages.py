@@ -41,7 +41,7 @@ async def read_page(service: Service, page: PageQuery, *sources: paging.Source[R
     """Return a page of a list, read off the event loop.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+        KeyseatError: ``INVALID_INPUT`` for a text that is no cursor of this list.
     """
 
     def read() -> paging.Page[R]:

@@ -132,7 +132,7 @@ class MachineRemoval(BaseModel):
 
 @router.get("/seats", operation_id="seats_list", summary="Quota and seats", responses=problems(403, 404, *ALWAYS))
 async def list_seats(service: ServiceDep, access: AccessDep, page: PageDep, product: ProductFilter = None) -> Seats:
-    """Return quotas with what is used and free, who holds what until when, and how many members hold nothing."""
+    """Return quotas, used and free seats, the holders with their ends, and how many members hold no seat."""
 
     def read() -> Seats:
         now = service.clock()

@@ -58,7 +58,7 @@ def figure(value: int) -> str:
 
 @register.filter
 def through(value: datetime) -> SafeString:
-    """Return an exclusive end as people say it: the last day of it, or the minute where it is no midnight."""
+    """Return an exclusive end as people say it: its last day or, where it is not at midnight, its minute."""
     return _time(value, said_through(value))
 
 

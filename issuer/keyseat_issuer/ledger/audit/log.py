@@ -239,7 +239,7 @@ def _digest(previous: str, content: Sequence[object]) -> str:
 
 
 def _as_text(details: Mapping[str, object]) -> str:
-    """Write details as JSON; bytes of a command line that are no text are kept as ``?``."""
+    """Write details as JSON; bytes of a command line that are not text become ``?``."""
     return dumps_text(details).encode("utf-8", "replace").decode()
 
 

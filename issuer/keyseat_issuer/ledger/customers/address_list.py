@@ -23,7 +23,7 @@ COLUMN_NAMES = frozenset({"email", "e-mail", "email address", "e-mail address"})
 _LONGEST = 320
 _BETWEEN = re.compile(r"[,;]")
 _BRACKETED = re.compile(r"<([^<>]*)>")
-# The display name of RFC 5322, section 3.4: what is quoted is no address, whatever it looks like.
+# The display name of RFC 5322, section 3.4: a quoted text is no address, even if it looks like one.
 _QUOTED_NAME = re.compile(r'"[^"]*"\s*(?=<)')
 # Marks without width that pages and mail programs leave around a copied address.
 _INVISIBLE = "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066\u2067\u2068\u2069\ufeff\u00ad"
@@ -90,7 +90,7 @@ def _parts(line: str) -> Iterator[str]:
 
 
 def _words(texts: Iterable[str]) -> Iterator[str]:
-    """Yield the words that may be addresses, and what stands between them as one."""
+    """Yield the words that may be addresses, and each text between them as one."""
     for text in texts:
         for part in _BETWEEN.split(text):
             words = filter(None, map(_bare, part.split()))

@@ -59,7 +59,7 @@ class NewKey(NamedTuple):
 
 
 def fingerprint(key_sha256: str) -> str:
-    """Return what the audit log keeps of a key: it shows that a hash was replaced, and is none to sign in by."""
+    """Return the fingerprint that the audit log keeps of a key: it shows a replaced hash, and cannot sign in."""
     return _digest(key_sha256)
 
 

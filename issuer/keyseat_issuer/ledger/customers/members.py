@@ -52,10 +52,11 @@ class Removal(NamedTuple):
 
 
 class RoleChange(NamedTuple):
-    """A member in a new role, and what follows where it may do less.
+    """A member in a new role, and the consequences of fewer rights.
 
-    ``invitations`` are the addresses that the member had invited as what the member may give no more: they end.
-    ``api_keys`` are the prefixes of the keys of one who manages no more: they go on, being the organisation's.
+    ``invitations`` are the addresses that the member had invited to roles that they may no longer give: they end.
+    ``api_keys`` are the prefixes of the member's keys, where they no longer manage: these belong to the organisation,
+    and go on working.
     """
 
     member: Membership
@@ -101,7 +102,7 @@ def normalize_email(text: str) -> str:
 
 
 def not_a_member(organization: Organization | None, email: str) -> KeyseatError:
-    """Return the refusal of somebody who is no member, with the members who look like it; ``None``: of any."""
+    """Return the refusal of somebody who is no member, with similar members; ``None``: of any."""
     known = Membership.objects.all() if organization is None else organization.memberships
     return unknown(
         "member",
@@ -226,7 +227,7 @@ def set_role(
 def transfer_ownership(
     organization: Organization, from_email: str, to_email: str, *, actor: str, now: datetime
 ) -> tuple[Membership, Membership]:
-    """Make a member an owner and an owner an admin, in one act: there is no moment with two owners, or none.
+    """Make a member an owner and the giver an admin, in one act: there are never two owners by it, or none.
 
     Raises:
         KeyseatError: ``NOT_A_MEMBER``; ``NOT_ALLOWED`` where the giver is no owner; ``ALREADY_EXISTS`` where the

@@ -48,12 +48,12 @@ def gives_more(role: Role, *, than: Role) -> bool:
 
 
 def may_invite_as(role: Role | None) -> frozenset[Role]:
-    """Return the roles that a member of this role may invite others as; ``None``: who is no member any more."""
+    """Return the roles that a member of this role may give in an invitation; ``None``: no longer a member."""
     return manageable_by(role) if role in MANAGERS else frozenset()
 
 
 def require_manageable(actor: Role | None, *roles: str) -> None:
-    """Require that somebody may change who holds these roles.
+    """Require the right to change members with these roles.
 
     Raises:
         KeyseatError: ``NOT_ALLOWED``.

@@ -196,7 +196,7 @@ def page_of_all(now: datetime, limit: int, cursor: str | None) -> paging.Page[Su
     A page ends with the last subscription of an organisation, so it can have some more than ``limit``.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+        KeyseatError: ``INVALID_INPUT`` for a text that is no cursor of this list.
     """
     found: list[SubscriptionView] = []
     owners = paging.Source("subscriptions", Organization.objects.all(), _OWNER_KEYS, lambda row: row)

@@ -7,10 +7,10 @@ from keyseat_issuer.ledger.models.organizations import Organization
 
 
 class Confirmation(models.Model):
-    """A preview that somebody was shown: what was asked, and a digest of what would have happened.
+    """A preview that was shown to a person: the request, and a digest of the outcome.
 
     Only the hash of its token is kept. ``request`` is the request as JSON; ``preview_sha256`` covers all of
-    the preview that the person decided upon (``services.confirmations``).
+    the preview that the person decided upon (``ledger/offline/confirmations.py``).
     """
 
     id = models.UUIDField(primary_key=True)

@@ -1,7 +1,7 @@
 """Subscriptions, their pools of seats, who holds a seat, and the offline licences handed out.
 
 A pool counts its seats itself: ``used`` and ``assigned`` change only under the lock of its row
-(``services.pools``), so that no operation counts rows, which is slow and oversells on PostgreSQL.
+(``ledger/pools``), so that no operation counts rows, which is slow and oversells on PostgreSQL.
 """
 
 from django.db import models

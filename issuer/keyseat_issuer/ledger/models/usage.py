@@ -11,7 +11,7 @@ class UsageDay(models.Model):
     ``together``: sessions and offline seats at one instant. ``…_left``: how much is live at ``through``, before what
     begins or ends then; the next day is counted on from it. ``corrections``: the audit row of the last correction of
     the ledger's time that was known. Nothing hangs on these rows: they can be counted anew at any time
-    (``services.usage_days``).
+    (``ledger/seats/usage_days.py``).
     """
 
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+", db_index=False)

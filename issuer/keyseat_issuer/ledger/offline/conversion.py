@@ -129,7 +129,7 @@ def _draft(
     keys: Sequence[str] | None,
     progress: Progress,
 ) -> None:
-    """Decide without any lock, and sign what would be issued: nobody waits for our signatures."""
+    """Decide without a lock, and sign what would be issued: no other act waits for the signatures."""
     run = _Run(requests, drafts.terms, lock=False)
     outcomes = run.decide(repeatable=repeatable, keys=keys, approve=None)
     if not keep_going and any(outcome.error for outcome in outcomes):

@@ -42,7 +42,7 @@ class TestLicense:
 
 
 def make_test_license(organization: str, product: str, machine_id: str, terms: Terms) -> TestLicense:
-    """Make a test licence, valid for 7 days. A weak machine ID is no hindrance: showing it is what the test is for.
+    """Make a test licence, valid for 7 days. A weak machine ID is accepted: the test is there to show it.
 
     Args:
         organization: its name, ``ACCOUNT/NAME`` or id.

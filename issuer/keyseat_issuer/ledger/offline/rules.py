@@ -74,7 +74,7 @@ Wanted = tuple[UUID, str, str | None, datetime | None]
 
 
 class Facts(Protocol):
-    """What deciding must know of the ledger; ``offline_facts`` reads it, under the locks of the pools.
+    """What deciding must know of the ledger; ``facts`` reads it, under the locks of the pools.
 
     ``usable`` keeps which pools the rules allow: a batch asks a thousand times. Subscriptions do not change meanwhile.
     """

@@ -37,7 +37,7 @@ REASONS: dict[str, str] = {
 
 
 class _Session(Protocol):
-    """What ending a session looks at: a ``Lease``, or a row of ``lease_rows``."""
+    """What ending a session looks at: a ``Lease``, or a row of ``rows``."""
 
     @property
     def pk(self) -> UUID: ...

@@ -149,7 +149,7 @@ def started_under(keys: Collection[str]) -> list[LeaseRow]:
     """Return the sessions that were started under these idempotency keys. Call it with their pools locked."""
     if not keys:
         return []
-    # Mostly there is none: that is found out without the joins, whose planning takes PostgreSQL longer than the look.
+    # Mostly there is none. This finds it out without the joins, which take PostgreSQL longer to plan than to run.
     statement = f"SELECT id FROM ledger_lease WHERE idempotency IN ({places(len(keys))})"  # noqa: S608 - marks
     ids = [uuid_in(pk) for (pk,) in fetch(statement, list(keys))]
     return _read(f"lease.id IN ({places(len(ids))})", uuids_out(ids)) if ids else []

@@ -58,7 +58,7 @@ def page_of_machines(organization: Organization, now: datetime, limit: int, curs
     """Return a page of the same list.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+        KeyseatError: ``INVALID_INPUT`` for a text that is no cursor of this list.
     """
     found = machine_ids(organization, now).around(limit, cursor)
     return paging.Page(list_machines(organization, now, found.rows), found.after)

@@ -38,7 +38,7 @@ class Preview(NamedTuple):
 
     @property
     def assignable(self) -> list[str]:
-        """Who would get a seat."""
+        """The addresses that would get a seat."""
         return [line.email for line in self.lines if line.status == ASSIGNABLE]
 
     @property

@@ -1,4 +1,4 @@
-"""What stands in the way of assigning seats: one set of rules, for the acts and for a look ahead."""
+"""The rules of assigning seats: one set, for the acts and for their preview."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -20,7 +20,7 @@ UNREADABLE = "not an e-mail address"
 
 
 class Line(NamedTuple):
-    """What became of one address: a ``status``, the ``code`` of what stands in the way, and perhaps a ``note``."""
+    """The outcome for one address: a ``status``, the ``code`` of the obstacle, and perhaps a ``note``."""
 
     email: str
     status: str

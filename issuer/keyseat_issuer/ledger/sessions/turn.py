@@ -1,7 +1,7 @@
 """One turn of the session desk: acquire, renew and release, many requests in one transaction.
 
 Locks are taken in one order everywhere: pools by id, sessions by id, the audit head; and a turn waits for none but the
-last (``lease_locks``). A renewal locks no pool: it changes one row, and only while that row is live. A refusal concerns
+last (``locks``). A renewal locks no pool: it changes one row, and only while that row is live. A refusal concerns
 its own request; the turn goes on.
 """
 

@@ -44,7 +44,7 @@ def bound_waits() -> None:
 def drop_dead_connection() -> None:
     """Close this thread's connection where the server has closed its end: the next statement opens a new one.
 
-    Costs no round trip. Between two calls nothing is to be read; what can be read then is the server's good-bye.
+    Costs no round trip. Between two calls nothing should arrive; if something has, the server has closed.
     """
     kept = connection.connection
     if kept is None or connection.vendor != "postgresql" or connection.in_atomic_block:

@@ -119,7 +119,7 @@ def read(sources: Sequence[Source[R]], limit: int, cursor: str | None) -> Page[R
     """Return a page of a list that consists of these kinds of rows, one after the other.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+        KeyseatError: ``INVALID_INPUT`` for a text that is no cursor of this list.
     """
     start, after = _place(sources, cursor)
     found: list[tuple[Source[R], Any]] = []
@@ -139,7 +139,7 @@ def around(source: Source[R], limit: int, cursor: str | None = None, *, back: bo
     """Return the rows behind a cursor, or with ``back`` those in front of it; without one the first or the last ones.
 
     Raises:
-        KeyseatError: ``INVALID_INPUT`` for what is no cursor of this list.
+        KeyseatError: ``INVALID_INPUT`` for a text that is no cursor of this list.
     """
     keys = tuple([key._replace(down=key.down != back) for key in source.keys])
     after = () if cursor is None else read_cursor(source.name, keys, cursor)

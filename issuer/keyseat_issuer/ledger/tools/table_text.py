@@ -1,4 +1,4 @@
-"""The text of tables: UTF-8 as spreadsheets write it, what stands between the cells, and cells that none runs."""
+"""The text of tables: UTF-8 as spreadsheets write it, the delimiter, and cells that no spreadsheet runs."""
 
 import re
 
@@ -33,11 +33,11 @@ def decoded(data: bytes, what: str, most: int) -> str:
 
 
 def delimiter(text: str) -> str:
-    """Return what stands between the cells, by the first line that is not empty: ``;`` or ``,``."""
+    """Return the delimiter, ``;`` or ``,``, by the first line that is not empty."""
     header = text.lstrip("\r\n").partition("\n")[0]
     return ";" if header.count(";") > header.count(",") else ","
 
 
 def safe_cell(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: an apostrophe leads what would begin one."""
+    """Return a text that no spreadsheet takes for a formula: an apostrophe goes before what would begin one."""
     return _FORMULA.sub(lambda found: f"'{found[0]}", text)
