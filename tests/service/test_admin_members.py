@@ -338,3 +338,41 @@ def test_every_act_names_who_did_it(office: Office) -> None:
         AuditEvent.objects.filter(action="member.role_changed").order_by("seq").values_list("actor", flat=True)
     )
     assert verify().ok
+
+
+class TestBodies:
+    @pytest.mark.parametrize(
+        ("body", "media_type"),
+        [
+            (b'{"role": "billing", "role": "member"}', "application/json"),
+            (b'\xef\xbb\xbf{"role": "billing"}', "application/json"),
+            ('{"role": "billing"}'.encode("utf-16"), "application/json"),
+            (b'{"role": "billing"}', "application/problem+json"),
+            (b'{"role": "billing"}', "text/plain"),
+        ],
+    )
+    def test_that_two_readers_could_understand_differently_are_refused(
+        self, office: Office, body: bytes, media_type: str
+    ) -> None:
+        path = f"/api/v1/organizations/{office.organization.pk}/members/{office.member(ADA)}"
+        answer = office.site.call("PATCH", path, body, key="owner", Content_Type=media_type)
+
+        assert (400, "MALFORMED", None) == problem(answer)
+        assert "member" == role_of(office, ADA)
+
+    @pytest.mark.parametrize("media_type", ["application/json", "Application/JSON; charset=utf-8"])
+    def test_of_strict_json_are_read(self, office: Office, media_type: str) -> None:
+        path = f"/api/v1/organizations/{office.organization.pk}/members/{office.member(ADA)}"
+        answer = office.site.call("PATCH", path, b'{"role": "billing"}', key="owner", Content_Type=media_type)
+
+        assert (200, "billing") == (answer.status_code, role_of(office, ADA))
+
+    def test_are_no_matter_where_a_route_takes_none(self, office: Office) -> None:
+        path = f"/api/v1/organizations/{office.organization.pk}/members"
+        assert 200 == office.site.call("GET", path, b"junk", key="owner").status_code
+
+    def test_of_who_may_not_call_are_not_looked_at(self, office: Office) -> None:
+        path = f"/api/v1/organizations/{office.organization.pk}/members/{office.member(ADA)}"
+        for body in (b'{"role": "billing", "role": "member"}', b'{"role": "billing"}'):
+            answer = office.site.call("PATCH", path, body, key="nobody", Content_Type="application/json")
+            assert 401 == answer.status_code

@@ -294,7 +294,7 @@ class TestTheSeatOfAUser:
 
         assert {ReasonCode.QUOTA_EXCEEDED} == {refusal.code for refusal in refusals}
         until = format_instant(min(first.expires_at, second.expires_at))
-        assert {"product": "KSE", "overlap": 1, "lingering": 2, "free_at": until, "next_free_at": until} == refusals[
+        assert {"product": "KSE", "overlap": 1, "lingering": 1, "free_at": until, "next_free_at": until} == refusals[
             0
         ].details
         assert set(MACHINES[:2]) == in_the_world(desk.now)

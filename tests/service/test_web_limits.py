@@ -399,3 +399,22 @@ class TestTheTable:
         start_some(4, NOW + timedelta(hours=3))
 
         assert 4 == DeviceAuthorization.objects.count()
+
+
+@sqlite_only
+@pytest.mark.parametrize("mails", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+def test_who_has_to_wait_is_told_what_lets_them_in(
+    ada: User, monkeypatch: pytest.MonkeyPatch, *, known: bool, mails: bool
+) -> None:
+    monkeypatch.setattr(attempts, "sends_for_real", lambda: mails)
+    browser = Browser()
+    if known:
+        browser.known()
+    guess(ADA)
+    for _ in range(11):
+        status, text = browser.sign_in(password="wrong")
+
+    assert 429 == status
+    assert ("A browser in which you have signed in before" in text) != known
+    assert ("Forgot your password?”" in text, "ask Customer Success" in text) == (mails, not mails)

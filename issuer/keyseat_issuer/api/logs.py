@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 LOGGER = "keyseat.service"
+_MOST_OF_A_CALLERS = 200
 
 _FIELDS = (
     *("request_id", "route", "method", "status", "milliseconds", "client", "code", "holder"),
@@ -46,10 +47,21 @@ def _without_secrets(record: logging.LogRecord) -> str:
     return message
 
 
+def calm(record: logging.LogRecord) -> bool:
+    """Make what a caller did wrong a short warning: Django's errors with a traceback could be had by anybody."""
+    if record.name.startswith("django.security."):
+        record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
+        record.msg, record.args = record.getMessage()[:_MOST_OF_A_CALLERS], ()
+    if record.name.startswith("django.") and record.levelno < logging.ERROR:
+        record.exc_info = record.exc_text = None
+    return record.levelno >= logging.getLogger().level
+
+
 def configure_logging(level: str = "info", stream: TextIO | None = None) -> None:
     """Send every log record of this process to ``stream`` (stderr) as JSON lines."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter())
+    handler.addFilter(calm)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

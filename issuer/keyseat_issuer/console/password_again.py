@@ -36,7 +36,7 @@ def password_again(when: Callable[[HttpRequest], bool] | None = None) -> Callabl
     """
 
     def wrap(view: View[P]) -> View[P]:
-        guarded: View[P] = reauthentication_required(enabled=when)(view)
+        guarded: View[P] = reauthentication_required(enabled=when, app="keyseat")(view)
 
         @functools.wraps(view)
         def answer(request: HttpRequest, visit: Visit, /, *arguments: P.args, **options: P.kwargs) -> HttpResponseBase:

@@ -1,10 +1,13 @@
 """What allauth is told to do differently here."""
 
 import base64
+import time
 from typing import Any
 from urllib.parse import urlsplit
 
+from allauth.account import app_settings as allauth_settings
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.core import context as current
 from allauth.mfa.adapter import DefaultMFAAdapter
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -65,6 +68,18 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc, unused-ignore
         if found is not None:
             attempt.succeeded()
         return found
+
+    def is_reauthentication_required(self, *, app: str, **options: Any) -> bool:  # noqa: ANN401 - allauth's signature
+        """Tell whether the password is asked for again: for our own acts not where it was given just now, to sign in.
+
+        allauth counts only what was given to confirm something, and so it is for its pages of second factors.
+        """
+        request = current.request
+        given = get_authentication_records(request, request.user)
+        if app == "keyseat" and given and time.time() - given[-1]["at"] < allauth_settings.REAUTHENTICATION_TIMEOUT:
+            return False
+        required: bool = super().is_reauthentication_required(app=app, **options)
+        return required
 
     def reauthenticate(self, user: User, password: str) -> bool:
         """Check the password of somebody who is signed in; their guesses do not lock the sign-in."""

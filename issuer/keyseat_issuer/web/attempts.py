@@ -13,6 +13,7 @@ from django.utils import timezone
 from keyseat_issuer.web import known_devices, limits
 from keyseat_issuer.web.addresses import client_address, network, wide_network
 from keyseat_issuer.web.limits import Limit
+from keyseat_issuer.web.mail import sends_for_real
 from keyseat_issuer.web.models import User
 
 PASSWORDS = Limit("sign-in", 5, timedelta(minutes=5))
@@ -33,10 +34,6 @@ CONFIRMATIONS = Limit("confirm", 10, timedelta(minutes=10))
 """Passwords and codes of somebody who is signed in, in one browser."""
 
 
-_ADVICE = (
-    " A browser in which you have signed in before still lets you in, and so does one in which you have set a new"
-    " password: “Forgot your password?”."
-)
 _MARK = "keyseat_wait"
 
 
@@ -112,7 +109,14 @@ def _count(request: HttpRequest, email: str, known: Limit, unknown: list[tuple[L
     device = known_devices.recognise(request, email)
     if device and limits.spend(known, device, timezone.now()).allowed:
         return Attempt(((known, device),))
-    return _spend(request, unknown, _ADVICE)
+    return _spend(request, unknown, _advice(known_here=bool(device)))
+
+
+def _advice(*, known_here: bool) -> str:
+    """Return what lets the right person in meanwhile; a browser that is known and used up is no such thing."""
+    elsewhere = "" if known_here else " A browser in which you have signed in before still lets you in."
+    reset = "“Forgot your password?”" if sends_for_real() else "ask Customer Success for a link to do so"
+    return f"{elsewhere} One in which you have set a new password by a link lets you in, too: {reset}."
 
 
 def _spend(request: HttpRequest, counts: list[tuple[Limit, str]], advice: str) -> Attempt:

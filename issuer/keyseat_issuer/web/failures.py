@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from http import HTTPStatus
 
+from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.db import Error, InterfaceError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
@@ -39,6 +40,9 @@ class Failures:
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         """Answer for errors we know; others stay what they are, bugs."""
+        for_programs = request.path.startswith("/oauth/")
+        if for_programs and isinstance(exception, BadRequest | SuspiciousOperation):
+            return _oauth_error("invalid_request", HTTPStatus.BAD_REQUEST)  # Django's own answer is a page
         if isinstance(exception, Error | InterfaceError):
             exception = explain(exception)
         if not isinstance(exception, KeyseatError):
@@ -50,11 +54,16 @@ class Failures:
             for_people(exception, {})
         _log.warning("%s %s: %s", request.method, request.path, exception, extra={"request": request})
         response: HttpResponse
-        if request.path.startswith("/oauth/"):
-            response = JsonResponse({"error": "temporarily_unavailable" if busy else "invalid_request"}, status=status)
+        if for_programs:
+            response = _oauth_error("temporarily_unavailable" if busy else "invalid_request", status)
         else:
             context = {"message": exception.message, "next": exception.next_step, "code": str(exception.code)}
             response = render(request, "web/refused.html", context, status=status)
         if busy:
             response.headers["Retry-After"] = str(RETRY_AFTER)
         return response
+
+
+def _oauth_error(code: str, status: HTTPStatus) -> HttpResponse:
+    """Answer as RFC 6749, section 5.2, has it."""
+    return JsonResponse({"error": code}, status=status, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})

@@ -212,7 +212,7 @@ class TestTheUsageReport:
         assert ("2023-05-13", "2023-06-11") == tuple(re.findall(r'type="date" value="([^"]*)"', form.html))
         answer = desk.get("usage.csv?from=2023-06-01&to=2023-06-01")
 
-        assert ("text/csv", 'attachment; filename="usage_2023-06-01_2023-06-02.csv"', "\ufeff") == (
+        assert ("text/csv", 'attachment; filename="usage_2023-06-01_2023-06-01.csv"', "\ufeff") == (
             answer.headers["Content-Type"],
             answer.headers["Content-Disposition"],
             answer.html[0],

@@ -1,6 +1,6 @@
 """The usage report of an organisation as the file that the API and the console hand out."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.seats import utilisation
@@ -17,7 +17,8 @@ class UsageReport:
         self, organization: Organization, since: datetime, until: datetime, *, now: datetime, names: utilisation.Names
     ) -> None:
         """Begin before the first session; ``names`` knows who the people are."""
-        self.name = f"usage_{format_instant(since)[:10]}_{format_instant(until)[:10]}.csv"
+        last = until - timedelta(seconds=1)  # the end is no part of the period: the day asked for is the one before
+        self.name = f"usage_{format_instant(since)[:10]}_{format_instant(max(since, last))[:10]}.csv"
         self._report = utilisation.Report(organization, since, until, now=now, names=names)
         self._begun = False
 

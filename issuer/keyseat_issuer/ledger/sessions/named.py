@@ -59,11 +59,13 @@ class Away(NamedTuple):
             KeyseatError: ``QUOTA_EXCEEDED`` with when the user may.
         """
         most = 1 if policy.lease_overlap else 0
+        lingering = len(self.ends) - len(self.running)
         if len(self.ends) > most:
             raise overlap.refusal(
                 self.product,
-                f"leases of {self.holder} run on on {len(self.ends)} other machine(s)",
-                {"overlap": most, "lingering": len(self.ends)},
+                f"leases of {self.holder} run on {len(self.ends)} other machine(s); sessions that have ended left"
+                f" {lingering} of them",
+                {"overlap": most, "lingering": lingering},
                 self.ends[len(self.ends) - most - 1],
             )
         if self.running:
