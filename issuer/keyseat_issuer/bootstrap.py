@@ -22,12 +22,12 @@ def use_safe_sqlite() -> None:
     Must run before Django's SQLite backend is imported; running it again changes nothing. Where neither
     library is safe, the settings choose a rollback journal instead.
     """
-    import sqlite3  # noqa: PLC0415 - looked at only here, at set-up
+    import sqlite3  # late: looked at only here, at set-up
 
     if sqlite3.sqlite_version_info >= SAFE_IN_WAL or "django.db.backends.sqlite3.base" in sys.modules:
         return
     try:
-        import pysqlite3  # noqa: PLC0415 - exists on some platforms only
+        import pysqlite3  # late: exists on some platforms only
     except ImportError:
         return
     if pysqlite3.sqlite_version_info >= SAFE_IN_WAL:
@@ -45,9 +45,9 @@ def setup() -> None:
     """
     use_safe_sqlite()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", SETTINGS)
-    import django  # noqa: PLC0415 - costs 0.2 s: paid by commands that use the ledger
-    from django.apps import apps  # noqa: PLC0415 - as above
-    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - as above
+    import django  # late: costs 0.2 s: paid by commands that use the ledger
+    from django.apps import apps
+    from django.core.exceptions import ImproperlyConfigured
 
     if apps.ready:
         return

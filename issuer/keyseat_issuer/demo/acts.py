@@ -50,7 +50,7 @@ def machine(stage: Stage) -> Played:
         )
     if answer["machine_id"] is None:
         return Played(ReasonCode(answer["code"]), answer["message"], answer["next"])
-    from keyseat_shared.machine_id import MachineID  # noqa: PLC0415 - acts load what they use
+    from keyseat_shared.machine_id import MachineID
 
     stage.machine = MachineID.parse(answer["machine_id"])
     return Played(ReasonCode.OK, f"{answer['machine_id']}, grade {answer['grade']}, {how}")
@@ -58,9 +58,9 @@ def machine(stage: Stage) -> Played:
 
 def vendor(stage: Stage) -> Played:
     """Make an issuer, and unlock its licence key once for all acts."""
-    from keyseat_issuer.home import write_private  # noqa: PLC0415 - as above
-    from keyseat_issuer.keys.signing import open_license_signer  # noqa: PLC0415 - as above
-    from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.home import write_private
+    from keyseat_issuer.keys.signing import open_license_signer
+    from keyseat_issuer.server.creation import create_issuer  # late: loads Django
 
     passphrase = "nobody needs this one for long"  # noqa: S105 - of keys that live for seconds
     made = create_issuer(
@@ -85,10 +85,10 @@ def vendor(stage: Stage) -> Played:
 
 def customer(stage: Stage) -> Played:
     """Add an organisation that pays by the year, and one that pays by the month."""
-    from keyseat_issuer.ledger.customers.members import add_members  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.customers.organizations import add_organization  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.customers.subscriptions import add_months, add_subscription  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.ledger.customers.members import add_members
+    from keyseat_issuer.ledger.customers.organizations import add_organization
+    from keyseat_issuer.ledger.customers.subscriptions import add_months, add_subscription
+    from keyseat_issuer.ledger.models import Role, Term
 
     at: dict[str, Any] = {"actor": ACTOR, "now": stage.later(minutes=10)}
     policy = stage.trust.policy
@@ -110,8 +110,8 @@ def customer(stage: Stage) -> Played:
 
 
 def _issue(stage: Stage, product: str = "KSE", user: str | None = ADA, **asked: Any) -> Any:  # noqa: ANN401 - an IssuedLicense, loaded late
-    from keyseat_issuer.ledger.offline.licenses import issue  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.offline.rules import OfflineRequest  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.offline.licenses import issue
+    from keyseat_issuer.ledger.offline.rules import OfflineRequest
 
     organization = asked.pop("organization", ORGANIZATION)
     now = asked.pop("now", stage.now)
@@ -128,7 +128,7 @@ def _refused(made: Any) -> Played:  # noqa: ANN401 - an IssuedLicense, loaded la
 
 def test_license(stage: Stage) -> Played:
     """Make a test licence and check it on this computer."""
-    from keyseat_issuer.ledger.offline.machine_test import make_test_license  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.ledger.offline.machine_test import make_test_license
 
     stage.later(minutes=5)
     made = make_test_license(ORGANIZATION, "KSE", str(stage.machine), stage.terms())
@@ -272,7 +272,7 @@ def set_back(stage: Stage) -> Played:
 
 def audit(_stage: Stage) -> Played:
     """Verify the audit log of the whole story."""
-    from keyseat_issuer.checks.check import verify  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.checks.check import verify
 
     report = verify()
     if report.findings:

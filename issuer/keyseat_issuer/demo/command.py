@@ -31,7 +31,7 @@ def demo(output: Output, context: click.Context, *, serve: bool, bind: str) -> N
     """
     output.stopped_note = "The demo's folder is gone; nothing else was touched."
     if serve:
-        from keyseat_issuer.demo.serving import serve_seeded  # noqa: PLC0415 - late: the acts need no server
+        from keyseat_issuer.demo.serving import serve_seeded  # late: the acts need no server
 
         with stage() as scene:
             code = serve_seeded(output, scene, bind)
@@ -44,7 +44,7 @@ def _play_all(output: Output, context: click.Context) -> None:
     told: list[dict[str, object]] = []
     if not output.json:
         output.print("A vendor, a customer and this computer, in a folder that is deleted at the end.", "bold")
-    from keyseat_issuer.ledger.audit.ledger_time import story_time  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.ledger.audit.ledger_time import story_time  # late: loads Django
 
     with stage() as scene, story_time():
         for number, act in enumerate(ACTS, 1):

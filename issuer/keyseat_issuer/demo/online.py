@@ -16,11 +16,11 @@ _SAYS = "Serving on "
 
 def today(stage: Stage) -> Played:
     """Bring the story to the present: a lease key for today, a renewed subscription, and the service."""
-    from keyseat_issuer.home import load_trust, write_private  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.customers import api_keys, organizations, subscriptions  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.models import Term  # noqa: PLC0415 - as above
-    from keyseat_issuer.trust.admin import TrustAdmin  # noqa: PLC0415 - as above
-    from keyseat_shared.trust import LEASE  # noqa: PLC0415 - as above
+    from keyseat_issuer.home import load_trust, write_private
+    from keyseat_issuer.ledger.customers import api_keys, organizations, subscriptions
+    from keyseat_issuer.ledger.models import Term
+    from keyseat_issuer.trust.admin import TrustAdmin
+    from keyseat_shared.trust import LEASE
 
     stage.now = now = now_utc()
     at: dict[str, Any] = {"actor": ACTOR, "now": now}

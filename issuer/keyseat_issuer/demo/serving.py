@@ -25,15 +25,15 @@ class Seeded(NamedTuple):
 
 def seed(stage: Stage) -> Seeded:
     """Make an issuer without a sunset, an organisation with two people, seats, an API key and a month of use."""
-    from keyseat_issuer.ledger.audit.ledger_time import story_time  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.ledger.audit.ledger_time import story_time  # late: loads Django
 
     with story_time():
         return _seed(stage)
 
 
 def _seed(stage: Stage) -> Seeded:
-    from keyseat_issuer.home import write_private  # noqa: PLC0415 - as above
-    from keyseat_issuer.server.creation import create_issuer  # noqa: PLC0415 - loads Django
+    from keyseat_issuer.home import write_private
+    from keyseat_issuer.server.creation import create_issuer  # late: loads Django
 
     today = now_utc()
     now = today.replace(hour=0, minute=0, second=0) - timedelta(days=_DAYS)
@@ -41,10 +41,10 @@ def _seed(stage: Stage) -> Seeded:
     policy = default_policy(sunset=None)
     made = create_issuer(stage.vendor, vendor="Demo Vendor", policy=policy, passphrase=passphrase, actor=ACTOR, now=now)
     write_private(stage.trust_file, made.trust.data)
-    from keyseat_issuer.demo import history  # noqa: PLC0415 - Django is set up by now
-    from keyseat_issuer.ledger.customers import api_keys, members, organizations, subscriptions  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.models import Role, Term  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.seats import seats  # noqa: PLC0415
+    from keyseat_issuer.demo import history
+    from keyseat_issuer.ledger.customers import api_keys, members, organizations, subscriptions
+    from keyseat_issuer.ledger.models import Role, Term
+    from keyseat_issuer.ledger.seats import seats
 
     at: dict[str, Any] = {"actor": ACTOR, "now": now}
     organization = organizations.add_organization(ORGANIZATION, **at)
@@ -68,9 +68,9 @@ def _seed(stage: Stage) -> Seeded:
 
 
 def _make_account(email: str, name: str, password: str) -> None:
-    from allauth.account.models import EmailAddress  # noqa: PLC0415 - Django is set up by now
+    from allauth.account.models import EmailAddress
 
-    from keyseat_issuer.web.models import User  # noqa: PLC0415 - as above
+    from keyseat_issuer.web.models import User
 
     user = User.objects.create_user(email, password, name=name)
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
@@ -78,7 +78,7 @@ def _make_account(email: str, name: str, password: str) -> None:
 
 def serve_seeded(output: Output, stage: Stage, bind: str) -> int:
     """Seed the stage and serve it until stopped; return the exit code."""
-    from keyseat_issuer.server import server  # noqa: PLC0415 - late: the other acts need no server
+    from keyseat_issuer.server import server  # late: the other acts need no server
 
     sock = server.bind(bind)
     url = server.url_of(sock)
@@ -89,7 +89,7 @@ def serve_seeded(output: Output, stage: Stage, bind: str) -> int:
     key_file = stage.desk / "api-key"
     key_file.write_text(seeded.api_key + "\n")
     key_file.chmod(0o600)
-    from keyseat_issuer.server.start import prepare  # noqa: PLC0415 - Django is set up by now
+    from keyseat_issuer.server.start import prepare
 
     make_app = prepare(lambda: seeded.passphrase, with_license_key=True)
 

@@ -95,7 +95,7 @@ class Stage:
 
     def terms(self, now: datetime | None = None) -> "Terms":
         """Return under what the issuer acts at the story's time, or at ``now``."""
-        from keyseat_issuer.ledger.offline.values import Terms  # noqa: PLC0415 - Django is set up by now
+        from keyseat_issuer.ledger.offline.values import Terms
 
         return Terms(self.trust, ACTOR, now or self.now, self.signer)
 

@@ -49,8 +49,8 @@ def require_fitting() -> None:
 
 def pending() -> list[Pending]:
     """Return what ``apply`` would apply, in its order."""
-    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
-    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - as above
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
@@ -61,7 +61,7 @@ def pending() -> list[Pending]:
 
 def apply() -> list[str]:
     """Apply what is pending; return the names of the ledger's own migrations among it."""
-    from django.core.management import call_command  # noqa: PLC0415 - Django is loaded by now
+    from django.core.management import call_command
 
     before = _applied()
     # Before they are applied: from then on, older servers look them up.
@@ -73,7 +73,7 @@ def apply() -> list[str]:
 
 def _labels() -> dict[str, str]:
     """Return our apps that this process has, and the packages of their migrations."""
-    from django.apps import apps  # noqa: PLC0415 - Django is loaded by now
+    from django.apps import apps
 
     found = {config.label: f"{config.name}.migrations" for config in apps.get_app_configs()}
     return {label: package for label, package in found.items() if package.startswith(_OURS) and find_spec(package)}
@@ -88,8 +88,8 @@ def _known() -> set[tuple[str, str]]:
 
 
 def _applied() -> set[tuple[str, str]]:
-    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
-    from django.db.migrations.recorder import MigrationRecorder  # noqa: PLC0415 - as above
+    from django.db import connection
+    from django.db.migrations.recorder import MigrationRecorder
 
     labels = _labels()
     return {entry for entry in MigrationRecorder(connection).applied_migrations() if entry[0] in labels}
@@ -97,9 +97,9 @@ def _applied() -> set[tuple[str, str]]:
 
 def _declared() -> set[tuple[str, str]]:
     """Return the migrations that are written down as additive; the table itself may be newer than the ledger."""
-    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
+    from django.db import connection
 
-    from keyseat_issuer.ledger.models import AdditiveMigration  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.models import AdditiveMigration
 
     if _TABLE not in connection.introspection.table_names():
         return set()
@@ -107,9 +107,9 @@ def _declared() -> set[tuple[str, str]]:
 
 
 def _declare() -> None:
-    from django.db import connection  # noqa: PLC0415 - Django is loaded by now
+    from django.db import connection
 
-    from keyseat_issuer.ledger.models import AdditiveMigration  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.models import AdditiveMigration
 
     if _TABLE not in connection.introspection.table_names():
         return

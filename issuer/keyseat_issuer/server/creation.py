@@ -55,7 +55,7 @@ class Created(NamedTuple):
 def use_ledger_of(home: Path) -> None:
     """Point this process at the SQLite ledger in ``home``; nothing happens where ``DATABASE_URL`` names a database."""
     setup()
-    from django.db import connection  # noqa: PLC0415 - Django is set up by now
+    from django.db import connection
 
     if connection.vendor == "sqlite" and not os.environ.get("DATABASE_URL", "").strip():
         connection.close()
@@ -240,10 +240,10 @@ def _sign_first(building: Path, draft: Draft, roots: Sequence[PrivateKey]) -> Tr
 def _make_ledger(folder: Path, trust: TrustBundle, actor: str, now: datetime) -> None:
     use_ledger_of(folder)
     migrate()
-    from django.db import connection, transaction  # noqa: PLC0415 - Django is set up by now
+    from django.db import connection, transaction
 
-    from keyseat_issuer.ledger.audit.log import append  # noqa: PLC0415 - as above
-    from keyseat_issuer.ledger.models import AuditEvent  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.audit.log import append
+    from keyseat_issuer.ledger.models import AuditEvent
 
     with ledger_errors(), transaction.atomic():
         row = append(

@@ -18,8 +18,8 @@ def setup() -> None:
         KeyseatError: ``LEDGER_UNAVAILABLE`` where ``DATABASE_URL`` cannot be used; ``UNREADABLE`` or
             ``INVALID_INPUT`` for a bad secret, ``KEYSEAT_PUBLIC_URL``, ``KEYSEAT_TRUSTED_PROXIES`` or ``EMAIL_URL``.
     """
-    from django.apps import apps  # noqa: PLC0415 - loaded when a command needs it
-    from django.conf import settings  # noqa: PLC0415 - as above
+    from django.apps import apps  # late: loaded when a command needs it
+    from django.conf import settings
 
     if not apps.ready:
         os.environ["DJANGO_SETTINGS_MODULE"] = SETTINGS
@@ -38,8 +38,8 @@ def require_ready() -> None:
     """
     setup()
     database.require_ready()
-    from django.db import connection  # noqa: PLC0415 - Django is set up by now
-    from django.db.migrations.executor import MigrationExecutor  # noqa: PLC0415 - as above
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
 
     with database.ledger_errors():
         executor = MigrationExecutor(connection)
@@ -52,8 +52,8 @@ def require_ready() -> None:
 
 def _take_secret() -> None:
     """Take a secret that was made after the settings were read: `demo --serve` makes an issuer and serves it."""
-    from django.conf import settings  # noqa: PLC0415 - Django is set up by now
-    from django.core.exceptions import ImproperlyConfigured  # noqa: PLC0415 - as above
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
 
     try:
         bool(settings.SECRET_KEY)

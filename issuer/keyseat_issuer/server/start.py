@@ -38,21 +38,21 @@ def prepare(
     proxies = trusted_proxies()
     ensure_secret()
     django.setup()
-    from keyseat_issuer.ledger.tools.bounds import bound_waits  # noqa: PLC0415 - Django is set up now
+    from keyseat_issuer.ledger.tools.bounds import bound_waits
 
     bound_waits()
     django.require_ready()
     if not allow_example_keys:
         in_force(home)  # refuses a bundle that is not on record
-    from django.db import connections  # noqa: PLC0415 - Django is set up now
+    from django.db import connections
 
-    from keyseat_issuer.ledger.audit.clock_correction import require_right  # noqa: PLC0415 - as above
+    from keyseat_issuer.ledger.audit.clock_correction import require_right
 
     require_right(now_utc())
     connections.close_all()
-    from keyseat_issuer.api.licensing import LicenseKeys  # noqa: PLC0415 - as above
-    from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle  # noqa: PLC0415 - as above
-    from keyseat_issuer.api.trust_source import TrustSource  # noqa: PLC0415 - as above
+    from keyseat_issuer.api.licensing import LicenseKeys
+    from keyseat_issuer.api.throttle import DEFAULT_CALLS, Throttle
+    from keyseat_issuer.api.trust_source import TrustSource
 
     limit = os.environ.get(RATE_VARIABLE, "").strip() or DEFAULT_CALLS
     try:
@@ -66,9 +66,9 @@ def prepare(
     licensing = LicenseKeys(home, word, now_utc(), allow_example_keys=allow_example_keys) if with_license_key else None
 
     def make() -> App:
-        from keyseat_issuer.api.service import Service  # noqa: PLC0415 - as above
-        from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - Django is set up now
-        from keyseat_issuer.web.tokens import authenticate  # noqa: PLC0415 - as above
+        from keyseat_issuer.api.service import Service
+        from keyseat_issuer.server.app import create_app
+        from keyseat_issuer.web.tokens import authenticate
 
         service = Service(
             trust,
@@ -83,6 +83,6 @@ def prepare(
 
 
 def _web(service: "Service") -> App:
-    from keyseat_issuer.server.pages import build  # noqa: PLC0415 - when the first page is asked for
+    from keyseat_issuer.server.pages import build  # late: when the first page is asked for
 
     return cast("App", build(service))
