@@ -1,7 +1,10 @@
 """A database that hangs, restarts or is gone without a word: callers are told in time, and it goes on by itself."""
 
 import asyncio
+import gc
 import signal
+import socket
+import threading
 from pathlib import Path
 
 import httpx
@@ -15,6 +18,7 @@ from databases import Ledger, Postgres
 from issuing import PASSPHRASE, cheap_scrypt, make_issuer
 from keyseat_issuer.api.threads import LedgerThreads
 from keyseat_issuer.ledger import patience
+from keyseat_issuer.ledger.database import explain
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.postgresql.base import WAIT
 from keyseat_issuer.ledger.sessions.desk import SessionDesk
@@ -115,6 +119,66 @@ def test_the_desk_answers_while_the_server_hangs_and_grants_again_after(hurried:
 
     asked = ReasonCode.NOT_A_MEMBER  # what a ledger says that can be asked: there is no such key
     assert [asked, ReasonCode.LEDGER_UNAVAILABLE, asked] == asyncio.run(story())
+
+
+def test_a_call_that_is_given_up_is_withdrawn_or_ends_without_noise(hurried: Ledger) -> None:
+    noise: list[object] = []
+    go = threading.Event()
+    made: list[str] = []
+
+    def fail() -> None:
+        go.wait(START)
+        raise KeyseatError(ReasonCode.LEDGER_UNAVAILABLE, "down")
+
+    async def story() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: noise.append(context))
+        threads = LedgerThreads(1)
+        given_up = [asyncio.ensure_future(threads.run(fail)), asyncio.ensure_future(threads.run(made.append, "late"))]
+        await asyncio.sleep(0)
+        for call in given_up:
+            call.cancel()
+        await asyncio.wait(given_up)
+        go.set()
+        await threads.run(gc.collect)
+        await asyncio.sleep(0)
+        gc.collect()
+        await asyncio.to_thread(threads.close)
+
+    asyncio.run(story())
+    assert ([], []) == (noise, made)
+
+
+def test_a_proxy_without_a_database_behind_it_is_told_as_such(ledger: Ledger) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        closing = threading.Thread(target=lambda: [proxy.accept()[0].close()])
+        closing.start()
+        with pytest.raises(psycopg.OperationalError) as failed:
+            psycopg.connect(f"postgresql://u@127.0.0.1:{proxy.getsockname()[1]}/db")
+        closing.join(START)
+
+    assert "unreachable" == explain(failed.value).details["cause"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "terminating connection due to administrator command",
+        "the connection is closed",
+        "consuming input failed: server closed the connection unexpectedly",
+        "consuming input failed: SSL connection has been closed unexpectedly",
+        "connection failed: FATAL:  the database system is starting up",
+        "connection failed: FATAL:  the database system is shutting down",
+        "could not receive data from server: Connection reset by peer",
+    ],
+)
+def test_a_server_that_goes_or_comes_is_told_as_such(ledger: Ledger, text: str) -> None:
+    assert "unreachable" == explain(psycopg.OperationalError(text)).details["cause"]
+    assert (
+        "idle"
+        == explain(psycopg.OperationalError("terminating connection due to idle-in-transaction timeout")).details[
+            "cause"
+        ]
+    )
 
 
 class TestACallEndsInTimeWhateverItWaitsFor:

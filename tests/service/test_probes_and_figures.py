@@ -12,9 +12,11 @@ import pytest
 import shop
 from activation import Site, make_key, serve_here
 from databases import Ledger, Postgres
+from keyseat_issuer.ledger import patience
 from keyseat_issuer.ledger.database import explain
 from keyseat_issuer.ledger.models import Probe
 from keyseat_issuer.ledger.seats.state import Seats, seats
+from keyseat_issuer.ledger.tools import bounds
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from vendor import OTHER_MACHINE
@@ -97,6 +99,22 @@ def test_figures_are_given_while_the_ledger_does_not_answer(site: Site, monkeypa
     assert "keyseat_ledger_up 0.0" in told
     assert [] == [line for line in told if line.startswith("keyseat_seats_used{")]
     assert any(line.startswith("keyseat_desk_turns ") for line in told)
+
+
+@pytest.mark.parametrize("ledger", ["postgresql"], indirect=True)
+def test_probes_and_figures_are_answered_soon_while_the_database_hangs(
+    site: Site, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounds, "ANSWER", 3600)
+    monkeypatch.setattr(bounds, "CONNECT", 3600)
+    monkeypatch.setattr(patience, "PATIENCE", 3600)
+    monkeypatch.setattr("keyseat_issuer.server.health._PATIENCE", 2.5)
+    bounds.bound_waits()
+    assert (200, "") == ready(site)
+
+    with postgres.paused():
+        assert (503, "LEDGER_UNAVAILABLE") == ready(site)
+        assert "keyseat_ledger_up 0.0" in figures(site)
 
 
 def test_seats_are_counted_that_are_held_now_and_not_what_has_expired(site: Site) -> None:

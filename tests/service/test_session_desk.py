@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -50,11 +50,11 @@ def acquire(holder: Holder, number: int, product: str = "KRE") -> Acquire:
     return Acquire(holder, product, str(MACHINE), NONCE, f"{number:064d}", "0" * 64)
 
 
-def ask_all(*requests: Request, desk: SessionDesk | None = None) -> tuple[list[object], int]:
+def ask_all(*requests: Request, desk: Callable[[], SessionDesk] | None = None) -> tuple[list[object], int]:
     """Ask all at once; return replies or refusals in their order, and how many turns it took."""
 
     async def run() -> tuple[list[object], int]:
-        made = desk or SessionDesk(VendorTrust(Vendor()).authority, Clock())
+        made = desk() if desk else SessionDesk(VendorTrust(Vendor()).authority, Clock())
         replies = await asyncio.gather(*[made.ask(request) for request in requests], return_exceptions=True)
         await made.close()
         return list(replies), made.turns
@@ -210,6 +210,18 @@ class TestFailures:
             return str(refusal.value.code)
 
         assert (ReasonCode.KEY_UNAVAILABLE, 0) == (asyncio.run(run()), Pool.objects.get().used)
+
+    def test_of_the_clock_come_before_those_of_a_key_that_is_good(self, holder: Holder) -> None:
+        ask_all(acquire(holder, 1))
+
+        def too_early(_now: object) -> object:
+            raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, "no key is valid yet")
+
+        clock = Clock()
+        clock.advance(hours=-2)
+        replies, _ = ask_all(acquire(holder, 2), desk=lambda: SessionDesk(too_early, clock))  # type: ignore[arg-type]
+
+        assert ["CLOCK_ROLLED_BACK"] == codes(replies)
 
     def test_of_the_data_of_one_request_leave_its_neighbours_alone(self, holder: Holder) -> None:
         broken = acquire(holder, 2)._replace(machine_id="m" * 5, holder=holder._replace(key_id=None))

@@ -107,6 +107,23 @@ def test_a_host_with_the_next_key_goes_on_with_it(hosts: Hosts, source: TrustSou
     assert (second,) == signing(source)
 
 
+def test_callers_learn_which_key_is_missing_and_the_log_what_to_do(
+    hosts: Hosts, source: TrustSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    second = hosts.add_lease_key()
+    hosts.desk.revoke_key(hosts.first)
+
+    for _ in range(2):
+        with pytest.raises(KeyseatError) as refused:
+            signing(source)
+
+    told = refused.value
+    assert ("the service has no lease key at the moment", {"lacks": [second]}) == (told.message, told.details)
+    assert "Copy" not in told.next_step
+    [logged] = [record.getMessage() for record in caplog.records if hasattr(record, "code")]
+    assert f"Copy keys/lease-{second}.pem" in logged
+
+
 def test_a_key_that_is_brought_later_is_taken_up_by_itself(hosts: Hosts, source: TrustSource) -> None:
     second = hosts.add_lease_key()
     hosts.desk.revoke_key(hosts.first)

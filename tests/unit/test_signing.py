@@ -96,14 +96,13 @@ class TestChoiceOfKeys:
         )
         assert (newer.public.keyid,) == open_license_signer(tmp_path, bundle, PASSPHRASE, NOW).keyids
 
-    @pytest.mark.parametrize("reason", ["retired", "too early", "ended", "only a lease key"])
+    @pytest.mark.parametrize("reason", ["retired", "ended", "only a lease key"])
     def test_no_key_says_how_to_add_one(self, tmp_path: Path, reason: str) -> None:
         vendor = Vendor()
         self._store(tmp_path, vendor)
         entry = vendor.trusted(vendor.key)
         entry = {
             "retired": entry._replace(status=RETIRED),
-            "too early": entry._replace(valid_from=NOW + timedelta(seconds=1)),
             "ended": entry._replace(valid_until=NOW),
             "only a lease key": entry._replace(purpose=LEASE),
         }[reason]
@@ -114,8 +113,23 @@ class TestChoiceOfKeys:
         assert "keys add --purpose license" in caught.value.next_step
 
     def test_a_private_half_that_is_not_here_is_told(self, tmp_path: Path) -> None:
-        with pytest.raises(KeyseatError, match="no private ed25519 license key"):
-            open_license_signer(tmp_path, Vendor().bundle, PASSPHRASE, NOW)
+        vendor = Vendor()
+        keyid = vendor.trusted(vendor.key).key.keyid
+        with pytest.raises(KeyseatError, match="ed25519 license key is not on this host") as caught:
+            open_license_signer(tmp_path, vendor.bundle, PASSPHRASE, NOW)
+        assert {"lacks": [keyid]} == caught.value.details
+        assert f"keys/license-{keyid}.pem" in caught.value.next_step
+        assert str(tmp_path) not in str(caught.value)
+
+    def test_a_key_that_is_not_valid_yet_sends_one_to_the_clock(self, tmp_path: Path) -> None:
+        vendor = Vendor()
+        self._store(tmp_path, vendor)
+        entry = vendor.trusted(vendor.key)
+        early = entry.valid_from - timedelta(hours=2)
+        with pytest.raises(KeyseatError, match="valid from") as caught:
+            open_license_signer(tmp_path, vendor.bundle_with(entry), PASSPHRASE, early)
+        assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
+        assert "clock" in caught.value.next_step
 
 
 class Vault(Signer):

@@ -55,7 +55,12 @@ class LedgerThreads:
 
         given = self._pool.submit(call)
         answer = asyncio.wrap_future(given)
-        await asyncio.wait({answer}, timeout=max(0.0, end - time.monotonic()))
+        try:
+            await asyncio.wait({answer}, timeout=max(0.0, end - time.monotonic()))
+        except asyncio.CancelledError:
+            given.cancel()
+            answer.add_done_callback(_take)  # else asyncio reports an error that nobody took as a bug
+            raise
         if not answer.done() and given.cancel():
             raise unavailable("the ledger did not answer in time; nothing was done", "Try again in a few seconds.")
         return await answer
@@ -75,3 +80,8 @@ class LedgerThreads:
 
     def _count(self) -> None:
         self._started += 1
+
+
+def _take(answer: "asyncio.Future[T]") -> None:
+    if not answer.cancelled():
+        answer.exception()

@@ -57,6 +57,7 @@ class TrustSource:
         self._lock = Lock()
         self._looked = time.monotonic()
         self._failure: KeyseatError | None = None
+        self._logged = ""
         self._state = self._load(now)
         self._warned: date | None = None
         self._warn(now)
@@ -65,8 +66,16 @@ class TrustSource:
         """Return the policy in force and a signer that may sign leases at ``now``.
 
         Raises:
-            KeyseatError: ``KEY_UNAVAILABLE``, or why the present bundle cannot be used.
+            KeyseatError: ``KEY_UNAVAILABLE``, or why the present bundle cannot be used, in words for callers: folders
+                and advice for the operator go to the log.
         """
+        try:
+            return self._authority(now)
+        except KeyseatError as error:
+            self._log_failure(error)
+            raise _for_callers(error) from error
+
+    def _authority(self, now: datetime) -> tuple[Policy, EnvelopeSigner]:
         self.look(now)
         state = self._state
         if self._failure is not None:
@@ -151,12 +160,20 @@ class TrustSource:
             except KeyseatError as error:
                 if error.code is not ReasonCode.LEDGER_UNAVAILABLE:
                     self._failure = error
-                    _log.error("the trust bundle or lease key cannot be used", extra={"code": str(error.code)})
+                    self._log_failure(error)
             else:
                 self._failure = None
+                self._logged = ""
             self._warn(now)
         finally:
             self._lock.release()
+
+    def _log_failure(self, error: KeyseatError) -> None:
+        """Tell the operator, once for each failure, what callers are not told."""
+        told = f"the trust bundle or lease key cannot be used: {error.message}. {error.next_step}"
+        if error.code is not ReasonCode.LEDGER_UNAVAILABLE and told != self._logged:
+            self._logged = told
+            _log.error(told, extra={"code": str(error.code)})
 
     def _warn(self, now: datetime) -> None:
         """Say once a day in the log that the bundle is stale or soon will be."""
@@ -176,6 +193,19 @@ class TrustSource:
                 _log.info("a newer trust bundle is on record", extra={"version": bundle.version})
         signer = open_lease_signer(self._home, bundle, self._passphrase, now)
         return _State(bundle, _etag(bundle.data), signer, stamp, row)
+
+
+def _for_callers(error: KeyseatError) -> KeyseatError:
+    """Return what callers are told of a failure that only the operator can mend; the ids of keys are no secret."""
+    if error.code is ReasonCode.LEDGER_UNAVAILABLE:
+        return error
+    what = "lease key" if error.code is ReasonCode.KEY_UNAVAILABLE else "trust bundle that can be used"
+    return KeyseatError(
+        error.code,
+        f"the service has no {what} at the moment",
+        details={name: error.details[name] for name in ("lacks",) if name in error.details},
+        next_step="Try again in some minutes. If it stays so, tell whoever runs this service: their log says more.",
+    )
 
 
 def _etag(data: bytes) -> str:

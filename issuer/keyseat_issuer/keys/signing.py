@@ -65,24 +65,40 @@ def choose_key(trust: TrustBundle, purpose: str, algorithm: str, now: datetime, 
     A key is left alone in the last 5 minutes of its window: the ledger's time may be as far ahead of ``now``.
 
     Raises:
-        KeyseatError: ``KEY_UNAVAILABLE`` that says whether no key is valid or no file is here.
+        KeyseatError: ``KEY_UNAVAILABLE`` that says whether no key is valid, or not yet, or no file is here
+            (``details["lacks"]`` then has the ids).
     """
     valid = [
         key
         for key in trust.keys
-        if (key.purpose, key.key.algorithm, key.status) == (purpose, algorithm, ACTIVE)
-        and key.valid_from <= now < key.valid_until - CLOCK_TOLERANCE
+        if _signs(key, purpose, algorithm) and key.valid_from <= now < key.valid_until - CLOCK_TOLERANCE
     ]
     here = [key for key in valid if store.find(key.key.keyid) is not None]
     if here:
         return max(here, key=lambda key: key.valid_from)
     if valid:
-        message = f"no private {algorithm} {purpose} key is in {str(store.folder)!r}"
-        next_step = "Restore the key files from your backup into that folder."
+        lacks = [key.key.keyid for key in sorted(valid, key=lambda key: key.valid_from, reverse=True)]
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
+            f"the private {algorithm} {purpose} key is not on this host",
+            details={"lacks": lacks},
+            next_step=f"Copy keys/{purpose}-{lacks[0]}.pem to the home on this host, from a backup or another host.",
+        )
+    later = [key.valid_from for key in trust.keys if _signs(key, purpose, algorithm) and now < key.valid_from]
+    if later:
+        message = (
+            f"the trust bundle's {algorithm} {purpose} keys are valid from {format_instant(min(later))} on, and this"
+            f" machine's clock says {format_instant(now)}"
+        )
+        next_step = "Set the clock of this machine to the right time. If it is right, wait until then."
     else:
         message = f"the trust bundle has no active {algorithm} {purpose} key valid at {format_instant(now)}"
         next_step = f"Add one with `keyseat-issuer keys add --purpose {purpose} --algorithm {algorithm}`."
     raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, message, next_step=next_step)
+
+
+def _signs(key: TrustedKey, purpose: str, algorithm: str) -> bool:
+    return (key.purpose, key.key.algorithm, key.status) == (purpose, algorithm, ACTIVE)
 
 
 def _open(purpose: str, home: Path, trust: TrustBundle, passphrase: Passphrase, now: datetime) -> EnvelopeSigner:

@@ -19,6 +19,12 @@ _UP = "Check that the database server is up and reachable, and that DATABASE_URL
 _ROOM = "Make room on the disk of the database."
 CHECK_FILE = "Check that you may read and write the file and its folder, and that the disk has room."
 
+_GONE = (
+    *("closed the connection", "connection is closed", "closed unexpectedly", "connection is lost"),
+    *("connection reset", "terminating connection", "starting up", "shutting down"),
+)
+"""A server that goes or comes, or a proxy that stands in front of none."""
+
 # What drivers say -> the cause in a word, and what we say. The drivers' own text stays out: it may hold hosts, users
 # and passwords.
 _KNOWN = (
@@ -48,7 +54,7 @@ _KNOWN = (
         _URL,
     ),
     (
-        ("connection refused", "timeout expired", "unreachable", "no such file"),
+        ("connection refused", "timeout expired", "unreachable", "no such file", *_GONE),
         "unreachable",
         "the database server cannot be reached",
         _UP,

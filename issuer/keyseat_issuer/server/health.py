@@ -1,6 +1,5 @@
 """Liveness, readiness and figures: for the operator's probes, not for clients."""
 
-import asyncio
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request, Response
@@ -12,6 +11,7 @@ from keyseat_issuer.api.problems import ApiError
 from keyseat_issuer.api.routing import ServiceDep, problems
 from keyseat_issuer.ledger.audit.clock_correction import require_right
 from keyseat_issuer.ledger.database import require_ready
+from keyseat_issuer.ledger.patience import call_ends
 from keyseat_issuer.ledger.seats.state import Seats, require_writable, seats
 from keyseat_issuer.server.limits import DOOR, Door
 from keyseat_issuer.trust.freshness import warning
@@ -21,8 +21,8 @@ from keyseat_shared.errors import KeyseatError
 
 router = APIRouter(tags=["operation"])
 
-_PATIENCE = 2.0
-"""Seconds that figures wait for the ledger; a scrape has ten by default."""
+_PATIENCE = 4.0
+"""Seconds that probes and figures wait for the ledger, all in all; a scrape has ten by default."""
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip")
 
 
@@ -63,10 +63,11 @@ async def readyz(request: Request, service: ServiceDep) -> Readiness:
             details={"reason": "draining"},
             next_step="Send requests to another server.",
         )
-    await service.threads.run(require_ready)
-    await service.threads.run(require_right, service.clock())
-    await service.threads.run(require_writable, service.clock())
-    await service.threads.run(service.trust.authority, service.clock())
+    end = call_ends(_PATIENCE)
+    await service.threads.run_until(end, require_ready)
+    await service.threads.run_until(end, require_right, service.clock())
+    await service.threads.run_until(end, require_writable, service.clock())
+    await service.threads.run_until(end, service.trust.authority, service.clock())
     now = service.clock()
     told = warning(service.trust.trust(), now)
     return Readiness(
@@ -103,9 +104,8 @@ async def metrics(request: Request, service: ServiceDep) -> Response:
 async def _seats(service: ServiceDep) -> list[Seats] | None:
     """Return the seats, or ``None`` where the ledger does not answer: the other figures are wanted most just then."""
     try:
-        async with asyncio.timeout(_PATIENCE):
-            return await service.threads.run(seats, service.clock())
-    except (KeyseatError, TimeoutError):
+        return await service.threads.run_until(call_ends(_PATIENCE), seats, service.clock())
+    except KeyseatError:
         return None
 
 

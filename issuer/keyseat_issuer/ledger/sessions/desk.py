@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
+from keyseat_issuer.ledger.audit.ledger_time import ledger_now
 from keyseat_issuer.ledger.database import explain, ledger_errors, unavailable
 from keyseat_issuer.ledger.patience import call_ends
 from keyseat_issuer.ledger.sessions.aside import Aside, held_too_long
@@ -197,8 +198,16 @@ class SessionDesk:
         drop_dead_connection()
         with ledger_errors(), within(end):
             # Before any seat is taken: one that could not be signed for would be lost until its lease ends.
-            policy, signer = self._authority(now)
+            policy, signer = self._authorized(now)
             return [_signed(outcome, signer) for outcome in _committed(requests, policy, now, self._held)]
+
+    def _authorized(self, now: datetime) -> tuple[Policy, Signer]:
+        try:
+            return self._authority(now)
+        except KeyseatError as error:
+            if error.code is ReasonCode.KEY_UNAVAILABLE:
+                ledger_now(now)  # under a wrong clock good keys look too new or too old: say what is wrong
+            raise
 
 
 def _committed(requests: Sequence[Request], policy: Policy, now: datetime, held: Held) -> Sequence[Outcome]:
