@@ -1,15 +1,14 @@
 """The issuer's home: the folder that holds keys, trust bundle and ledger, and how files get into it."""
 
 import contextlib
-import errno
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.trust import TrustBundle
+from keyseat_shared.writing import replace, sync_folder
 
 HOME_VARIABLE = "KEYSEAT_ISSUER_HOME"
 TRUST_FILE = "trust.json"
@@ -18,8 +17,6 @@ KEYS_FOLDER = "keys"
 LEDGER_FILE = "ledger.sqlite3"
 LOCK_FILE = ".lock"
 
-# What `os.link` says where the file system (FAT, some network shares) has no hard links, or the system forbids them.
-_NO_LINKS = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 _NOT_HERE = "Make one with `keyseat-issuer init`, or set KEYSEAT_ISSUER_HOME to the folder that holds it."
 
 
@@ -103,19 +100,8 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     Raises:
         KeyseatError: ``UNREADABLE`` that names the file and the reason.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        replace(path, data, mode)
         sync_folder(path.parent)
     except OSError as error:
         raise KeyseatError(
@@ -123,32 +109,6 @@ def write_private(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             f"cannot write {str(path)!r}: {error.strerror}",
             next_step="Check that the folder exists, is yours, and that the disk has room.",
         ) from None
-
-
-def place_new(part: str, path: str) -> bool:
-    """Give the finished file its name, unless something has that name: atomic, also against another process."""
-    try:
-        os.link(part, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        if os.path.lexists(path):
-            return False
-        os.rename(part, path)  # noqa: PTH104 - atomic, as `link` above
-    return True
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable: a rename survives a power cut only after this (fsync(2), notes)."""
-    if os.name == "nt":  # folders cannot be opened there; NTFS journals renames itself
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextlib.contextmanager

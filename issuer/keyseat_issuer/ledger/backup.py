@@ -9,10 +9,10 @@ import secrets
 from pathlib import Path
 
 from keyseat_issuer.bootstrap import setup
-from keyseat_issuer.home import place_new, sync_folder
 from keyseat_issuer.ledger.database import explain, ledger_errors, require_file, sqlite_file
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
+from keyseat_shared.writing import place_new, sync_folder
 
 
 def back_up(target: Path) -> int:

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from keyseat_issuer.home import LEDGER_FILE, LOCK_FILE, TRUST_FILE, make_private_folder, sync_folder, write_private
+from keyseat_issuer.home import LEDGER_FILE, LOCK_FILE, TRUST_FILE, make_private_folder, write_private
 from keyseat_issuer.keys.roots import choose, require_room
 from keyseat_issuer.keys.store import ROOT, KeyStore, PrivateKey
 from keyseat_issuer.ledger.audit.bundles import BUNDLE_ACTIONS, CREATED, audit_details
@@ -24,6 +24,7 @@ from keyseat_shared.errors import KeyseatError, MalformedError
 from keyseat_shared.keys import ED25519, ML_DSA_65
 from keyseat_shared.policy import Policy
 from keyseat_shared.trust import LEASE, LICENSE, TrustBundle
+from keyseat_shared.writing import sync_folder
 
 T = TypeVar("T")
 

@@ -86,18 +86,6 @@ def write_private(path: str, data: bytes) -> None:
         OSError: if that is not possible; nothing is left behind.
     """
     make_private(os.path.dirname(path))
-    beside = f"{path}.{os.getpid()}.{os.urandom(4).hex()}.tmp"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(beside, flags, PRIVATE_FILE)
-    try:
-        try:
-            left = memoryview(data)
-            while left:  # a disk that is nearly full takes a part before it refuses the rest
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(beside, path)
-    except OSError:
-        os.unlink(beside)
-        raise
+    from keyseat_shared.writing import replace  # late: most programs write nothing
+
+    replace(path, data, PRIVATE_FILE)

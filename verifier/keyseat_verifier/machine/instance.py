@@ -114,8 +114,12 @@ def read_or_make(path: str) -> str:
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, mode=0o700, exist_ok=True)
     content = os.urandom(_ID_DIGITS // 2).hex().encode() + b"\n"
+    import contextlib  # late: made once
+
+    from keyseat_shared.writing import sync_folder, write_new
+
     beside = os.path.join(folder, f".instance-id.{os.getpid()}.{os.urandom(6).hex()}")
-    _write_new(beside, content)
+    write_new(beside, content)
     try:
         os.link(beside, path)
     except FileExistsError:
@@ -124,43 +128,19 @@ def read_or_make(path: str) -> str:
         return _make_without_links(path, content)
     finally:
         os.unlink(beside)
-    _sync_folder(folder)
+    with contextlib.suppress(OSError):  # some network file systems cannot
+        sync_folder(folder)
     return read(path)
-
-
-def _write_new(path: str, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    try:
-        try:
-            left = content
-            while left:
-                left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    except OSError:
-        os.unlink(path)  # a part of an id would be refused for ever
-        raise
-
-
-def _sync_folder(folder: str) -> None:
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass  # some network file systems cannot
-    finally:
-        os.close(descriptor)
 
 
 def _make_without_links(path: str, content: bytes) -> str:
     """File systems without hard links: the exclusive creation decides who is first, the others wait for the content."""
     import time
 
+    from keyseat_shared.writing import write_new
+
     try:
-        _write_new(path, content)
+        write_new(path, content)
     except FileExistsError:
         deadline = time.monotonic() + _WAIT_SECONDS
         while os.stat(path).st_size < _ID_DIGITS and time.monotonic() < deadline:

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keyseat_issuer.home import place_new
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.machine_id import PREFIX
+from keyseat_shared.writing import place_new, sync_folder, write_new
 
 SUFFIX = ".lic"
 _PART = ".part"
+_MODE = 0o644
 _PART_NAME = re.compile(r"\.([0-9a-f-]{36})-[0-9]+\.part")
 
 
@@ -72,12 +73,12 @@ class Destination:
         part = f"{self.folder}{os.sep}.{ident}-{os.getpid()}{_PART}"
         try:
             try:
-                _write_part(part, data, sync=sync)
+                write_new(part, data, _MODE, sync=sync)
                 path = self._place(part, stem, data)
             finally:
                 _remove(part)
             if sync:
-                _sync_folder(self.folder)
+                sync_folder(self.folder)
         except OSError as error:
             raise _cannot_write(self.folder, error) from None
         return path
@@ -117,24 +118,12 @@ def check_destination(out: Path | None, *, must_be_folder: bool = False, may_exi
         probe = f"{destination.folder}{os.sep}.keyseat-{secrets.token_hex(8)}{_PART}"
         # Only writing tells: permission bits say little for root, on read-only mounts and full disks.
         try:
-            _write_part(probe, b"\n", sync=False)
+            write_new(probe, b"\n", _MODE, sync=False)
         finally:
             _remove(probe)
     except OSError as error:
         raise _cannot_write(place, error) from None
     return destination
-
-
-def _write_part(part: str, data: bytes, *, sync: bool) -> None:
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if sync:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _remove(part: str) -> None:
@@ -157,16 +146,6 @@ def _numbered(stem: str) -> Iterator[str]:
     yield stem + SUFFIX
     for number in range(2, 100_000):
         yield f"{stem}-{number}{SUFFIX}"
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return  # elsewhere a folder cannot be opened, and renames are durable by themselves or not at all
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _exists(path: Path) -> KeyseatError:
