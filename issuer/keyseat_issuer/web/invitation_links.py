@@ -35,10 +35,10 @@ def show(
     actor: str,
     now: datetime,
 ) -> Shown:
-    """Return the links of fresh invitations for who gave them out, and put down that they have seen them.
+    """Return the links of fresh invitations for their inviter, and record that they were shown.
 
     Args:
-        organization: to which organisation.
+        organization: the organisation that invites.
         made: the invitations.
         origin: where people reach the server.
         role: the inviter's; ``None`` for an API key.

@@ -1,8 +1,8 @@
-"""Addresses that are claimed: by an account that was made with a link which its inviter was shown (ADR 59).
+"""Claimed addresses: those of accounts that were made by a link which the inviter was shown (ADR 59).
 
-Such a link proves nothing of who holds the address: the inviter could have opened it. The account has what that
-inviter may give, in that organisation, and nothing from anybody else, until a link proves the address that was mailed
-to it or that the vendor handed over.
+Such a link does not prove who holds the address: the inviter could have opened it. The account has only rights that the
+inviter may give, in that organisation, until the address is proven: by a link that was mailed to it or that the vendor
+handed over.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,7 +19,7 @@ _USER = of_user("")
 
 
 def unproven(emails: Collection[str] | None = None) -> set[str]:
-    """Return which of these addresses, or of all, an account only claims."""
+    """Return the claimed, unproven ones of these addresses, or of all."""
     rows = Invitation.objects.filter(account_unproven=True)
     if emails is not None:
         rows = rows.filter(email__in=emails)
@@ -27,7 +27,7 @@ def unproven(emails: Collection[str] | None = None) -> set[str]:
 
 
 def known_elsewhere(organization: Organization, emails: Collection[str], now: datetime) -> set[str]:
-    """Return those who are members of other organisations, or whose invitation waits there."""
+    """Return the addresses that are members of other organisations, or are invited to one."""
     others = Membership.objects.filter(email__in=emails).exclude(organization=organization)
     waiting = Invitation.objects.filter(email__in=emails, accepted_at__isnull=True, expires_at__gt=now)
     found = {*others.values_list("email", flat=True)}
@@ -35,12 +35,12 @@ def known_elsewhere(organization: Organization, emails: Collection[str], now: da
 
 
 def require_proven(emails: Sequence[str], role: Role | None, organization: Organization | None) -> None:
-    """Refuse to give a role to accounts that only claim their address, unless who made them may give it anyhow.
+    """Refuse to give a role to accounts with an unproven address, unless their inviter may give it anyhow.
 
     Args:
-        emails: to whom.
-        role: as what; ``None``: one of the vendor's staff.
-        organization: where; ``None`` for the vendor's staff.
+        emails: the addresses that get it.
+        role: the role; ``None`` for the vendor's staff.
+        organization: the organisation; ``None`` for the vendor's staff.
 
     Raises:
         KeyseatError: ``ADDRESS_UNPROVEN``, with the addresses.
@@ -53,9 +53,9 @@ def require_proven(emails: Sequence[str], role: Role | None, organization: Organ
 
 
 def require_harmless(invitation: Invitation, standing: str, now: datetime) -> None:
-    """Refuse to make an account by a link that its inviter was shown, where it would be more than they may give.
+    """Refuse to make an account by a link that its inviter was shown, where it would get more than they may give.
 
-    Asked again as the link is used: what was nobody when it was shown may have become somebody since.
+    Called when the link is used: the address may have got roles since the link was shown.
 
     Args:
         invitation: the link's.
@@ -77,7 +77,7 @@ def require_harmless(invitation: Invitation, standing: str, now: datetime) -> No
 
 
 def prove(email: str, *, actor: str, now: datetime) -> bool:
-    """Put down that an address is proven, in the caller's transaction; tell whether that is news."""
+    """Record that an address is proven, in the caller's transaction; tell whether it was not before."""
     if not Invitation.objects.filter(email=email, account_unproven=True).update(account_unproven=False):
         return False
     log.append(actor=actor, action="account.address_proven", organization=None, subject=email, details={}, now=now)
@@ -85,7 +85,7 @@ def prove(email: str, *, actor: str, now: datetime) -> bool:
 
 
 def prove_by_reset(email: str, now: datetime) -> None:
-    """Put down that somebody used the link of a reset: it was mailed, or handed over by the vendor."""
+    """Record a used link of a reset as proof: it was mailed, or handed over by the vendor."""
     if unproven([email]):
         actor = of_user(email)
         with log.act("account.address_proven", actor=actor, organization=None, subject=email, now=now) as at:
@@ -93,7 +93,7 @@ def prove_by_reset(email: str, now: datetime) -> None:
 
 
 def _may_give(invitation: Invitation, role: Role | None, organization: Organization | None) -> bool:
-    """Tell whether whoever was shown a link may give this role now: then it made nothing that they could not make."""
+    """Tell whether the person who was shown the link may give this role now: the link then gave them nothing new."""
     if role is None or organization is None or invitation.organization_id != organization.pk:
         return False
     if not invitation.invited_by.startswith(_USER):

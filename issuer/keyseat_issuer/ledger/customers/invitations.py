@@ -57,9 +57,9 @@ def invite(
     Members who were added by hand and have no account yet are invited as what they are: the link lets them make one.
 
     Args:
-        organization: to which organisation.
-        emails: whom, 1 to 500 addresses.
-        role: as what, where somebody is no member yet.
+        organization: the organisation that invites.
+        emails: 1 to 500 addresses.
+        role: the role of those who are not members yet.
         with_account: tells which of these addresses can sign in already.
         actor: who invites.
         now: the present.

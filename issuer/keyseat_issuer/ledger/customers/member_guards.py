@@ -17,8 +17,8 @@ def may_change(organization: Organization, email: str | None, *given: str, proof
     """Return the check that somebody may change a member, and give these roles.
 
     Args:
-        organization: where.
-        email: who asks; ``None`` for an API key of the organisation.
+        organization: the organisation.
+        email: the caller's; ``None`` for an API key of the organisation.
         given: the roles that the member would get.
         proof: asked where it is about an owner or admin.
     """

@@ -128,7 +128,7 @@ def run_batch(
     Args:
         rows: from ``read_rows``.
         bad: rows of the same table that cannot be read; they count as refused.
-        terms: under what; a signer is needed unless ``dry_run``.
+        terms: trust bundle, actor and instant; a signer is needed unless ``dry_run``.
         destination: the folder of the files; ``None`` writes none.
         accept_weak: for all rows.
         keep_going: issue what may be issued.

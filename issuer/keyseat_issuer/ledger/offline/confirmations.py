@@ -53,7 +53,7 @@ def preview(organization: Organization, request: OfflineRequest, terms: Terms) -
     Args:
         organization: whose seats are converted.
         request: what is asked; its ``organization`` is replaced by this one's id.
-        terms: under what; no signer is needed.
+        terms: trust bundle, actor and instant; no signer is needed.
 
     Raises:
         KeyseatError: the refusal that issuing would meet; it is recorded as a refused attempt.

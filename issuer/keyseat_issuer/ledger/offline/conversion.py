@@ -71,7 +71,7 @@ def convert(
 
     Args:
         requests: what is asked.
-        terms: under what; a signer is needed unless ``dry_run``.
+        terms: trust bundle, actor and instant; a signer is needed unless ``dry_run``.
         dry_run: decide only: nothing is signed, changed or recorded.
         keep_going: issue what may be issued; otherwise one refusal stops all.
         repeatable: requests that an active licence was issued for by an earlier such call get that licence again.

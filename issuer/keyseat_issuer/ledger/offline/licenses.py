@@ -126,7 +126,7 @@ def preview(request: OfflineRequest, terms: Terms, *, dry_run: bool = False) -> 
 
     Args:
         request: what is asked.
-        terms: under what; no signer is needed.
+        terms: trust bundle, actor and instant; no signer is needed.
         dry_run: the person only looks: a refusal is not recorded as a refused attempt.
 
     Raises:

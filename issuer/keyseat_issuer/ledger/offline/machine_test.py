@@ -48,7 +48,7 @@ def make_test_license(organization: str, product: str, machine_id: str, terms: T
         organization: its name, ``ACCOUNT/NAME`` or id.
         product: a code of the catalogue.
         machine_id: as it was typed.
-        terms: under what; with a signer.
+        terms: trust bundle, actor and instant, with a signer.
 
     Raises:
         KeyseatError: ``ISSUED_AFTER_SUNSET`` (nothing can be issued that this would test for), ``NOT_FOUND``,

@@ -65,7 +65,7 @@ def lock_pools(pool_ids: Collection[UUID | str]) -> list[Pool]:
 
 
 def lock_free(pool_ids: Collection[UUID]) -> list[Pool]:
-    """Lock those of several pools that nobody holds at this moment, and return them. Waits for nobody (PostgreSQL)."""
+    """Lock the free ones of several pools, and return them. Does not wait (PostgreSQL)."""
     return _lock(pool_ids, skip_locked=True)
 
 
