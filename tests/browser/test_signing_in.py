@@ -13,7 +13,7 @@ from keyseat_issuer.web import invitation_mail
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.tokens import authenticate
 from keyseat_shared.instants import now_utc
-from web_server import PASSWORD, Http, make_account
+from web_server import PASSWORD, Http, five_minutes_later, make_account
 
 ADA = "ada@example.com"
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
@@ -85,6 +85,8 @@ def test_a_program_that_may_manage_the_organisation_needs_the_password_again(pag
     program.start()
     page.goto(str(program.asked["verification_uri_complete"]))
     sign_in(page)
+    expect(page.get_by_role("button", name="Continue")).to_be_visible()
+    five_minutes_later()
     page.get_by_role("button", name="Continue").click()
     expect(page.get_by_text("You will be asked for your password")).to_be_visible()
     check(page)

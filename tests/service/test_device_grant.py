@@ -8,8 +8,6 @@ from datetime import UTC, datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from django.contrib.sessions.backends.db import SessionStore
-from django.contrib.sessions.models import Session
 from starlette.routing import Mount
 from starlette.types import Message, Receive, Scope, Send
 
@@ -18,7 +16,7 @@ from databases import Ledger
 from keyseat_issuer.server.pages import FewAtOnce, build
 from keyseat_issuer.web.models import ClientSignIn
 from keyseat_issuer.web.tokens import authenticate
-from web_server import PASSWORD, Answer, Http, make_account, serve
+from web_server import PASSWORD, Answer, Http, five_minutes_later, make_account, serve
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 ADA = "ada@example.com"
@@ -190,15 +188,6 @@ class TestARequest:
         # A header that anybody can write does not make another network of it.
         spoofed = Http(site).request("/oauth/device", {"client_id": "keyseat"}, {"X-Forwarded-For": "203.0.113.9"})
         assert spoofed.status == 429
-
-
-def five_minutes_later() -> None:
-    """Date back when the people in all browsers gave their passwords."""
-    for row in Session.objects.all():
-        data = row.get_decoded()
-        for record in data.get("account_authentication_methods", []):
-            record["at"] -= 301
-        Session.objects.filter(pk=row.pk).update(session_data=SessionStore().encode(data))
 
 
 class TestThePersonWhoIsAsked:

@@ -16,7 +16,7 @@ import shop
 from databases import Ledger
 from keyseat_issuer.checks import check
 from keyseat_issuer.cli import main
-from keyseat_issuer.ledger.customers import invitations, members
+from keyseat_issuer.ledger.customers import api_keys, invitations, members
 from keyseat_issuer.ledger.models import AuditEvent, Membership, Organization, Role
 from keyseat_issuer.web import accounts, invitation_links, invitation_mail
 from keyseat_issuer.web.accounts import with_account
@@ -55,6 +55,15 @@ def shown(org: Organization, email: str, role: Role = Role.MEMBER, *, by: str = 
     made = invitations.invite(org, [email], role, with_account=with_account, actor=f"user:{by}", now=NOW)
     seen = invitation_links.show(org, made, origin=HOST, role=inviter, actor=f"user:{by}", now=NOW)
     return seen.links[email]
+
+
+def shown_to_a_key(org: Organization, email: str) -> tuple[str, str]:
+    """Invite somebody by an API key, and return the link that it is shown, and the key's prefix."""
+    made = api_keys.create_key(org, {"members:write"}, name="ci", expires_at=None, actor="test", now=NOW)
+    actor = f"key:{made.row.prefix}"
+    invited = invitations.invite(org, [email], Role.MEMBER, with_account=with_account, actor=actor, now=NOW)
+    seen = invitation_links.show(org, invited, origin=HOST, role=None, actor=actor, now=NOW)
+    return seen.links[email], made.row.prefix
 
 
 def handed_out(org: Organization, email: str, role: Role = Role.MEMBER) -> str:
@@ -200,6 +209,20 @@ class TestTheFutureOwnerOfTheirOwn:
         open_link(shown(evil, "boss@evil.test", by="second@evil.test"))
         members.remove_member(evil, "second@evil.test", actor="cli:vendor", now=NOW)
 
+        with pytest.raises(KeyseatError):
+            members.set_role(evil, "boss@evil.test", Role.BILLING, actor=f"user:{EVIL_OWNER}", now=NOW)
+
+    def test_an_api_key_that_was_shown_the_link_counts_for_the_lower_roles_until_it_is_revoked(
+        self, evil: Organization
+    ) -> None:
+        link, prefix = shown_to_a_key(evil, "boss@evil.test")
+        open_link(link)
+
+        with pytest.raises(KeyseatError):
+            members.set_role(evil, "boss@evil.test", Role.ADMIN, actor=f"user:{EVIL_OWNER}", now=NOW)
+        members.set_role(evil, "boss@evil.test", Role.BILLING, actor=f"user:{EVIL_OWNER}", now=NOW)
+        members.set_role(evil, "boss@evil.test", Role.MEMBER, actor=f"user:{EVIL_OWNER}", now=NOW)
+        api_keys.revoke_key(evil, prefix, actor=f"user:{EVIL_OWNER}", now=NOW)
         with pytest.raises(KeyseatError):
             members.set_role(evil, "boss@evil.test", Role.BILLING, actor=f"user:{EVIL_OWNER}", now=NOW)
 

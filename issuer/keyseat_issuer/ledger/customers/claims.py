@@ -9,13 +9,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from keyseat_issuer.ledger.audit import log
-from keyseat_issuer.ledger.customers.inviters import of_user
+from keyseat_issuer.ledger.customers.inviters import of_key, of_user
 from keyseat_issuer.ledger.customers.rights import manageable_by, may_invite_as
 from keyseat_issuer.ledger.models import Invitation, Membership, Organization, Role
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
-_USER = of_user("")
+_USER, _KEY = of_user(""), of_key("")
 
 
 def unproven(emails: Collection[str] | None = None) -> set[str]:
@@ -97,7 +97,8 @@ def _may_give(invitation: Invitation, role: Role | None, organization: Organizat
     if role is None or organization is None or invitation.organization_id != organization.pk:
         return False
     if not invitation.invited_by.startswith(_USER):
-        return role in manageable_by(None)  # an API key
+        key = organization.api_keys.filter(prefix=invitation.invited_by.removeprefix(_KEY), revoked_at__isnull=True)
+        return role in manageable_by(None) and key.exists()
     inviter = invitation.invited_by.removeprefix(_USER)
     found = organization.memberships.filter(email=inviter).values_list("role", flat=True).first()
     return role in may_invite_as(None if found is None else Role(found))
