@@ -10,12 +10,15 @@ from typing import Any, NamedTuple, TextIO, TypeVar
 
 import click
 
+from keyseat_issuer.cli import plain_table
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
 
 T = TypeVar("T")
 
+_MANY = 100
+"""Rows of a table from which on its time counts."""
 _UNBOUNDED = 100_000
 """Columns of a table that no terminal shows: a pipe must get every character."""
 
@@ -69,12 +72,18 @@ class Output:
         from rich.text import Text
 
         terminal = sys.stdout.isatty()
+        listed = [list(row) for row in rows]
+        right = [bool(listed) and all(isinstance(row[at], int) for row in listed) for at in range(len(columns))]
+        if len(listed) > _MANY and not terminal:
+            text = [[clean(c.text) if isinstance(c, Styled) else clean(_cell(c)) for c in row] for row in listed]
+            plain = plain_table.lines(clean(title), columns, text, right)
+            if plain is not None:
+                click.echo("\n".join(plain))
+                return
         table = Table(
             title=clean(title) or None, title_justify="left", box=SIMPLE_HEAD, show_edge=False, pad_edge=False
         )
-        listed = [list(row) for row in rows]
-        for index, column in enumerate(columns):
-            numbers = bool(listed) and all(isinstance(row[index], int) for row in listed)
+        for column, numbers in zip(columns, right, strict=True):
             table.add_column(column, justify="right" if numbers else "left", overflow="fold", no_wrap=not terminal)
         for row in listed:
             # Text, never markup: an organisation called "[red]" is a name, not a style.
