@@ -1,8 +1,10 @@
 """Fixtures of all tests: a home of its own for the account that runs them, and a fresh ledger on each database.
 
-``ledger`` runs a test twice, on SQLite and on PostgreSQL. The PostgreSQL server is started by the test session
-itself where its programs are installed, or taken from ``KEYSEAT_TEST_DATABASE_URL`` (one that may create
-databases); else those tests are skipped. With pytest-xdist every worker has a server and templates of its own.
+``ledger`` runs a test twice, on SQLite and on PostgreSQL; a test of a face (command line, console, administration
+API) only on SQLite, unless it is marked ``both_databases``: the services behind the faces are tested on both. The
+PostgreSQL server is started by the test session itself where its programs are installed, or taken from
+``KEYSEAT_TEST_DATABASE_URL`` (one that may create databases); else those tests are skipped. With pytest-xdist every
+worker has a server and templates of its own.
 
 pytest-django is here for its block on the database (a test without ``ledger`` cannot touch one) and its test
 client; its own ``db`` fixtures are not used: they roll back, and what commits is what is tested here.
@@ -29,8 +31,56 @@ databases.set_up_django()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-
+FACES = ("cli/", "service/console/", "service/test_admin_")
+"""What is tested on SQLite alone, where a test is not marked otherwise."""
+QUICK = ("unit", "vectors", "service/test_seats.py", "service/test_api_sessions.py", "service/test_offline_issue.py")
+"""What ``-m quick`` runs, on SQLite and without what is marked ``long``."""
+TESTS = Path(__file__).parent
 ACCOUNT_HOMES = itertools.count(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def clock_of_pytest() -> None:
+    """Let pytest's own clock go on where a test freezes the time: durations are real."""
+    import freezegun  # noqa: PLC0415 - loaded before Django, it leaves SQLite without a way to store its instants
+
+    freezegun.configure(extend_ignore_list=["_pytest.timing"])
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing that a quick run leaves out."""
+    if config.option.markexpr != "quick" or collection_path == TESTS:
+        return None
+    here = collection_path.relative_to(TESTS)
+    wanted = any(here.is_relative_to(quick) or Path(quick).is_relative_to(here) for quick in QUICK)
+    return None if wanted else True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is quick."""
+    for item in items:
+        here = item.path.relative_to(TESTS)
+        on = getattr(item, "callspec", None)
+        if (
+            any(here.is_relative_to(quick) for quick in QUICK)
+            and item.get_closest_marker("long") is None
+            and (on is None or on.params.get("ledger") != "postgresql")
+        ):
+            item.add_marker(pytest.mark.quick)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the test of a face on one database."""
+    here = metafunc.definition.path.relative_to(TESTS).as_posix()
+    named = any("ledger" in mark.args[0] for mark in metafunc.definition.iter_markers("parametrize"))
+    if (
+        "ledger" in metafunc.fixturenames
+        and here.startswith(FACES)
+        and not named
+        and metafunc.definition.get_closest_marker("both_databases") is None
+    ):
+        metafunc.definition.add_marker(pytest.mark.parametrize("ledger", ["sqlite"], indirect=True))
 
 
 @pytest.fixture(autouse=True)

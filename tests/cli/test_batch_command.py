@@ -62,6 +62,7 @@ def answer(*args: str, code: int = 0) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.both_databases
 def test_a_good_table_becomes_files_in_the_folder(issuer: Path) -> None:
     result = run("good.csv", "--out", "made/here", "--yes")
 
@@ -73,6 +74,7 @@ def test_a_good_table_becomes_files_in_the_folder(issuer: Path) -> None:
     assert () == check.verify().findings
 
 
+@pytest.mark.both_databases
 def test_a_second_run_hands_the_same_files_out(issuer: Path) -> None:
     run("good.csv", "--out", "made", "--yes")
     found = answer("good.csv", "--out", "made", "--yes")

@@ -101,6 +101,7 @@ class TestTrustFile:
         assert 0 == issuer.change(command)[0]
         assert 3 == load_trust(issuer.home).version
 
+    @pytest.mark.both_databases
     def test_is_put_back_from_the_newest_version_that_is_whole(self, issuer: Issuer) -> None:
         for name in ("trust.json", "trust/2.json"):
             (issuer.home / name).write_bytes(b"")
@@ -129,6 +130,7 @@ class TestRow:
         assert 0 == issuer.change(command)[0]
         assert 3 == load_trust(issuer.home).version
 
+    @pytest.mark.both_databases
     @pytest.mark.parametrize(("spoil", "command"), SPOILT_AND_CHANGES)
     def test_of_the_present_version_that_is_damaged_is_told(
         self, issuer: Issuer, spoil: Callable[[dict[str, Any]], str], command: tuple[str, ...]
@@ -142,6 +144,7 @@ class TestRow:
         assert "backup" in told["next"]
         assert 2 == load_trust(issuer.home).version
 
+    @pytest.mark.both_databases
     @pytest.mark.parametrize(("spoil", "command"), SPOILT_AND_CHANGES)
     def test_of_a_newer_version_that_is_damaged_does_not_let_the_former_one_go_on(
         self, issuer: Issuer, spoil: Callable[[dict[str, Any]], str], command: tuple[str, ...]

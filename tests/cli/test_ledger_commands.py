@@ -65,6 +65,7 @@ def told(*args: str, code: int, stdin: str | None = None) -> str:
 
 
 class TestOrganisations:
+    @pytest.mark.both_databases
     def test_one_that_was_added_is_listed_with_its_account(self, issuer: Ledger) -> None:
         answer("org", "add", "Lab", "--account", "Acme")
 
@@ -97,6 +98,7 @@ class TestMembers:
             (entry["email"], entry["role"]) for entry in answer("member", "list", ORG)["members"]
         ]
 
+    @pytest.mark.both_databases
     def test_removing_one_tells_the_seats_freed(self, customer: Ledger) -> None:
         answer("seat", "assign", ORG, "KSE", BOB)
 
@@ -115,6 +117,7 @@ class TestMembers:
     def test_the_last_owner_stays(self, customer: Ledger) -> None:
         assert "NOT_ALLOWED" == answer("member", "remove", ORG, ADA, code=1)["code"]
 
+    @pytest.mark.both_databases
     def test_a_role_is_changed(self, customer: Ledger) -> None:
         assert "admin" == answer("member", "role", ORG, BOB, "admin")["member"]["role"]
 
@@ -123,6 +126,7 @@ class TestMembers:
 
 
 class TestSubscriptions:
+    @pytest.mark.both_databases
     def test_figures_and_end_are_listed(self, customer: Ledger) -> None:
         answer("seat", "assign", ORG, "KSE", ADA)
 
@@ -179,6 +183,7 @@ class TestSubscriptions:
 
 
 class TestSeats:
+    @pytest.mark.both_databases
     def test_many_are_assigned_from_standard_input(self, customer: Ledger) -> None:
         result = run("seat", "assign", ORG, "KSE", "-", stdin=f"{ADA},\n{BOB};\n")
 
@@ -208,6 +213,7 @@ class TestSeats:
             in result.stderr
         )
 
+    @pytest.mark.both_databases
     def test_a_seat_is_transferred_and_taken_back(self, customer: Ledger) -> None:
         answer("seat", "assign", ORG, "KSE", ADA)
         answer("seat", "transfer", ORG, "KSE", ADA, BOB)
@@ -230,6 +236,7 @@ class TestSeats:
         assert "INVALID_INPUT" == found["code"]
         assert "seat.assigned.refused" == answer("audit", "list", "--limit", "1")["events"][0]["action"]
 
+    @pytest.mark.both_databases
     def test_bytes_that_are_no_text_never_reach_the_ledger(self, customer: Ledger) -> None:
         found = answer("seat", "assign", ORG, "KSE", "\udcff@example.com", code=2)
 
@@ -253,6 +260,7 @@ class TestSeats:
         assert "INVALID_INPUT" in told("seat", "assign", ORG, "KSE", "-", stdin="\n", code=2)
 
 
+@pytest.mark.both_databases
 class TestAudit:
     def test_acts_and_refusals_are_listed_with_who_did_them(self, customer: Ledger) -> None:
         told("org", "add", ORG, code=1)
@@ -330,6 +338,7 @@ class TestClock:
         assert "the ledger    2023-06-15T09:30:00Z" in result.stdout
         assert "They agree." in result.stdout
 
+    @pytest.mark.both_databases
     def test_after_a_wrong_clock_the_way_on_is_told_and_works(
         self, customer: Ledger, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -347,6 +356,7 @@ class TestClock:
         answer("audit", "verify")
 
 
+@pytest.mark.both_databases
 class TestMigrate:
     def test_it_makes_the_ledger_and_then_has_nothing_to_do(
         self, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -60,6 +60,7 @@ def answer(*words: str) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.both_databases
 @pytest.mark.parametrize("words", LISTS, ids=" ".join)
 def test_its_parts_together_are_the_whole_of_it(words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     name, identity = LISTS[words]

@@ -76,6 +76,7 @@ def files(folder: Path) -> list[str]:
 
 
 class TestIssue:
+    @pytest.mark.both_databases
     def test_the_file_is_named_after_the_machine_and_verifies(self, issuer: Path) -> None:
         result = run(*ISSUE, "--yes")
 
@@ -98,6 +99,7 @@ class TestIssue:
         assert (False, True) == tuple(answer(*ISSUE, "--dry-run")[name] for name in ("issued", "dry_run"))
         assert ([], 0) == (files(issuer), OfflineLicense.objects.count())
 
+    @pytest.mark.both_databases
     @pytest.mark.parametrize("command", ["issue", "batch"])
     @pytest.mark.parametrize(
         ("meanwhile", "code"),
@@ -274,6 +276,7 @@ class TestEverydayMistakes:
 
 
 class TestSunset:
+    @pytest.mark.both_databases
     def test_the_last_second_issues_the_next_refuses_and_the_clock_cannot_be_set_back(self, issuer: Path) -> None:
         bob = ("offline", "issue", NAME, "KSE", "--machine-id", MID, "--user", BOB, "--yes")
         with freeze_time("2024-01-16T23:59:59Z"):
@@ -298,6 +301,7 @@ class TestSunset:
 
 
 class TestTest:
+    @pytest.mark.both_databases
     def test_it_tells_its_machine_takes_no_seat_and_is_on_record(self, issuer: Path) -> None:
         found = answer("offline", "test", NAME, "KSE", "--machine-id", MID)
 
@@ -349,6 +353,7 @@ class TestTest:
 
 
 class TestFinding:
+    @pytest.mark.both_databases
     def test_list_show_and_export_find_what_was_issued(self, issuer: Path) -> None:
         made = answer(*ISSUE, "--yes")
         ident = made["license"]["license_id"]
@@ -359,6 +364,7 @@ class TestFinding:
         exported = answer("offline", "export", ident, "--out", "again.lic")
         assert Path(made["file"]).read_bytes() == Path(exported["file"]).read_bytes()
 
+    @pytest.mark.both_databases
     def test_the_list_is_narrowed(self, issuer: Path) -> None:
         run(*ISSUE, "--expires", "2023-06-10", "--yes")
         run("offline", "issue", NAME, "KRE", "--machine-id", str(OTHER_MACHINE), "--yes")
@@ -442,6 +448,7 @@ def on_terminal(command: list[str], environment: dict[str, str], typed: str) -> 
     return program.wait(timeout=60), screen.decode()
 
 
+@pytest.mark.both_databases
 class TestLedgerTroubles:
     """In a process of its own: Django is configured for one database."""
 

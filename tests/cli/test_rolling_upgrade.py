@@ -27,6 +27,7 @@ def newer(name: str, statement: str = "") -> None:
         )
 
 
+@pytest.mark.both_databases
 def test_servers_go_on_and_start_until_something_is_changed(ledger: Ledger, home: Path) -> None:
     running = Server(ledger, home)
 

@@ -60,6 +60,7 @@ def refused(ledger: Ledger, home: Path, *options: str, **environment: str) -> tu
 
 
 class TestServing:
+    @pytest.mark.both_databases
     def test_gives_leases_that_verify_by_the_issuers_own_trust_bundle_and_stops_when_asked(
         self, site: Site, home: Path
     ) -> None:
@@ -208,6 +209,7 @@ class TestRefusingToServe:
 
 
 class TestApiKeys:
+    @pytest.mark.both_databases
     def test_are_shown_once_and_listed_without_their_secret(self, home: Path) -> None:
         made = answer("api-key", "create", "Example Organisation", "--name", "CI", "--expires", "2099-12-31")
         listed = answer("api-key", "list")["api_keys"]

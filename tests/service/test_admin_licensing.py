@@ -46,6 +46,7 @@ def issue(customer: Organization, keys: LicenseKeys, *, days: int = 0) -> bytes:
     return confirmations.confirm(customer, shown.token, terms).file
 
 
+@pytest.mark.both_databases
 def test_a_service_with_the_keys_issues_what_clients_accept(home: Path, customer: Organization) -> None:
     file = issue(customer, LicenseKeys(home, PASSPHRASE, NOW))
 

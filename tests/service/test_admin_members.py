@@ -58,6 +58,7 @@ class TestMembers:
     def test_get_no_warning_where_nobody_or_everybody_is_licensed(self, office: Office) -> None:
         assert office.get("/members")["warning"] is None
 
+    @pytest.mark.both_databases
     def test_that_are_removed_lose_seat_and_session_and_the_client_hears_why(self, office: Office) -> None:
         shop.assign(office.organization, "KSE", ADA)
         session = office.site.acquire("KSE", key="ada")
@@ -88,6 +89,7 @@ class TestMembers:
         assert Membership.objects.filter(pk=stranger.pk, role=Role.MEMBER).exists()
 
 
+@pytest.mark.both_databases
 class TestApiKeysOfAMember:
     def test_who_leaves_go_on_and_are_named_so_that_they_can_be_revoked(self, office: Office) -> None:
         body = {"name": "build farm", "scopes": ["seats:read"]}
@@ -158,6 +160,7 @@ class TestRoles:
         assert [(403, "NOT_ALLOWED", None)] * 2 == [problem(demoted), problem(removed)]
         assert "keyseat-issuer" not in demoted.json()["next"]
 
+    @pytest.mark.both_databases
     def test_are_read_again_under_the_lock(self, office: Office) -> None:
         """An owner who was demoted between the door and the act changes nothing any more."""
         guard = may_change(office.organization, ADMIN, Role.ADMIN, proof=proved)
@@ -165,6 +168,7 @@ class TestRoles:
         with pytest.raises(KeyseatError, match="only an owner"):
             members.set_role(office.organization, ADA, Role.ADMIN, actor="test", now=shop.NOW, guard=guard)
 
+    @pytest.mark.both_databases
     @pytest.mark.parametrize("now", [Role.MEMBER, Role.BILLING, None])
     def test_of_one_who_manages_no_more_or_was_removed_change_nothing(self, office: Office, now: Role | None) -> None:
         """An admin who lost the role between the door and the act is no admin, and no API key either."""
@@ -190,6 +194,7 @@ class TestRoles:
 
 
 class TestOwnership:
+    @pytest.mark.both_databases
     def test_goes_to_another_member_in_one_act(self, office: Office) -> None:
         answer = office.call("POST", "/ownership", {"member_id": office.member(ADA)})
 
@@ -214,6 +219,7 @@ class TestInvitations:
     def invite(self, office: Office, *emails: str, who: str = "owner", **more: Any) -> Any:  # noqa: ANN401 - an answer
         return office.call("POST", "/invitations", {"emails": list(emails), **more}, who=who)
 
+    @pytest.mark.both_databases
     def test_go_out_by_mail_with_a_link_that_works(self, office: Office) -> None:
         answer = self.invite(office, EVE, "new@example.com")
 
@@ -291,6 +297,7 @@ class TestInvitations:
         assert [403, 403] == [replaced.status_code, withdrawn.status_code]
         assert ["owner"] == [entry["role"] for entry in office.get("/invitations")["invitations"]]
 
+    @pytest.mark.both_databases
     def test_are_five_an_hour_for_one_address_of_an_organisation(self, office: Office) -> None:
         """Whoever may invite must not have us fill somebody's mailbox."""
         foreign = found("Another Organisation")

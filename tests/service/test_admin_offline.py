@@ -115,6 +115,7 @@ class TestPreview:
         assert "accept_weak" in refused.json()["next"]
         assert "weak" == accepted.json()["grade"]
 
+    @pytest.mark.both_databases
     def test_that_is_refused_leaves_an_audit_row(self, office: Office) -> None:
         ask(office, expires_at="2024-06-02", who="admin")
 
@@ -123,6 +124,7 @@ class TestPreview:
 
 
 class TestConfirmation:
+    @pytest.mark.both_databases
     def test_issues_a_licence_that_its_client_accepts(self, office: Office) -> None:
         issued = confirm(office, ask(office))
 
@@ -141,6 +143,7 @@ class TestConfirmation:
         ]
         assert verify().ok
 
+    @pytest.mark.both_databases
     def test_counts_once(self, office: Office) -> None:
         shown = ask(office, "KRE")
         issued = confirm(office, shown)
@@ -151,6 +154,7 @@ class TestConfirmation:
         assert issued.json()["license_id"] == again.json()["details"]["license_id"]
         assert 1 == OfflineLicense.objects.count()
 
+    @pytest.mark.both_databases
     def test_counts_once_in_a_race(self, office: Office) -> None:
         token = ask(office, "KRE").json()["confirmation"]
 
@@ -203,6 +207,7 @@ class TestConfirmation:
         assert (409, "NOT_CONFIRMED", None) == problem(answer)
         assert not OfflineLicense.objects.exists()
 
+    @pytest.mark.both_databases
     def test_does_not_count_when_the_machine_was_bound_meanwhile(self, office: Office) -> None:
         shown = ask(office, "KRE")
         offline_shop.issue()
@@ -215,6 +220,7 @@ class TestConfirmation:
 
         assert 201 == confirm(office, shown).status_code
 
+    @pytest.mark.both_databases
     def test_does_not_get_past_a_quota_that_is_gone(self, office: Office) -> None:
         shown = ask(office, "KRE", sessions=2)
         offline_shop.issue("KRE", machine_id=str(OTHER_MACHINE))
@@ -276,6 +282,7 @@ class TestWithoutTheLicenceKeys:
 
 
 class TestLicences:
+    @pytest.mark.both_databases
     def test_are_listed_while_they_are_active_or_all(self, office: Office) -> None:
         short = offline_shop.issue(expires_at=shop.NOW.replace(month=7))
         offline_shop.issue("KRE")

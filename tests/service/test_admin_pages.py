@@ -19,6 +19,8 @@ from keyseat_issuer.ledger.customers import invitations, members
 from keyseat_issuer.ledger.models import ApiKey, Invitation, Lease, Membership, OfflineLicense, Organization, Role
 from offline_shop import numbered_machine
 
+pytestmark = pytest.mark.both_databases  # the order of a list, and where a page of it begins, is the database's
+
 MANY = 25
 PEOPLE = [f"user{number:03}@example.com" for number in range(MANY)]
 

@@ -85,6 +85,7 @@ class TestAnOldSignIn:
             assert (403, "NOT_ALLOWED", None) == problem(office.call(method, path, body, who="admin")), name
 
 
+@pytest.mark.both_databases
 class TestInvitationsOfWhoMayInviteNoMore:
     def invite(self, office: Office, email: str, role: str, who: str = "admin") -> None:
         assert 201 == office.call("POST", "/invitations", {"emails": [email], "role": role}, who=who).status_code

@@ -27,6 +27,7 @@ def office(ledger: Ledger) -> Iterator[Office]:
 
 
 class TestApiKeys:
+    @pytest.mark.both_databases
     def test_are_shown_once_and_work(self, office: Office) -> None:
         made = office.call("POST", "/api-keys", {"name": "CI", "scopes": ["sessions"], "expires_at": "2023-12-31"})
 
@@ -72,6 +73,7 @@ class TestApiKeys:
 
 
 class TestAudit:
+    @pytest.mark.both_databases
     def test_shows_what_happened_in_ones_own_organisation(self, office: Office) -> None:
         foreign = found("Another Organisation")
         shop.assign(foreign, "KSE", ADA)
@@ -99,6 +101,7 @@ def rows_of(text: str) -> list[list[str]]:
     return list(csv.reader(io.StringIO(text.removeprefix("\ufeff"))))
 
 
+@pytest.mark.both_databases
 class TestUsage:
     def test_has_a_line_for_each_session_with_name_and_duration(self, office: Office) -> None:
         User.objects.create_user(ADA, "a long password", name="Ada Lovelace")
@@ -193,6 +196,7 @@ def add_lease(organization: Organization, email: str) -> Lease:
     )
 
 
+@pytest.mark.both_databases
 def test_keys_and_reports_leave_the_audit_log_whole(office: Office) -> None:
     office.call("POST", "/api-keys", {"name": "CI", "scopes": ["sessions"]})
     office.call("GET", "/usage.csv")

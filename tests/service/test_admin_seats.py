@@ -27,6 +27,7 @@ def holders(product: str = "KSE") -> set[str]:
 
 
 class TestOrganizations:
+    @pytest.mark.both_databases
     def test_of_a_person_are_listed_with_the_role_in_each(self, office: Office) -> None:
         found("Another Organisation")
 
@@ -89,6 +90,7 @@ class TestSeats:
         figures = {pool["product"]: (pool["used"], pool["available"]) for pool in listed["subscriptions"][0]["pools"]}
         assert {"KSE": (1, 2), "KRE": (0, 2)} == figures
 
+    @pytest.mark.both_databases
     def test_are_assigned_to_many_with_a_line_for_each(self, office: Office) -> None:
         shop.assign(office.organization, "KSE", ADA)
 
@@ -113,6 +115,7 @@ class TestSeats:
         assert (409, "QUOTA_EXCEEDED", None) == problem(office.call("POST", "/seats/KSE/assign", {"emails": emails}))
         assert set() == holders()
 
+    @pytest.mark.both_databases
     def test_are_taken_back(self, office: Office) -> None:
         shop.assign(office.organization, "KSE", ADA, BOB)
 
@@ -135,6 +138,7 @@ class TestSeats:
             assert (409, "SEAT_LOCKED_OFFLINE", None) == problem(answer)
             assert "2024-06-01T00:00:00Z" == answer.json()["details"]["until"]
 
+    @pytest.mark.both_databases
     def test_move_to_another_member_and_the_first_client_hears_it(self, office: Office) -> None:
         shop.assign(office.organization, "KSE", ADA)
         session = office.site.acquire("KSE", key="ada").json()["session_id"]
@@ -153,6 +157,7 @@ class TestSeats:
 
 
 class TestSessions:
+    @pytest.mark.both_databases
     def test_are_listed_and_ended_by_force(self, office: Office) -> None:
         key = make_key(office.organization)
         sessions = [office.site.acquire(key=key).json()["session_id"] for _ in range(2)]
@@ -185,6 +190,7 @@ class TestSessions:
 
 
 class TestMachines:
+    @pytest.mark.both_databases
     def test_are_those_that_hold_something_now(self, office: Office) -> None:
         key = make_key(office.organization)
         office.site.acquire(key=key)

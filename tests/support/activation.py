@@ -139,7 +139,8 @@ def serve_here(
     from keyseat_issuer.api.service import Service  # noqa: PLC0415 - as above
     from keyseat_issuer.api.throttle import Throttle  # noqa: PLC0415 - as above
     from keyseat_issuer.server.app import create_app  # noqa: PLC0415 - Django is set up by a fixture
-    from keyseat_issuer.server.server import Server, bind, url_of  # noqa: PLC0415 - as above
+    from keyseat_issuer.server.server import bind, url_of  # noqa: PLC0415 - as above
+    from prompt_server import PromptServer  # noqa: PLC0415 - as above
 
     site = Site("", clock or Clock(), vendor or Vendor())
     known = dict(people or {})
@@ -155,14 +156,14 @@ def serve_here(
     )
     sock = bind("127.0.0.1:0")
     site.url = url_of(sock)
-    server = Server(app, limits)
+    server = PromptServer(app, limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})
     thread.start()
     try:
         yield site
     finally:
-        server.should_exit = True
         site.http.close()
+        server.stop()
         thread.join(30)
         sock.close()
         assert not thread.is_alive()

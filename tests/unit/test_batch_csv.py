@@ -113,6 +113,7 @@ def test_a_table_that_cannot_be_used_is_refused_as_a_whole(data: bytes, message:
     assert message in unusable(data).message
 
 
+@pytest.mark.long
 @given(st.binary(max_size=400) | st.text(max_size=400).map(lambda text: (HEADER + text).encode()))
 def test_no_table_gives_anything_but_rows_or_a_refusal(data: bytes) -> None:
     try:

@@ -18,6 +18,9 @@ WITHOUT_END = {
 PLATFORMS = pytest.mark.parametrize("counts_boots", [True, False], ids=["linux", "elsewhere"])
 
 
+pytestmark = pytest.mark.long
+
+
 @PLATFORMS
 @pytest.mark.parametrize("scenario", HONEST, ids=lambda scenario: scenario.title)
 def test_an_honest_machine_is_never_refused_while_its_clock_is_right(scenario: Honest, *, counts_boots: bool) -> None:

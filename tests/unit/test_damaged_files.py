@@ -22,7 +22,10 @@ QUICK = {
 MASS = {kind: 2900 if kind in QUICK else 150 for kind in damage.KINDS if kind != "commands"}
 """Mutations of each kind; where more is read or written for each, fewer."""
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork")
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="this machine cannot fork"),
+    pytest.mark.long,
+]
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ def test_a_key_file_costs_128_mib_a_guess() -> None:
     assert (2**17, 8, 1) == (pkcs8.SCRYPT_N, pkcs8.SCRYPT_R, pkcs8.SCRYPT_P)
 
 
+@pytest.mark.long
 def test_a_key_survives_the_real_cost_and_a_wrong_passphrase_does_not_open_it() -> None:
     pem = encrypt_private_key(KEY, "correct horse battery")
     opened = decrypt_private_key(pem, "correct horse battery")

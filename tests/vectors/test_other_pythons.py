@@ -52,6 +52,7 @@ FOUND = {minor: python for minor in MINORS if (python := interpreter(minor)) is 
 """Those that this machine has; the one that runs the tests is always among them."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("minor", FOUND, ids=lambda minor: f"3.{minor}")
 def test_every_python_says_the_same(minor: int, here: tuple[dict[str, str], Path]) -> None:
     python = FOUND[minor]

@@ -38,6 +38,7 @@ def key_in(shown: Shown) -> str:
 
 
 class TestMaking:
+    @pytest.mark.both_databases
     @pytest.mark.parametrize("who", [OWNER, ADMIN])
     def test_shows_a_key_that_works(self, org: Organization, who: str) -> None:
         shown = create(confirm(Desk(who, org)))
@@ -175,6 +176,7 @@ class TestTheList:
 
 
 class TestRevoking:
+    @pytest.mark.both_databases
     def test_is_done_after_a_look(self, org: Organization) -> None:
         made = make(org)
         desk = Desk(ADMIN, org)

@@ -27,6 +27,7 @@ sqlite_only = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
 
 class TestIssuing:
+    @pytest.mark.both_databases
     def test_goes_from_the_form_over_the_preview_to_a_file_that_verifies(self, org: Organization, desk: Desk) -> None:
         shop.assign(org, "KSE", ADA)
         shown = desk.post(NEW, FORM)
@@ -70,6 +71,7 @@ class TestIssuing:
         assert "had issued its licence already" in again.text
         assert 1 == OfflineLicense.objects.count()
 
+    @pytest.mark.both_databases
     def test_counts_once_in_a_race(self, org: Organization, desk: Desk) -> None:
         shown = desk.post(FLOATING, {"machine_id": str(MACHINE), "sessions": "1"})
         form = hidden(shown) | {"read": "yes"}

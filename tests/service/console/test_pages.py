@@ -122,6 +122,7 @@ class TestTheProductPage:
         assert "3 members of this organisation hold no paid seat." in shown
         assert "admin@example.com, billing@example.com, owner@example.com" in shown
 
+    @pytest.mark.both_databases
     def test_lists_who_holds_a_seat_and_finds_them(self, org: Organization) -> None:
         shop.assign(org, "KSE", ADA, BOB)
         desk = Desk(OWNER, org)
@@ -158,6 +159,7 @@ class TestTheProductPage:
     def test_does_not_exist_for_a_product_that_is_not_in_the_catalogue(self, org: Organization) -> None:
         assert [404, 404] == [Desk(OWNER, org).get(f"licenses/{name}").status for name in ("XYZ", "kse")]
 
+    @pytest.mark.both_databases
     def test_shows_long_tables_in_pages(self, ledger: Ledger) -> None:
         org = shop.organization("Long", *[f"user{number:03}@example.com" for number in range(60)])
         shop.subscribe(org, {"KSE": 60})
@@ -183,6 +185,7 @@ class TestSessions:
     def live(self, org: Organization) -> list[Lease]:
         return [shop.session(org, machine) for machine in (MACHINE, OTHER_MACHINE)]
 
+    @pytest.mark.both_databases
     def test_end_after_a_look_at_them(self, org: Organization, live: list[Lease]) -> None:
         desk = Desk(ADMIN, org)
         asked = desk.post("licenses/KRE/sessions/end", {"session": [str(live[0].pk)]}, page="licenses/KRE")

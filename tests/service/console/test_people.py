@@ -304,6 +304,7 @@ class TestRemoval:
 
 
 class TestOwnership:
+    @pytest.mark.both_databases
     def test_is_handed_over_after_password_and_a_look(self, org: Organization) -> None:
         desk = Desk(OWNER, org)
         path = f"members/{row(org, ADA).pk}/ownership"
@@ -338,6 +339,7 @@ class TestInviting:
     def invite(self, org: Organization, who: str, emails: str, role: str = "member") -> Shown:
         return confirm(Desk(who, org)).post("members/invite", {"emails": emails, "role": role})
 
+    @pytest.mark.both_databases
     def test_sends_each_address_a_link_that_works(self, org: Organization) -> None:
         told = self.invite(org, ADMIN, f"Eve <{EVE}>, new@example.com\nthird@example.com", "billing")
 

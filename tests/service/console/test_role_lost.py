@@ -33,6 +33,7 @@ def lose(request: pytest.FixtureRequest, org: Organization, monkeypatch: pytest.
     return lambda: monkeypatch.setattr(visits, "now_utc", at_the_door)
 
 
+@pytest.mark.both_databases
 def test_no_api_key_is_made(org: Organization, lose: Callable[[], None]) -> None:
     desk = Desk(ADMIN, org)
     desk.post("/account/confirm", {"password": "correct horse battery staple"})
@@ -45,6 +46,7 @@ def test_no_api_key_is_made(org: Organization, lose: Callable[[], None]) -> None
     assert ("api-key.created.refused", f"user:{ADMIN}") == (last.action, last.actor)
 
 
+@pytest.mark.both_databases
 def test_no_offline_licence_is_issued(org: Organization, lose: Callable[[], None]) -> None:
     desk = Desk(ADMIN, org)
     typed: dict[str, object] = {"machine_id": str(MACHINE), "user": ADA}

@@ -64,6 +64,7 @@ class TestAssigning:
         assert f"3 of the file x not an e-mail address 4 of the file (none) not an e-mail address 1 {ADA}" in told
         assert f">\n{ADA}\n{BOB}\nx</textarea>" in shown.html
 
+    @pytest.mark.both_databases
     def test_assigns_those_that_were_shown(self, org: Organization, desk: Desk) -> None:
         shown = look(desk, f"{ADA} {EVE} {BOB}")
         assert f'name="emails" value="{ADA}\n{BOB}"' in shown.html
@@ -151,6 +152,7 @@ class TestAssigning:
 
 
 class TestTakingBack:
+    @pytest.mark.both_databases
     def test_says_what_ends_first_and_does_it_then(self, org: Organization, desk: Desk) -> None:
         shop.assign(org, "KSE", ADA, BOB)
         lease = shop.session(org, MACHINE, ADA)
@@ -179,6 +181,7 @@ class TestTakingBack:
         forced = desk.post(UNASSIGN, {"user": ADA, "confirmed": "yes"}, page="licenses/KSE")
         assert "bound to an offline licence until 2024-06-01T00:00:00Z" in forced.text
 
+    @pytest.mark.both_databases
     def test_takes_all_or_none(self, org: Organization, desk: Desk) -> None:
         shop.assign(org, "KSE", ADA)
         done = desk.post(UNASSIGN, {"user": [ADA, BOB], "confirmed": "yes"}, page="licenses/KSE")
@@ -199,6 +202,7 @@ class TestTransferring:
     def seat(self, org: Organization) -> None:
         shop.assign(org, "KSE", ADA)
 
+    @pytest.mark.both_databases
     def test_moves_a_seat_to_a_member_without_one(self, org: Organization, desk: Desk) -> None:
         shop.assign(org, "KSE", ADMIN)
         shop.session(org, MACHINE, ADA)

@@ -64,6 +64,7 @@ def drawing(html: str) -> ET.Element:
     return ET.fromstring(found_svg.group())  # noqa: S314 - our own page
 
 
+@pytest.mark.both_databases
 class TestDailyPeaks:
     def test_count_live_sessions_and_seats_bound_offline(self, org: Organization) -> None:
         lease(org, shop.NOW, 2)
@@ -287,6 +288,7 @@ class TestTheAuditLog:
         assert "session.ended.refused" in Desk(OWNER, other).get("audit").text
         assert "eve@example.org" not in Desk(OWNER, org).get("audit").text
 
+    @pytest.mark.both_databases
     def test_can_be_narrowed_down(self, org: Organization) -> None:
         shop.assign(org, "KSE", ADA, BOB, now=LATER)
         desk = Desk(OWNER, org)
