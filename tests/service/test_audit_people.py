@@ -107,6 +107,14 @@ def test_every_kind_of_act_agrees_with_the_tables(org: Organization) -> None:
             ("organisation", "its name or account is not that of the row that added it: changed"),
         ),
         (
+            "UPDATE ledger_organization SET folded = 'other engines'",
+            ("organisation", "it is looked up by another name than its own: changed"),
+        ),
+        (
+            "UPDATE ledger_account SET folded = 'other engines'",
+            ("organisation", "it is looked up by another name than its own: changed"),
+        ),
+        (
             "UPDATE ledger_account SET name = 'Other Engines'",
             ("organisation", "its name or account is not that of the row that added it: changed"),
         ),

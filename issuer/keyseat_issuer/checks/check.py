@@ -18,6 +18,7 @@ from django.db.models import Count, F, Q, QuerySet, Sum
 from keyseat_issuer.checks import rows as audit_rows
 from keyseat_issuer.checks.people import People
 from keyseat_issuer.checks.rows import WRONG_KIND, Finding, Spoilt
+from keyseat_issuer.checks.seats import Seats
 from keyseat_issuer.checks.signatures import Signatures
 from keyseat_issuer.ledger.audit.clock_correction import ACCEPTED
 from keyseat_issuer.ledger.audit.log import FILE_DIGEST, OFFLINE_ISSUED, Row, row_digest
@@ -73,12 +74,17 @@ def verify(anchor: str | None = None, *, trust: TrustBundle | None = None) -> Au
     """
     noted = None if anchor is None else parse_anchor(anchor)
     with ledger_errors(), snapshot():
-        check = Check(noted, None if trust is None else Signatures(trust), People())
+        check = Check(noted, None if trust is None else Signatures(trust), People(), Seats())
         check.chain()
         check.bundles()
         check.licenses()
         # By a database whose columns take anything, values of the wrong kind come as errors.
-        steps = {"subscriptions": check.subscriptions, "pools": check.pools, "people and keys": check.people}
+        steps = {
+            "subscriptions": check.subscriptions,
+            "pools": check.pools,
+            "seats": check.seats,
+            "people and keys": check.people,
+        }
         for what, step in steps.items():
             try:
                 step()
@@ -106,11 +112,14 @@ def parse_anchor(text: str) -> tuple[int, str]:
 class Check:
     """One check of the ledger, step by step: the chain first, since the other steps hold the tables against it."""
 
-    def __init__(self, anchor: tuple[int, str] | None, signatures: Signatures | None, people: People) -> None:
-        """Take the anchor, the checker of signatures, and the replay of the acts on people."""
+    def __init__(
+        self, anchor: tuple[int, str] | None, signatures: Signatures | None, people: People, seats: Seats
+    ) -> None:
+        """Take the anchor, the checker of signatures, and the replays of the acts on people and on their seats."""
         self._anchor = anchor
         self._signatures = signatures
         self._people = people
+        self._seats = seats
         self._findings: list[Finding] = []
         self._counts = {"events": 0, "licenses": 0, "pools": 0}
         self._head = ""
@@ -190,6 +199,7 @@ class Check:
         elif row.action == ADDED:
             self.bought[row.subject] = (row.organization_id, row.details)
         self._keep(self._people.note(row))
+        self._keep(self._seats.note(row))
 
     def _keep(self, findings: Iterable[Finding]) -> None:
         for finding in findings:
@@ -199,6 +209,10 @@ class Check:
         """Take up the newest trust bundle on record."""
         if self._signatures is not None:
             self._keep(self._signatures.bundles())
+
+    def seats(self) -> None:
+        """Compare the assigned seats that are held with what the rows say of them."""
+        self._keep(self._seats.compare())
 
     def people(self) -> None:
         """Compare organisations, members, invitations and API keys with what the rows say of them."""

@@ -13,6 +13,7 @@ from keyseat_issuer.checks.rows import WRONG_KIND, Finding
 from keyseat_issuer.ledger.audit.log import Row
 from keyseat_issuer.ledger.customers.api_keys import FINGERPRINT, fingerprint
 from keyseat_issuer.ledger.models import ApiKey, Invitation, Membership, Organization, Role
+from keyseat_issuer.ledger.models.organizations import fold_name
 from keyseat_shared.instants import format_instant
 
 _CHUNK = 2000
@@ -139,6 +140,8 @@ class People:
                 yield Finding(
                     f"organisation {row.pk}", "its name or account is not that of the row that added it: changed"
                 )
+            elif any(one.folded != fold_name(one.name) for one in (row, row.account)):
+                yield Finding(f"organisation {row.pk}", "it is looked up by another name than its own: changed")
         for missing in told:
             yield Finding(f"organisation {missing}", "an audit row added it, but the ledger does not hold it: removed")
 

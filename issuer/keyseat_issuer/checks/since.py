@@ -4,9 +4,9 @@ The whole check reads every row that there ever was. This one begins behind the 
 tables what the rows behind it tell of; what it leaves out, it says.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -15,6 +15,7 @@ from keyseat_issuer.checks import rows as audit_rows
 from keyseat_issuer.checks.check import UNREADABLE, AuditReport, Check, parse_anchor
 from keyseat_issuer.checks.people import People, Who
 from keyseat_issuer.checks.rows import WRONG_KIND, Finding, Spoilt
+from keyseat_issuer.checks.seats import GIVING, Held, Place, Seats, chunks, live
 from keyseat_issuer.checks.signatures import Signatures
 from keyseat_issuer.ledger.audit.log import OFFLINE_ISSUED, Row, row_digest
 from keyseat_issuer.ledger.customers.subscriptions import ADDED
@@ -25,15 +26,13 @@ from keyseat_issuer.ledger.tools.identifiers import new_id
 from keyseat_issuer.ledger.tools.plain_sql import uuid_in
 from keyseat_shared.trust import TrustBundle
 
-T = TypeVar("T")
-
 UNCHECKED = (
     "licences and subscriptions from before it, and any that were put there by SQL with an earlier date",
-    "members, invitations, API keys and organisations that no later row tells of",
+    "members, their seats, invitations, API keys and organisations that no later row tells of",
     "whether the pools' counters are the seats that are held",
 )
 """What is left out, besides the rows up to the anchor."""
-_CHUNK = 500
+_ALLOCATION = re.compile(r'"allocation": ?"([0-9a-f-]{36})"')
 _TIME = 80
 """Bits of a UUIDv7 behind its time."""
 
@@ -50,11 +49,13 @@ def verify_from(anchor: str, *, trust: TrustBundle | None = None) -> AuditReport
     """
     noted = parse_anchor(anchor)
     with ledger_errors(), snapshot():
-        check = _Since(noted, None if trust is None else Signatures(trust))
+        seats = _ToldSeats(noted[0])
+        check = _Since(noted, None if trust is None else Signatures(trust), seats)
         check.chain()
         check.bundles()
         check.licenses()
-        for what, step in {"subscriptions": check.subscriptions, "people and keys": check.people}.items():
+        steps = {"subscriptions": check.subscriptions, "seats": check.seats, "people and keys": check.people}
+        for what, step in steps.items():
             try:
                 step()
             except WRONG_KIND:
@@ -65,9 +66,10 @@ def verify_from(anchor: str, *, trust: TrustBundle | None = None) -> AuditReport
 class _Since(Check):
     """A check of what the rows behind the anchor tell of."""
 
-    def __init__(self, noted: tuple[int, str], signatures: Signatures | None) -> None:
-        """Take the anchor and the checker of signatures."""
-        super().__init__(noted, signatures, _Told())
+    def __init__(self, noted: tuple[int, str], signatures: Signatures | None, seats: "_ToldSeats") -> None:
+        """Take the anchor, the checker of signatures, and the replay of the acts on seats."""
+        super().__init__(noted, signatures, _Told(), seats)
+        self._told_seats = seats
         self._noted = noted
         self._first: UUID | None = None
 
@@ -88,7 +90,7 @@ class _Since(Check):
         elif row_digest(row) != row.digest:
             self.find(place, "its content does not match its digest: changed")
         # The first id of that millisecond.
-        self._first = UUID(int=new_id(row.at).int >> _TIME << _TIME)
+        self._first = self._told_seats.first = UUID(int=new_id(row.at).int >> _TIME << _TIME)
         return row.seq, row.digest, row.at
 
     def licenses(self) -> None:
@@ -114,7 +116,7 @@ class _Since(Check):
         rows = AuditEvent.objects.filter(action=action, seq__lte=self._noted[0])
         return {
             subject
-            for part in _chunks(subjects)
+            for part in chunks(subjects)
             for subject in rows.filter(subject__in=part).values_list("subject", flat=True)
         }
 
@@ -150,7 +152,7 @@ class _Told(People):
     def compare(self) -> Iterator[Finding]:
         """Hold what the rows say against the tables; yield what differs."""
         yield from super().compare()
-        for part in _chunks(sorted(self._revoked)):
+        for part in chunks(sorted(self._revoked)):
             for prefix in ApiKey.objects.filter(prefix__in=part, revoked_at__isnull=True).values_list(
                 "prefix", flat=True
             ):
@@ -158,7 +160,7 @@ class _Told(People):
 
     def rows_of_organizations(self) -> Iterator[Organization]:
         """Return the organisations that were added."""
-        for part in _chunks([pk for pk in self.organizations if pk is not None]):
+        for part in chunks([pk for pk in self.organizations if pk is not None]):
             yield from Organization.objects.select_related("account").filter(pk__in=part)
 
     def rows_of_members(self) -> Iterator[tuple[UUID, str, str]]:
@@ -171,22 +173,66 @@ class _Told(People):
 
     def rows_of_keys(self) -> Iterator[ApiKey]:
         """Return the keys that were made."""
-        for part in _chunks(list(self.keys)):
+        for part in chunks(list(self.keys)):
             yield from ApiKey.objects.filter(prefix__in=part)
+
+
+class _ToldSeats(Seats):
+    """The seats that the rows behind the anchor tell of; who held one in front of it is not known."""
+
+    def __init__(self, noted: int) -> None:
+        super().__init__()
+        self.first = UUID(int=0)
+        self._noted = noted
+        self._cleared: set[Who] = set()
+
+    def ended(self, place: Place) -> str | None:
+        """Follow the end of a seat: nobody else may have it by now."""
+        self.held[place] = None
+        return None
+
+    def removed(self, row: Row, details: dict[str, object]) -> str | None:
+        """Follow a removal, which frees seats from in front of the anchor as well."""
+        self._cleared.add((row.organization_id, row.subject))
+        return super().removed(row, details)
+
+    def rows(self) -> Iterator[Held]:
+        """Return the seats of those whose seats changed, and those that are dated as late."""
+        found = {held[0]: held for held in [*self._touched(), *self._late()]}
+        return iter(found.values())
+
+    def strangers(self) -> Iterator[Finding]:
+        """Leave out what only the whole check looks at."""
+        return iter(())
+
+    def _touched(self) -> Iterator[Held]:
+        for part in chunks(list(self.held)):
+            rows = live().filter(pool_id__in={pool for pool, _ in part}, holder__in={holder for _, holder in part})
+            for pk, pool, holder in rows.values_list("pk", "pool_id", "holder"):
+                if (str(pool), holder) in self.held:
+                    yield pk, pool, holder
+        for cleared in chunks(list(self._cleared)):
+            rows = live().filter(holder__in={holder for _, holder in cleared})
+            of = rows.values_list("pk", "pool_id", "holder", "pool__subscription__organization_id")
+            yield from [(pk, pool, holder) for pk, pool, holder, owner in of if (owner, holder) in self._cleared]
+
+    def _late(self) -> Iterator[Held]:
+        rows = live().filter(pk__gte=self.first).values_list("pk", "pool_id", "holder")
+        late = [held for held in rows if (str(held[1]), held[2]) not in self.held]
+        for part in chunks(late):
+            given = AuditEvent.objects.filter(action__in=GIVING, seq__lte=self._noted)
+            told = given.filter(subject__in={holder for *_, holder in part}).values_list("details", flat=True)
+            earlier = {id_ for details in told for id_ in _ALLOCATION.findall(details)}
+            yield from [held for held in part if str(held[0]) not in earlier]
 
 
 def _of(rows: "QuerySet[Membership] | QuerySet[Invitation]", told: Iterable[Who]) -> Iterator[tuple[UUID, str, str]]:
     """Return organisation, address and role of the rows about these people, each in their organisation."""
-    for part in _chunks(list(told)):
+    for part in chunks(list(told)):
         found = rows.filter(organization_id__in={pk for pk, _ in part}, email__in={email for _, email in part})
         for organization_id, email, role in found.values_list("organization_id", "email", "role"):
             if (organization_id, email) in part:
                 yield organization_id, email, role
-
-
-def _chunks(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(values), _CHUNK):
-        yield values[start : start + _CHUNK]
 
 
 def _read(key: object) -> object:

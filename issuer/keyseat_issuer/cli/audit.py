@@ -85,7 +85,8 @@ def list_(output: Output, org: str | None, limit: int) -> None:
 def verify(output: Output, anchor: str | None, since: str | None, trust_file: str | None) -> None:
     """Check the chain, what its rows tell of, licences and their signatures, and the counters against the seats held.
 
-    Members, roles, invitations, API keys and subscriptions must be what the rows say; a change by SQL is in no row.
+    Members, roles, assigned seats, invitations, API keys and subscriptions must be what the rows say; a change by SQL
+    is in no row.
 
     Note the anchor it prints somewhere outside of the database, and give it to a later check: with --anchor the whole
     is checked again, with --from what came after it, and what was not checked is told.

@@ -44,6 +44,8 @@ def carry_over(organization: Organization, product: str, *, policy: Policy, acto
             pools.give_back(locked[seat.pool_id], seat, at, Ending.TRANSFERRED)
             if seat.holder in held:
                 lines.append(Line(seat.holder, ALREADY))
+                freed = {"product": product, "pool": str(seat.pool_id), "allocation": str(seat.pk)}
+                events.append(log.NewEvent("seat.unassigned", seat.holder, freed, organization.pk))
                 continue
             held.add(seat.holder)
             pool = next(pool for pool in targets if room(pool, limit=limit) > 0)
