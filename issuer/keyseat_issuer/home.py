@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from keyseat_issuer.causes import Cause
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
 from keyseat_shared.trust import TrustBundle
@@ -16,8 +17,6 @@ HISTORY_FOLDER = "trust"
 KEYS_FOLDER = "keys"
 LEDGER_FILE = "ledger.sqlite3"
 LOCK_FILE = ".lock"
-
-_NOT_HERE = "Make one with `keyseat-issuer init`, or set KEYSEAT_ISSUER_HOME to the folder that holds it."
 
 
 def issuer_home() -> Path:
@@ -44,7 +43,7 @@ def load_trust(home: Path | None = None, *, allow_example_keys: bool = False) ->
         kept = _newest_kept(path.parent, allow_example_keys=allow_example_keys)
         if error.code is ReasonCode.UNREADABLE and kept is None:
             message = f"there is no issuer in {str(path.parent)!r}"
-            raise TrustError(error.code, message, next_step=_NOT_HERE) from None
+            raise TrustError(error.code, message, cause=Cause.ISSUER_MISSING) from None
         missing = error.code is ReasonCode.UNREADABLE
         message = f"{str(path)!r} is missing" if missing else f"{str(path)!r} was damaged or changed: {error.message}"
         # Whatever is put in its place is compared with the ledger before anything is signed under it.

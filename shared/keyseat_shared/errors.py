@@ -8,7 +8,8 @@ from keyseat_shared.codes import NEXT_STEPS, ReasonCode
 class KeyseatError(Exception):
     """A refusal or failure with its reason ``code``, ``details`` for machines and a ``next_step`` for people.
 
-    ``message`` says in one sentence what is wrong; it never holds secrets, raw serials or passphrases.
+    ``message`` says in one sentence what is wrong; it never holds secrets, raw serials or passphrases. ``cause`` is a
+    word of whoever raises, for faces that have a next step of their own about it; it is shown nowhere.
     """
 
     def __init__(
@@ -18,6 +19,7 @@ class KeyseatError(Exception):
         *,
         details: Mapping[str, object] | None = None,
         next_step: str | None = None,
+        cause: str = "",
     ) -> None:
         """Keep the parts; ``next_step`` defaults to the code's own."""
         super().__init__(message)
@@ -25,6 +27,7 @@ class KeyseatError(Exception):
         self.message = message
         self.details: dict[str, object] = dict(details or {})
         self.next_step = NEXT_STEPS[code] if next_step is None else next_step
+        self.cause = cause
 
     def to_dict(self) -> dict[str, object]:
         """Return the error as JSON-ready values: ``code``, ``message``, ``details``, ``next``."""
@@ -88,4 +91,4 @@ def as_verification_error(error: KeyseatError) -> KeyseatError:
 
 
 def _as(kind: type[KeyseatError], error: KeyseatError) -> KeyseatError:
-    return kind(error.code, error.message, details=error.details, next_step=error.next_step)
+    return kind(error.code, error.message, details=error.details, next_step=error.next_step, cause=error.cause)

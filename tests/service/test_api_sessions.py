@@ -133,7 +133,7 @@ class TestAcquiring:
         assert (404, "NOT_FOUND", None) == problem(site.acquire("XYZ"))
 
     def test_of_a_named_product_needs_a_person(self, site: Site) -> None:
-        assert (403, "NOT_ALLOWED", None) == problem(site.acquire("KSE"))
+        assert (403, "NOT_ALLOWED", "named") == problem(site.acquire("KSE"))
 
     def test_for_another_organisation_is_refused(self, site: Site) -> None:
         stranger = shop.organization("Somebody else")

@@ -13,6 +13,7 @@ import databases
 from databases import Ledger, Postgres
 from keyseat_issuer import settings
 from keyseat_issuer.bootstrap import SAFE_IN_WAL
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.ledger import database
 from keyseat_issuer.ledger.models import AdditiveMigration, AuditHead
 from keyseat_issuer.server import tables
@@ -59,7 +60,7 @@ class TestReadiness:
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM django_migrations WHERE app = 'ledger' AND name = '0002_audit_head'")
 
-        assert "keyseat-issuer migrate" in refusal().next_step
+        assert "keyseat-issuer migrate" in STEPS.of(refusal())
 
     def test_a_ledger_of_a_newer_version_is_not_touched(self, ledger: Ledger) -> None:
         apply_newer("9999_future")
@@ -102,7 +103,7 @@ class TestReadiness:
         with postgres.database(f"keyseat_empty_{os.getpid()}") as url:
             databases.point_at(url)
 
-            assert "keyseat-issuer migrate" in refusal().next_step
+            assert "keyseat-issuer migrate" in STEPS.of(refusal())
             databases.close_all()
 
     def test_a_postgresql_database_that_does_not_exist_is_told(self, postgres: Postgres, unblocked: None) -> None:
@@ -127,7 +128,7 @@ class TestReadiness:
         path = tmp_path / "none" / "ledger.sqlite3"
         databases.point_at(f"sqlite:///{path}")
 
-        assert "keyseat-issuer init" in refusal().next_step
+        assert "keyseat-issuer init" in STEPS.of(refusal())
         assert not path.exists()
 
     def test_a_file_that_is_no_database_is_told(self, unblocked: None, tmp_path: Path) -> None:
@@ -278,7 +279,7 @@ class TestErrors:
         ],
     )
     def test_each_failure_has_advice_of_its_own(self, text: str, advice: str) -> None:
-        assert advice in database.explain(OperationalError(text)).next_step
+        assert advice in STEPS.of(database.explain(OperationalError(text)))
 
     def test_refusals_of_ours_pass_unchanged(self) -> None:
         with pytest.raises(KeyseatError, match="NOT_FOUND"), database.ledger_errors():

@@ -10,6 +10,7 @@ import offline_shop
 import shop
 from databases import Ledger
 from keyseat_issuer.checks.check import verify
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, OfflineLicense, Pool, Term
 from keyseat_issuer.ledger.offline import licenses
@@ -285,7 +286,7 @@ class TestMachine:
         error = refusal()
 
         assert ReasonCode.ALREADY_BOUND == error.code
-        assert str(made.license_id) in error.next_step
+        assert str(made.license_id) in STEPS.of(error)
 
     def test_so_is_one_for_the_same_machine_by_the_matching_rules(self, ledger: Ledger) -> None:
         offline_shop.customer()
@@ -562,7 +563,7 @@ def test_nothing_is_issued_that_clients_could_not_check(ledger: Ledger) -> None:
 
     error = refusal(vendor=vendor)
 
-    assert (ReasonCode.TRUST_STALE, True) == (error.code, "keyseat-issuer trust renew" in error.next_step)
+    assert (ReasonCode.TRUST_STALE, True) == (error.code, "keyseat-issuer trust renew" in STEPS.of(error))
     vendor.fresh_until = shop.NOW + timedelta(seconds=1)
     issue(vendor=vendor)
     assert 1 == OfflineLicense.objects.count()

@@ -7,6 +7,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 import shop
 from databases import Ledger
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.ledger.customers import members, organizations, subscriptions
 from keyseat_issuer.ledger.models import Membership, Organization, Role, Subscription, Term
 from keyseat_issuer.ledger.tools.plain_sql import instant_out, uuid_out
@@ -237,7 +238,7 @@ class TestPeriods:
         for end in (longest.replace(year=longest.year + 1), datetime(9026, 6, 1, tzinfo=UTC)):
             error = refusal(subscriptions.period_end, term, shop.START, ends_at=end, **given)
             assert (ReasonCode.INVALID_INPUT, [latest]) == (error.code, error.details["ends"])
-            assert f"--ends {latest}" in error.next_step
+            assert f"--ends {latest}" in STEPS.of(error)
 
 
 class TestSubscribing:

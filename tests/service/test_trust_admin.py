@@ -9,6 +9,7 @@ import pytest
 
 from databases import Ledger
 from issuing import NOW, PASSPHRASE, cheap_scrypt, make_issuer
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keys.signing import open_license_signer
 from keyseat_issuer.keys.store import KeyStore
@@ -90,7 +91,7 @@ class TestFreshness:
         for given in ({}, {"never_stale": True}):
             with pytest.raises(KeyseatError, match="never gets stale") as caught:
                 admin(issuer.home).renew(**given)
-            assert "--fresh-days" in caught.value.next_step
+            assert "--fresh-days" in STEPS.of(caught.value)
         assert 1 == current_trust(issuer.home).version
 
     def test_no_length_reaches_beyond_the_calendar(self, issuer: Created) -> None:
@@ -159,7 +160,7 @@ def test_a_root_key_kept_offline_is_asked_for_and_then_used(issuer: Created, tmp
     with pytest.raises(KeyseatError, match="takes 1 root key") as caught:
         admin(issuer.home).add_key(LICENSE)
     assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
-    assert "--root-keys" in caught.value.next_step
+    assert "--root-keys" in STEPS.of(caught.value)
     (new,) = admin(issuer.home, root_folders=[stick]).rotate_root().new
     assert (stick / f"root-{new.keyid}.pem").exists()
     assert not (issuer.home / "keys" / f"root-{new.keyid}.pem").exists()
@@ -181,7 +182,7 @@ def test_a_signature_is_required_only_where_keys_can_make_it(issuer: Created) ->
         admin(issuer.home).add_key(purpose, ML_DSA_65)
     with pytest.raises(KeyseatError, match="ml-dsa-65 root key") as caught:
         admin(issuer.home).set_policy(policy, (ED25519, ML_DSA_65))
-    assert "trust rotate --hybrid" in caught.value.next_step
+    assert "trust rotate --hybrid" in STEPS.of(caught.value)
     admin(issuer.home).rotate_root(Rotation(hybrid=True))
     trust = admin(issuer.home).set_policy(policy, (ED25519, ML_DSA_65))
     assert (ED25519, ML_DSA_65) == trust.signatures_required
@@ -318,7 +319,7 @@ class TestFinding:
     def test_a_root_key_is_rotated_not_revoked(self, issuer: Created) -> None:
         with pytest.raises(KeyseatError) as caught:
             find_key(issuer.trust, issuer.trust.root[0].keyid)
-        assert "trust rotate" in caught.value.next_step
+        assert "trust rotate" in STEPS.of(caught.value)
 
     @pytest.mark.parametrize("keyid", ["", "zz"])
     def test_what_names_no_single_key_is_refused(self, issuer: Created, keyid: str) -> None:

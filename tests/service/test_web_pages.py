@@ -172,7 +172,7 @@ class TestSigningIn:
         browser.get(page)
         for secret in ("JBSWY3DPEHPK3PXP", ""):
             status, _, text = post(browser, page, {"code": totp(secret)})
-            assert (503, True) == (status, "forget-second-factor" in text)
+            assert (503, True) == (status, "forget the second factor for you" in text)
         assert 302 == browser.get("/").status_code
 
     def test_clears_out_what_has_expired(self, browser: Client, ada: User) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.home import exclusive, exposed_files, issuer_home, load_trust, make_private_folder, write_private
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, TrustError
@@ -55,7 +56,7 @@ def test_no_issuer_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(TrustError) as caught:
         load_trust(tmp_path)
     assert ReasonCode.UNREADABLE is caught.value.code
-    assert "keyseat-issuer init" in caught.value.next_step
+    assert "keyseat-issuer init" in STEPS.of(caught.value)
 
 
 def test_a_damaged_bundle_is_not_taken_for_a_missing_one(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from issuing import PASSPHRASE, cheap_scrypt
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.keys.store import KeyStore, PrivateKey, parse_private_key, parse_public_key
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -64,7 +65,7 @@ def test_a_missing_key_says_where_to_look(tmp_path: Path) -> None:
     with pytest.raises(KeyseatError) as caught:
         KeyStore(tmp_path).open(KEY.public, PASSPHRASE)
     assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
-    assert "backup" in caught.value.next_step
+    assert "backup" in STEPS.of(caught.value)
 
 
 def test_a_file_that_holds_another_key_is_refused(tmp_path: Path) -> None:

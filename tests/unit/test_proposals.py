@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from builders import LEASE_KEY, LICENSE_KEY, ROOT, SECOND_ROOT, THIRD_ROOT, SeededKey, bundle, trusted
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.cli.trust_changes import change_lines
 from keyseat_issuer.home import write_private
 from keyseat_issuer.keys.roots import choose, missing
@@ -263,7 +264,7 @@ class TestSeen:
         forged = TrustBundle.from_bytes(bundle(version=2, root=[ROOT, thief], threshold=1, signers=[thief]))
         with pytest.raises(TrustError, match="does not follow from version 1") as caught:
             check_present(CHANGE._replace(present=forged), self.seen(tmp_path, PRESENT), None)
-        assert "--present TRUST" in caught.value.next_step
+        assert "--present TRUST" in STEPS.of(caught.value)
 
     def test_a_damaged_note_does_not_count_as_none(self, tmp_path: Path) -> None:
         (tmp_path / SEEN_FILE).write_bytes(b"{")

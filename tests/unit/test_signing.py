@@ -12,6 +12,7 @@ from securesystemslib.dsse import Envelope as OtherEnvelope
 from securesystemslib.signer import SIGNER_FOR_URI_SCHEME, CryptoSigner, Key, Signature, Signer
 
 from issuing import PASSPHRASE, cheap_scrypt
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.keys.remote import RemoteKey, as_sslib_key
 from keyseat_issuer.keys.signing import EnvelopeSigner, open_lease_signer, open_license_signer
 from keyseat_issuer.keys.store import KeyStore, PrivateKey
@@ -110,7 +111,7 @@ class TestChoiceOfKeys:
         with pytest.raises(KeyseatError, match="no active ed25519 license key") as caught:
             open_license_signer(tmp_path, bundle, PASSPHRASE, NOW)
         assert ReasonCode.KEY_UNAVAILABLE is caught.value.code
-        assert "keys add --purpose license" in caught.value.next_step
+        assert "keys add --purpose license" in STEPS.of(caught.value)
 
     def test_a_private_half_that_is_not_here_is_told(self, tmp_path: Path) -> None:
         vendor = Vendor()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from keyseat_issuer.api.threads import LedgerThreads
 from keyseat_issuer.api.throttle import Throttle
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.sessions.values import Holder
 from keyseat_shared.codes import ReasonCode
@@ -138,5 +139,5 @@ def _refused(reason: str, message: str) -> KeyseatError:
         ReasonCode.NOT_ALLOWED,
         message,
         details={"reason": reason},
-        next_step="Sign in with `keyseat login`, or set an API key.",
+        cause=Cause.TOKEN_REFUSED,
     )

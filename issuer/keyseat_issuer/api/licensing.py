@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.home import load_trust
 from keyseat_issuer.keys.signing import EnvelopeSigner, open_license_signer
 from keyseat_issuer.ledger.offline.values import Terms
@@ -60,7 +61,7 @@ def unavailable() -> KeyseatError:
     return KeyseatError(
         ReasonCode.KEY_UNAVAILABLE,
         "this server does not hold the keys that sign offline licences",
-        next_step="Ask your vendor's Customer Success team: they issue offline licences.",
+        cause=Cause.OFFLINE_ISSUED_ELSEWHERE,
     )
 
 

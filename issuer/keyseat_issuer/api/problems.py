@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from keyseat_issuer.api.steps import STEPS
 from keyseat_shared.codes import NEXT_STEPS, ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -105,6 +106,11 @@ def headers_of(error: KeyseatError, status: int) -> dict[str, str]:
     return headers
 
 
+def next_of(error: KeyseatError) -> str:
+    """Return what to do next, in the API's own words; what the API refuses itself says it already."""
+    return error.next_step if isinstance(error, ApiError) else STEPS.of(error)
+
+
 def problem_body(error: KeyseatError, status: int, request_id: str) -> bytes:
     """Write the problem document. The members ``code``, ``next``, ``request_id``, ``details`` are extensions."""
     return json.dumps(
@@ -114,7 +120,7 @@ def problem_body(error: KeyseatError, status: int, request_id: str) -> bytes:
             "status": int(status),
             "code": str(error.code),
             "detail": error.message,
-            "next": error.next_step,
+            "next": next_of(error),
             "request_id": request_id,
             "details": error.details,
         },

@@ -9,6 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from django.db import connection, connections
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.database import ledger_errors, unavailable
 from keyseat_issuer.ledger.patience import call_ends
 from keyseat_issuer.ledger.tools.bounds import drop_dead_connection, within
@@ -62,7 +63,7 @@ class LedgerThreads:
             answer.add_done_callback(_take)  # else asyncio reports an error that nobody took as a bug
             raise
         if not answer.done() and given.cancel():
-            raise unavailable("the ledger did not answer in time; nothing was done", "Try again in a few seconds.")
+            raise unavailable("the ledger did not answer in time; nothing was done", Cause.OVERLOADED)
         return await answer
 
     def close(self) -> None:

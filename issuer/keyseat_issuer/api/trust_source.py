@@ -17,7 +17,7 @@ from keyseat_issuer.api.logs import LOGGER
 from keyseat_issuer.home import TRUST_FILE, load_trust
 from keyseat_issuer.keys.signing import EnvelopeSigner, open_lease_signer
 from keyseat_issuer.ledger.audit.bundles import newest_row, recorded_version
-from keyseat_issuer.trust.freshness import warning
+from keyseat_issuer.trust.freshness import RENEW, warning
 from keyseat_issuer.trust.history import read_version, successors
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, UntrustedError
@@ -180,7 +180,7 @@ class TrustSource:
         if self._warned != now.date():
             self._warned = now.date()
             if told := warning(self._state.bundle, now):
-                _log.warning(told, extra={"code": str(ReasonCode.TRUST_STALE)})
+                _log.warning("%s %s", told, RENEW, extra={"code": str(ReasonCode.TRUST_STALE)})
 
     def _load(self, now: datetime) -> _State:
         # Before the bundle: one that comes in between is noticed at the next look.

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet, Sum
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.checks import rows as audit_rows
 from keyseat_issuer.checks.people import People
 from keyseat_issuer.checks.rows import WRONG_KIND, Finding, Spoilt
@@ -103,8 +104,8 @@ def parse_anchor(text: str) -> tuple[int, str]:
     if found is None:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
-            "the anchor is not SEQ:DIGEST, as `audit verify` prints it",
-            next_step="Copy the whole anchor that an earlier `keyseat-issuer audit verify` printed.",
+            "the anchor is not SEQ:DIGEST",
+            cause=Cause.ANCHOR_MALFORMED,
         )
     return int(found[1]), found[2]
 

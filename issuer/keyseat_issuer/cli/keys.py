@@ -8,6 +8,7 @@ import click
 
 from keyseat_issuer.cli.output import Output, json_option, pass_output
 from keyseat_issuer.cli.passphrase import passphrase_asker, read_passphrase, warn_of_exposed_keys
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.cli.trust_access import Access, admin_options, open_admin, tell_pending
 from keyseat_issuer.cli.trust_options import key_rows, print_keys
 from keyseat_issuer.home import issuer_home, load_trust
@@ -167,4 +168,4 @@ def warn_without_key(output: Output, purpose: str) -> None:
         for algorithm in trust.signatures_required:
             choose_key(trust, purpose, algorithm, now_utc(), KeyStore(home))
     except KeyseatError as error:
-        output.warn(f"{error.message}. {error.next_step}")
+        output.warn(f"{error.message}. {STEPS.of(error)}")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from keyseat_issuer.cli.offline_common import destination_for, open_terms, with_signer
-from keyseat_issuer.cli.output import Output, json_option, pass_output
+from keyseat_issuer.cli.output import Output, json_option, pass_output, told
 from keyseat_issuer.cli.passphrase import passphrase_option
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_shared.codes import ReasonCode, exit_code
 from keyseat_shared.errors import KeyseatError
 
@@ -75,7 +76,7 @@ def batch(
             keep_going=keep_going,
             dry_run=True,
             progress=output.progress,
-        )
+        ).advised(STEPS.of)
         stopped = bool(result.refused) and not keep_going
         if dry_run or stopped:
             return _finish(output, result, report, dry_run=True)
@@ -88,7 +89,7 @@ def batch(
     output.stopped_note = "Run the same batch again: what was issued gets its files, and nothing is issued twice."
     result = run_batch(
         rows, bad, terms, destination, accept_weak=accept_weak, keep_going=keep_going, progress=output.progress
-    )
+    ).advised(STEPS.of)
     return _finish(output, result, report, dry_run=False, warned=warned)
 
 
@@ -161,8 +162,8 @@ def _finish(output: Output, result: "BatchResult", report: Path | None, *, dry_r
             + ("" if issued or again or dry_run else " --keep-going issues the others."),
         )
     if output.json:
-        told = {} if error is None else error.to_dict()
-        output.emit_json({"ok": error is None, "dry_run": dry_run, **told, **result.to_dict()})
+        words = {} if error is None else told(error)
+        output.emit_json({"ok": error is None, "dry_run": dry_run, **words, **result.to_dict()})
         return code
     if not warned:
         _tell_warnings(output, result)

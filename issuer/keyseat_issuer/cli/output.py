@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TextIO, TypeVar
 import click
 
 from keyseat_issuer.cli import plain_table
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import format_instant
@@ -127,14 +128,19 @@ class Output:
     def fail(self, error: KeyseatError) -> None:
         """Tell a refusal: with ``--json`` one object ``{"ok": false, ...}``, else three short parts on stderr."""
         if self.json:
-            self.emit_json({"ok": False, **error.to_dict()})
+            self.emit_json({"ok": False, **told(error)})
             return
         _write(sys.stderr, f"{error.code}: {error.message}", "red")
         for name, value in error.details.items():
             if shown := _detail(value):
                 _write(sys.stderr, f"  {name.replace('_', ' ')}: {shown}", None)
-        if error.next_step:
-            _write(sys.stderr, f"Next: {error.next_step}", None)
+        if step := STEPS.of(error):
+            _write(sys.stderr, f"Next: {step}", None)
+
+
+def told(error: KeyseatError) -> dict[str, object]:
+    """Return a refusal as JSON-ready values, with the command line's next step."""
+    return error.to_dict() | {"next": STEPS.of(error)}
 
 
 pass_output = click.make_pass_decorator(Output, ensure=True)

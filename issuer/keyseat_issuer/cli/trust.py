@@ -71,7 +71,7 @@ def show(output: Output) -> None:
         human,
     )
     if told := warning(bundle, now_utc()):
-        output.warn(told)
+        output.warn(f"{told} Renew it with the root key: `keyseat-issuer trust renew`.")
     warn_of_weak_root(output, bundle)
 
 

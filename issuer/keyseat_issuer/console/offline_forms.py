@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 
-from keyseat_issuer.console.visits import sentence, told
+from keyseat_issuer.console.visits import told
 from keyseat_issuer.ledger.models import Organization
 from keyseat_issuer.ledger.offline.rules import OfflineRequest
 from keyseat_shared.codes import ReasonCode
@@ -73,7 +73,7 @@ class MachineForm(forms.Form):
             return parse_request(file.read(MAX_REQUEST_SIZE + 1)).machine_id
         except KeyseatError as error:
             # Its next step names a command of the client, for the person at the machine.
-            raise ValidationError(f"{sentence(error)} {error.next_step}") from None
+            raise ValidationError(told(error)) from None
 
     def clean(self) -> dict[str, Any]:
         """Require a machine ID, and that a request file is of the same one."""

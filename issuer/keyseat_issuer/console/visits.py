@@ -16,9 +16,8 @@ from django.views.decorators.http import require_http_methods
 from keyseat_issuer.console import vendor
 from keyseat_issuer.ledger.customers.rights import BUYERS, MANAGERS, OWNERS, require_role
 from keyseat_issuer.ledger.models import Membership, Organization, Role
-from keyseat_issuer.next_steps import for_people
 from keyseat_issuer.web.models import User
-from keyseat_shared.codes import ReasonCode
+from keyseat_issuer.web.steps import STEPS
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.instants import now_utc
 from keyseat_shared.policy import Policy
@@ -54,17 +53,6 @@ RIGHTS: dict[str, frozenset[Role]] = {
     "console_api_key_revoke": MANAGERS,
 }
 """Every page of the console by its name, and the roles that it is for. No page can be made that is not in it."""
-
-_STEPS = {
-    ReasonCode.NOT_FOUND: "It may have ended meanwhile: look at the list again.",
-    ReasonCode.NOT_ASSIGNED: "Somebody may have taken it back meanwhile: look at the list again.",
-    ReasonCode.NOT_A_MEMBER: "Invite the person first.",
-    ReasonCode.MACHINE_WEAK: "Get a machine ID with stronger evidence, or accept it knowingly.",
-    ReasonCode.ALREADY_BOUND: "Download the file of that licence again.",
-    ReasonCode.NOT_ALLOWED: "Make somebody else an owner first.",
-    ReasonCode.ALREADY_EXISTS: "Nothing has to be done.",
-}
-"""Next steps for people who use the pages, where the services tell of commands."""
 
 
 class Visit(NamedTuple):
@@ -113,11 +101,7 @@ def page(name: str, *methods: str) -> Callable[[View[P]], Callable[..., HttpResp
                 require_role(roles, visit.role)
             except KeyseatError as error:
                 return refused(request, error, HTTPStatus.FORBIDDEN)
-            try:
-                return view(request, visit, *arguments, **options)
-            except KeyseatError as error:
-                for_people(error, _STEPS)
-                raise  # what is left is answered by the web's own layer for failures
+            return view(request, visit, *arguments, **options)  # the web's own layer answers for failures
 
         return answer
 
@@ -131,14 +115,13 @@ def common(visit: Visit, here: str) -> dict[str, Any]:
 
 def refused(request: HttpRequest, error: KeyseatError, status: HTTPStatus) -> HttpResponse:
     """Answer with the page that tells a refusal and the next step."""
-    context = {"message": error.message, "next": error.next_step, "code": str(error.code)}
+    context = {"message": error.message, "next": STEPS.of(error), "code": str(error.code)}
     return render(request, "web/refused.html", context, status=status)
 
 
 def told(error: KeyseatError) -> str:
-    """Return a refusal as a sentence or two for people, without commands."""
-    for_people(error, _STEPS)
-    return f"{sentence(error)} {error.next_step}".strip()
+    """Return a refusal as a sentence or two for people, with the pages' next step."""
+    return f"{sentence(error)} {STEPS.of(error)}".strip()
 
 
 def sentence(error: KeyseatError) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from keyseat_issuer.cli.steps import STEPS
 from keyseat_issuer.demo import acts, online
 from keyseat_issuer.demo.acts import Played
 from keyseat_issuer.demo.stage import ADA, BOB, ORGANIZATION, Stage
@@ -220,6 +221,6 @@ def play(act: Act, stage: Stage) -> Played:
     try:
         end = act.play(stage)
     except KeyseatError as error:
-        end = Played(error.code, error.message, error.next_step)
+        end = Played(error.code, error.message, STEPS.of(error))
     # Folders of a story that is deleted at the end need no names.
     return Played(end.code, *[text.replace(str(stage.folder), "…") for text in end[1:]])

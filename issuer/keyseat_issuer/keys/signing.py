@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.keys.passphrase import Passphrase, ask
 from keyseat_issuer.keys.store import KeyStore, SigningKey
 from keyseat_shared.codes import ReasonCode
@@ -86,15 +87,18 @@ def choose_key(trust: TrustBundle, purpose: str, algorithm: str, now: datetime, 
         )
     later = [key.valid_from for key in trust.keys if _signs(key, purpose, algorithm) and now < key.valid_from]
     if later:
-        message = (
+        raise KeyseatError(
+            ReasonCode.KEY_UNAVAILABLE,
             f"the trust bundle's {algorithm} {purpose} keys are valid from {format_instant(min(later))} on, and this"
-            f" machine's clock says {format_instant(now)}"
+            f" machine's clock says {format_instant(now)}",
+            next_step="Set the clock of this machine to the right time. If it is right, wait until then.",
         )
-        next_step = "Set the clock of this machine to the right time. If it is right, wait until then."
-    else:
-        message = f"the trust bundle has no active {algorithm} {purpose} key valid at {format_instant(now)}"
-        next_step = f"Add one with `keyseat-issuer keys add --purpose {purpose} --algorithm {algorithm}`."
-    raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, message, next_step=next_step)
+    raise KeyseatError(
+        ReasonCode.KEY_UNAVAILABLE,
+        f"the trust bundle has no active {algorithm} {purpose} key valid at {format_instant(now)}",
+        details={"purpose": purpose, "algorithm": algorithm},
+        cause=Cause.KEY_NEEDED,
+    )
 
 
 def _signs(key: TrustedKey, purpose: str, algorithm: str) -> bool:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.home import KEYS_FOLDER, make_private_folder, write_private
 from keyseat_issuer.keys.passphrase import Passphrase, ask
 from keyseat_issuer.keys.pkcs8 import decrypt_private_key, encrypt_private_key
@@ -24,7 +25,6 @@ ROOT = "root"
 
 _MAX_FILE = 64 * 1024
 _KEY_FILES = (".pem", ".uri")
-_WRONG = "Try again with the passphrase chosen at `keyseat-issuer init`."
 
 
 class SigningKey(Protocol):
@@ -160,8 +160,7 @@ class KeyStore:
                 ReasonCode.KEY_UNAVAILABLE,
                 f"the private key {public.keyid} is not in {str(self.folder)!r}",
                 details={"keyid": public.keyid},
-                next_step="Restore it from your backup, or name the folder where you keep it"
-                " (--root-keys FOLDER for root keys).",
+                cause=Cause.KEY_FILE_MISSING,
             )
         content = read_bounded(stored.path)
         if stored.kind == "uri":
@@ -201,14 +200,14 @@ def is_encrypted(pem: bytes) -> bool:
     return b"-----BEGIN ENCRYPTED PRIVATE KEY-----" in pem or b"Proc-Type: 4,ENCRYPTED" in pem
 
 
-def parse_private_key(pem: bytes, passphrase: str, name: str, *, wrong: str = _WRONG) -> PrivateKey:
+def parse_private_key(pem: bytes, passphrase: str, name: str, *, wrong: str | None = None) -> PrivateKey:
     """Read a PKCS#8 PEM of an Ed25519 or ML-DSA-65 key.
 
     Args:
         pem: the file's content.
         passphrase: of the file; empty where it is not encrypted.
         name: how the file is called in an error.
-        wrong: what to do next about a wrong passphrase.
+        wrong: what to do next about a wrong passphrase, where it is not the one chosen for the issuer's home.
 
     Raises:
         KeyseatError: ``KEY_UNAVAILABLE``: wrong passphrase, not such a file, or another algorithm.
@@ -223,6 +222,7 @@ def parse_private_key(pem: bytes, passphrase: str, name: str, *, wrong: str = _W
             ReasonCode.KEY_UNAVAILABLE,
             f"wrong passphrase for {name!r}" if is_wrong else f"{name!r} is not a readable private key",
             next_step=wrong if is_wrong else "Restore the file from your backup.",
+            cause=Cause.PASSPHRASE_WRONG if is_wrong and wrong is None else "",
         ) from None
     if not isinstance(secret, (Ed25519PrivateKey, MLDSA65PrivateKey)):
         raise KeyseatError(ReasonCode.KEY_UNAVAILABLE, f"{name!r} is neither an Ed25519 nor an ML-DSA-65 key")

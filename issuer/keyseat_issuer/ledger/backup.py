@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 
 from keyseat_issuer.bootstrap import setup
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.database import explain, ledger_errors, require_file, sqlite_file
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -31,7 +32,7 @@ def back_up(target: Path) -> int:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             "the ledger is a PostgreSQL database, which has its own tool",
-            next_step='Run: pg_dump --format=custom --file=FILE "$DATABASE_URL"',
+            cause=Cause.BACKUP_OF_POSTGRESQL,
         )
     require_file(ledger)
     if os.path.lexists(target):

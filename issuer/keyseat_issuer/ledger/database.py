@@ -6,13 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from keyseat_issuer.bootstrap import setup
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger import schema
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
-_MIGRATE = "Run `keyseat-issuer migrate`."
 _OLD = "the ledger's tables are missing or old"
-_INIT = "Make one with `keyseat-issuer init` (or `keyseat-issuer migrate` for the ledger alone)."
 _URL = "Check that DATABASE_URL names the right database, user and password."
 _BUSY = "Try again; if it lasts, find out which program keeps the database locked."
 _UP = "Check that the database server is up and reachable, and that DATABASE_URL is right."
@@ -32,15 +31,15 @@ _KNOWN = (
         ("no such table", "does not exist", "undefinedtable"),
         "tables",
         "the ledger's tables are missing or old",
-        _MIGRATE,
+        Cause.LEDGER_NOT_MIGRATED,
     ),
-    (("no such column", "has no column"), "tables", _OLD, _MIGRATE),
+    (("no such column", "has no column"), "tables", _OLD, Cause.LEDGER_NOT_MIGRATED),
     (("statement timeout",), "slow", "the database took too long", _BUSY),
     (
         ("idle-in-transaction", "idle in transaction"),
         "idle",
         "this act stood still for too long, and the database ended it; nothing was done",
-        "Do it again.",
+        Cause.OVERLOADED,
     ),
     (("locked", "lock timeout", "deadlock"), "busy", "the database is busy", _BUSY),
     (("readonly", "read-only"), "read-only", "the database cannot be written", CHECK_FILE),
@@ -63,11 +62,14 @@ _KNOWN = (
 )
 
 
-def unavailable(message: str, next_step: str, cause: str = "") -> KeyseatError:
-    """Return the error for a ledger that cannot be used; ``cause`` is one of few words, for logs and figures."""
-    return KeyseatError(
-        ReasonCode.LEDGER_UNAVAILABLE, message, details={"cause": cause} if cause else {}, next_step=next_step
-    )
+def unavailable(message: str, advice: str | Cause, word: str = "") -> KeyseatError:
+    """Return the error for a ledger that cannot be used.
+
+    ``advice`` is what to do next, or the cause of which each face knows that; ``word`` is one of few, for logs and
+    figures.
+    """
+    said = {"cause": advice} if isinstance(advice, Cause) else {"next_step": advice}
+    return KeyseatError(ReasonCode.LEDGER_UNAVAILABLE, message, details={"cause": word} if word else {}, **said)
 
 
 def explain(error: Exception) -> KeyseatError:
@@ -75,12 +77,12 @@ def explain(error: Exception) -> KeyseatError:
     text = str(error).lower()
     # PostgreSQL says "does not exist" of databases and roles as well as of tables.
     if 'database "' in text and "does not exist" in text:
-        return unavailable("the database does not exist", f"Create it (createdb), then: {_MIGRATE}", "no-database")
+        return unavailable("the database does not exist", Cause.DATABASE_MISSING, "no-database")
     if 'role "' in text and "does not exist" in text:
         return unavailable("the database refused the sign-in", _URL, "sign-in")
-    for signs, cause, message, next_step in _KNOWN:
+    for signs, word, message, advice in _KNOWN:
         if any(sign in text for sign in signs):
-            return unavailable(message, next_step, cause)
+            return unavailable(message, advice, word)
     return unavailable(f"the database did not answer ({type(error).__name__})", _UP, "unknown")
 
 
@@ -98,7 +100,7 @@ def ledger_errors() -> Iterator[None]:
     except IntegrityError as error:
         raise unavailable(
             "the ledger refused an entry that breaks one of its constraints; nothing was changed",
-            "Try again; if it happens again, run `keyseat-issuer audit verify` and report a bug.",
+            Cause.ENTRY_REFUSED,
         ) from error
     except (Error, InterfaceError) as error:
         raise explain(error) from error
@@ -152,7 +154,7 @@ def require_file(path: Path) -> None:
     """
     try:
         if not path.exists():
-            raise unavailable(f"there is no ledger at {str(path)!r}", _INIT)
+            raise unavailable(f"there is no ledger at {str(path)!r}", Cause.LEDGER_MISSING)
         usable = os.access(path, os.R_OK | os.W_OK) and os.access(path.parent, os.W_OK)
     except PermissionError:
         usable = False

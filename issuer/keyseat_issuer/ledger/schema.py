@@ -10,6 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -36,7 +37,7 @@ def require_fitting() -> None:
         raise KeyseatError(
             ReasonCode.LEDGER_UNAVAILABLE,
             "the ledger was made by an older version" if applied else "the ledger is not migrated",
-            next_step="Run `keyseat-issuer migrate`.",
+            cause=Cause.LEDGER_NOT_MIGRATED,
         )
     newer = applied - known
     if newer and not newer <= _declared():

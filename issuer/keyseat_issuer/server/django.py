@@ -3,6 +3,7 @@
 import os
 
 from keyseat_issuer import bootstrap
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger import database
 from keyseat_issuer.web.secret import read_secret
 
@@ -45,9 +46,7 @@ def require_ready() -> None:
         executor = MigrationExecutor(connection)
         missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if missing:
-        raise database.unavailable(
-            "the server's tables are missing or old", "Stop the servers, make a backup, run `keyseat-issuer migrate`."
-        )
+        raise database.unavailable("the server's tables are missing or old", Cause.SERVER_NOT_MIGRATED)
 
 
 def _take_secret() -> None:

@@ -14,7 +14,7 @@ from keyseat_issuer.ledger.database import require_ready
 from keyseat_issuer.ledger.patience import call_ends
 from keyseat_issuer.ledger.seats.state import Seats, require_writable, seats
 from keyseat_issuer.server.limits import DOOR, Door
-from keyseat_issuer.trust.freshness import warning
+from keyseat_issuer.trust.freshness import RENEW, warning
 from keyseat_issuer.web.public_url import is_loopback
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -73,7 +73,7 @@ async def readyz(request: Request, service: ServiceDep) -> Readiness:
     return Readiness(
         status="ready",
         lacks=[f"lease key {keyid}" for keyid in service.trust.lacks(now)],
-        warnings=[told] if told else [],
+        warnings=[f"{told} {RENEW}"] if told else [],
     )
 
 

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from keyseat_issuer.api.calls import App
 from keyseat_issuer.api.logs import LOGGER
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.server.connection import Connection
 from keyseat_issuer.server.limits import DOOR, Door, Limits
 from keyseat_issuer.server.workers import Supervisor, stop_at_signals
@@ -40,9 +41,7 @@ def bind(address: str) -> socket.socket:
     """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - the largest port
-        raise KeyseatError(
-            ReasonCode.INVALID_INPUT, f"{address!r} is not HOST:PORT", next_step="Write --bind 127.0.0.1:8000."
-        )
+        raise KeyseatError(ReasonCode.INVALID_INPUT, f"{address!r} is not HOST:PORT", cause=Cause.ADDRESS_MALFORMED)
     host = host.strip("[]") or "127.0.0.1"
     try:
         family = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0][0]
@@ -59,7 +58,7 @@ def bind(address: str) -> socket.socket:
         raise KeyseatError(
             ReasonCode.UNREADABLE,
             f"cannot listen on {address}: {error.strerror or error}",
-            next_step="Choose another address with --bind, or stop what listens there.",
+            cause=Cause.ADDRESS_TAKEN,
         ) from None
     return sock
 

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.home import TRUST_FILE, exclusive, write_private
 from keyseat_issuer.keys.passphrase import Passphrase, ask
 from keyseat_issuer.keys.roots import RootKeys, RootPassphrases, fitting, missing, require_room
@@ -209,7 +210,7 @@ class TrustAdmin:
                 raise KeyseatError(
                     ReasonCode.INVALID_INPUT,
                     "the trust bundle never gets stale, so there is nothing to renew",
-                    next_step="Say for how many days each version is to be fresh: --fresh-days N.",
+                    cause=Cause.BUNDLE_NEVER_STALE,
                 )
             return self._publish(trust, draft, RENEWED, fresh_subject(draft.fresh_until))
 
@@ -276,8 +277,7 @@ class TrustAdmin:
             ReasonCode.KEY_UNAVAILABLE,
             f"changing the trust bundle takes {trust.threshold} root key(s); {here} are here",
             details={"missing": in_words(left)},
-            next_step="Bring the root key back from where you keep it: --root-keys FOLDER. Or write the change to a"
-            " file that is signed where the key is: --proposal FILE.",
+            cause=Cause.ROOT_KEYS_ELSEWHERE,
         )
 
     def _former_roots(self, trust: TrustBundle) -> list[PublicKey]:

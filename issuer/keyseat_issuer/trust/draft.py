@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.keys.signing import EnvelopeSigner
 from keyseat_issuer.keys.store import SigningKey
 from keyseat_shared.codes import ReasonCode
@@ -96,12 +97,12 @@ def find_key(trust: TrustBundle, keyid: str) -> TrustedKey:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             f"{keyid!r} is a root key",
-            next_step="Replace it with `keyseat-issuer trust rotate`.",
+            cause=Cause.KEY_IS_ROOT,
         )
     raise KeyseatError(
         ReasonCode.NOT_FOUND,
         f"the trust bundle has no key {keyid[:40]!r}",
-        next_step="`keyseat-issuer keys list` shows the key ids.",
+        cause=Cause.KEY_UNKNOWN,
     )
 
 
@@ -123,7 +124,7 @@ def find_root_key(trust: TrustBundle, keyid: str) -> PublicKey:
     raise KeyseatError(
         ReasonCode.NOT_FOUND,
         f"there is no root key {keyid[:40]!r}",
-        next_step="`keyseat-issuer trust show` lists the root keys.",
+        cause=Cause.ROOT_KEY_UNKNOWN,
     )
 
 
@@ -152,7 +153,8 @@ def require_keys_for(trust: TrustBundle, required: tuple[str, ...]) -> None:
                 raise KeyseatError(
                     ReasonCode.INVALID_INPUT,
                     f"no active {purpose} key could make the {algorithm} signature",
-                    next_step=f"First: keyseat-issuer keys add --purpose {purpose} --algorithm {algorithm}",
+                    details={"purpose": purpose, "algorithm": algorithm},
+                    cause=Cause.KEY_NEEDED,
                 )
     for algorithm in required:
         if algorithm in trust.signatures_required:
@@ -162,7 +164,7 @@ def require_keys_for(trust: TrustBundle, required: tuple[str, ...]) -> None:
             raise KeyseatError(
                 ReasonCode.INVALID_INPUT,
                 f"{trust.threshold} {algorithm} root key(s) must sign then, and there are {count}",
-                next_step="First: keyseat-issuer trust rotate --hybrid",
+                cause=Cause.HYBRID_ROOT_NEEDED,
             )
     if required != trust.signatures_required and not trust.algorithms_without_root():
         require_sound_root(trust.root, trust.threshold, required)
@@ -171,7 +173,7 @@ def require_keys_for(trust: TrustBundle, required: tuple[str, ...]) -> None:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             f"clients would refuse it: there is no {gone[0]} root key that could agree to drop {gone[0]}",
-            next_step="First: keyseat-issuer trust rotate --hybrid",
+            cause=Cause.HYBRID_ROOT_NEEDED,
         )
 
 

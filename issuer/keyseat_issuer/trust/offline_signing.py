@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.home import write_private
 from keyseat_issuer.keys.roots import RootKeys
 from keyseat_issuer.keys.store import KeyStore, SigningKey, parse_private_key, read_bounded
@@ -16,8 +17,6 @@ from keyseat_shared.trust import TrustBundle, unverified_bundle
 
 SEEN_FILE = "trust-seen.json"
 SIGNED_FILE = "trust-signed.json"
-
-_ASK = "If that is in order, name the bundle that is in force, which you have from somebody you trust: --present TRUST."
 
 
 class Seen(NamedTuple):
@@ -50,8 +49,7 @@ class Seen(NamedTuple):
             raise KeyseatError(
                 ReasonCode.UNREADABLE,
                 f"{str(path)!r}, which says what this key signed last, is damaged: {error.message}",
-                next_step="Move it away, and name the bundle in force, which you have from somebody you trust:"
-                " --present TRUST.",
+                cause=Cause.SIGNED_NOTE_DAMAGED,
             ) from None
         return cls(folder, trust, signed)
 
@@ -104,8 +102,7 @@ def require_instead(other: Other | None, digest: str | None) -> None:
         ReasonCode.TRUST_INVALID,
         f"this key has signed another version {other.version} before ({other.digest}); nothing was signed",
         details={"version": other.version, "digest": other.digest},
-        next_step="Ask whoever runs the issuer whether that one was dropped. Only if it was, and what this proposal"
-        f" changes against it is meant: --instead-of {other.digest}.",
+        cause=Cause.SIGNED_ANOTHER,
     )
 
 
@@ -144,7 +141,7 @@ def check_present(proposal: Proposal, seen: Sequence[Seen], named: Path | None) 
                 error.code,
                 f"version {base.version} does not follow from version {trust.version}, which was seen here before:"
                 f" {error.message}",
-                next_step=_ASK,
+                cause=Cause.BUNDLE_NOT_THE_ONE_SEEN,
             ) from None
         if base.version == trust.version and base.data != trust.data:
             raise TrustError(
@@ -198,7 +195,7 @@ def _of_folder(proposal: Proposal, folder: Path, asked: Callable[[], str]) -> li
             ReasonCode.KEY_UNAVAILABLE,
             f"{str(folder)!r} holds no root key that this proposal still lacks",
             details={"root_keys": [key.keyid for key in proposal.roots]},
-            next_step="Name the file of the key: --key ROOT.pem.",
+            cause=Cause.NO_ROOT_KEY_TO_SIGN,
         )
     return [roots.open(key) for key in here]
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.home import make_private_folder, write_private
 from keyseat_issuer.keys.roots import choose, fitting, missing
 from keyseat_issuer.keys.store import SigningKey
@@ -175,7 +176,7 @@ class Proposal(NamedTuple):
                 ReasonCode.KEY_UNAVAILABLE,
                 "the proposal lacks signatures",
                 details={"missing": in_words(left)},
-                next_step="Have it signed with `keyseat-issuer trust sign FILE --key ROOT.pem`, then adopt it.",
+                cause=Cause.PROPOSAL_UNSIGNED,
             )
         by_key = {key: entry for key in self.signed for entry in self.signatures if entry.keyid == key.keyid}
         first = choose(by_key, self.wanted)
@@ -272,7 +273,7 @@ def merged(proposals: Sequence[Proposal]) -> Proposal:
             raise KeyseatError(
                 ReasonCode.INVALID_INPUT,
                 "these files are different proposals, not copies of one",
-                next_step="`keyseat-issuer trust review FILE` shows what each would change.",
+                cause=Cause.PROPOSALS_DIFFER,
             )
         found |= {entry.keyid: entry for entry in other.signatures if entry.keyid not in found}
     return first._replace(signatures=tuple(found.values()))

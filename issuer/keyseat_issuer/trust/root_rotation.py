@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.trust.draft import Draft, find_root_key, refuse_known, require_sound_root
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
@@ -77,10 +78,9 @@ def _refuse_forgotten(trust: TrustBundle, asked: Rotation, make: Sequence[str], 
     if make and not asked.make and (asked.given or max(threshold, trust.threshold) > 1):
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
-            f"no --new key is given for {len(make)} root key(s) ({', '.join(make)}); nothing was changed",
+            f"no key is given for {len(make)} new root key(s) ({', '.join(make)}); nothing was changed",
             details={"missing": list(make)},
-            next_step="Its holder makes it: `keyseat-issuer trust new-root FOLDER`; name the .pub file with --new. Or"
-            " have it made on this computer: --make-here.",
+            cause=Cause.ROOT_KEY_NOT_GIVEN,
         )
 
 
@@ -103,8 +103,9 @@ def _only_keys(trust: TrustBundle, asked: Rotation) -> list[PublicKey]:
         return []
     raise KeyseatError(
         ReasonCode.INVALID_INPUT,
-        f"there are {len(trust.root)} root keys; say which one to replace (--key KEYID)",
+        f"there are {len(trust.root)} root keys; say which one to replace",
         details={"root_keys": [key.keyid for key in trust.root]},
+        cause=Cause.ROOT_KEY_WHICH,
     )
 
 
@@ -115,7 +116,7 @@ def _lacking(trust: TrustBundle, root: Sequence[PublicKey | None], make: Sequenc
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             f"the root of version {trust.version} has keys of both algorithms already",
-            next_step="Leave --hybrid out; --key KEYID says which root key to replace.",
+            cause=Cause.HYBRID_ALREADY,
         )
     return lacking
 

@@ -9,6 +9,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib.sessions.models import Session
 from django.urls import reverse
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import claims, inviters
 from keyseat_issuer.ledger.customers.members import normalize_email
@@ -107,7 +108,7 @@ def reset_link(email: str, *, actor: str, now: datetime) -> str:
             raise KeyseatError(
                 ReasonCode.NOT_ALLOWED,
                 f"the account {user.email} is shut off",
-                next_step="`keyseat-issuer account activate` lets it sign in again.",
+                cause=Cause.ACCOUNT_SHUT_OFF,
             )
 
     user = _act("account.reset-link-made", email, require_active, actor=actor, now=now)
@@ -137,7 +138,7 @@ def _act(action: str, email: str, change: Callable[[User], None], *, actor: str,
         user = User.objects.select_for_update().filter(email=wanted).first()
         if user is None:
             known = User.objects.values_list("email", flat=True)
-            raise unknown("account", wanted, known, "`keyseat-issuer account list` shows all of them.")
+            raise unknown("account", wanted, known, cause=Cause.ACCOUNT_UNKNOWN)
         change(user)
         log.append(actor=actor, action=action, organization=None, subject=wanted, details={}, now=at)
     return user

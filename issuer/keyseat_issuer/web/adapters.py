@@ -18,6 +18,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.http import HttpRequest
 from django.utils.encoding import force_bytes
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.web import attempts
 from keyseat_issuer.web.addresses import client_address, network
@@ -109,7 +110,7 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc, unused-ignore]
             raise KeyseatError(
                 ReasonCode.KEY_UNAVAILABLE,
                 "your second factor was set up under another secret of this server",
-                next_step="Ask the operator to run `keyseat-issuer account forget-second-factor` for you.",
+                cause=Cause.SECOND_FACTOR_UNREADABLE,
             ) from None
 
 

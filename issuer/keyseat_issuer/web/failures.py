@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 
 from keyseat_issuer.ledger.database import explain
-from keyseat_issuer.next_steps import for_people
+from keyseat_issuer.web.steps import STEPS
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -49,15 +49,12 @@ class Failures:
             return None
         busy = exception.code in _OURS
         status = HTTPStatus.SERVICE_UNAVAILABLE if busy else HTTPStatus.CONFLICT
-        # A second factor that cannot be read (KEY_UNAVAILABLE) says itself what to ask the operator for.
-        if exception.code is not ReasonCode.KEY_UNAVAILABLE:
-            for_people(exception, {})
         _log.warning("%s %s: %s", request.method, request.path, exception, extra={"request": request})
         response: HttpResponse
         if for_programs:
             response = _oauth_error("temporarily_unavailable" if busy else "invalid_request", status)
         else:
-            context = {"message": exception.message, "next": exception.next_step, "code": str(exception.code)}
+            context = {"message": exception.message, "next": STEPS.of(exception), "code": str(exception.code)}
             response = render(request, "web/refused.html", context, status=status)
         if busy:
             response.headers["Retry-After"] = str(RETRY_AFTER)

@@ -15,6 +15,7 @@ from keyseat_issuer.ledger.customers import invitations
 from keyseat_issuer.ledger.models import Invitation
 from keyseat_issuer.web.forms import NewAccountForm
 from keyseat_issuer.web.models import User
+from keyseat_issuer.web.steps import STEPS
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -103,7 +104,7 @@ def _refuse(request: HttpRequest, error: KeyseatError) -> HttpResponse:
     context = {
         "title": "This link does not work",
         "message": error.message,
-        "next": error.next_step,
+        "next": STEPS.of(error),
         "code": str(error.code),
     }
     return render(request, "web/refused.html", context, status=HTTPStatus.GONE)

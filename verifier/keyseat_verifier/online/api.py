@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from keyseat_shared import __version__, fields
-from keyseat_shared.codes import NEXT_STEPS, ReasonCode
+from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError, MalformedError
 from keyseat_shared.strictjson import dumps_compact, loads_object
 from keyseat_verifier.online.credentials import Credentials
+from keyseat_verifier.online.next_steps import next_step_of
 from keyseat_verifier.online.transport import Answer, Deadline, Transport, UnreachableError
 
 BASE = "/api/v1"
@@ -252,7 +253,9 @@ class ServerApi:
             status=answer.status,
             retry_after=retry_after,
             details=details if small and type(details) is dict else None,
-            next_step=_words(value.get("next")) or NEXT_STEPS[code],
+            next_step=next_step_of(
+                code, details.get("reason") if type(details) is dict else None, _words(value.get("next"))
+            ),
         )
 
     def _granted(self, answer: Answer) -> Granted:

@@ -12,7 +12,6 @@ from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.customers.member_guards import Proof
 from keyseat_issuer.ledger.models import Membership, Organization, Role
-from keyseat_issuer.next_steps import without_commands
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 
@@ -20,16 +19,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BASE = "/api/v1/organizations/{organization_id}"
-
-_STEPS = {
-    ReasonCode.NOT_FOUND: "Check the id; the list of such things shows what there is.",
-    ReasonCode.MACHINE_WEAK: "Get a machine ID with stronger evidence, or accept it knowingly with `accept_weak`.",
-    ReasonCode.NOT_A_MEMBER: "Invite the person first.",
-    ReasonCode.ALREADY_BOUND: "Download the file of that licence again.",
-    ReasonCode.NOT_ALLOWED: "Make somebody else an owner first.",
-    ReasonCode.ALREADY_EXISTS: "Use what there is.",
-}
-"""Next steps for callers of the API where the services tell of command lines."""
 
 
 class Access(NamedTuple):
@@ -96,20 +85,14 @@ def proof_of(service: Service, access: Access) -> Proof:
 
 
 async def act(service: Service, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-    """Return what a service's function does, called off the event loop; its refusals speak the API's language.
+    """Return what a service's function does, called off the event loop.
 
     Raises:
         KeyseatError: what the function refuses.
     """
-    try:
-        return await service.threads.run(function, *arguments, **options)
-    except KeyseatError as error:
-        without_commands(error, _STEPS)
-        raise
+    return await service.threads.run(function, *arguments, **options)
 
 
 def no_such(what: str) -> KeyseatError:
     """Return the refusal of an id that names nothing in this organisation."""
-    return KeyseatError(
-        ReasonCode.NOT_FOUND, f"there is no such {what} in this organisation", next_step=_STEPS[ReasonCode.NOT_FOUND]
-    )
+    return KeyseatError(ReasonCode.NOT_FOUND, f"there is no such {what} in this organisation")

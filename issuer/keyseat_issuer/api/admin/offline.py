@@ -11,6 +11,7 @@ from keyseat_issuer.api.admin.access import BASE, Access, AccessDep, act, no_suc
 from keyseat_issuer.api.admin.pages import Next, PageDep, read_page
 from keyseat_issuer.api.admin.values import Body, Email, ProductCode, ProductFilter, TypedInstant, typed
 from keyseat_issuer.api.licensing import unavailable
+from keyseat_issuer.api.problems import next_of
 from keyseat_issuer.api.routing import ALWAYS, ServiceDep, problems
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.customers.member_guards import manages_still
@@ -184,7 +185,7 @@ async def preview(service: ServiceDep, access: AccessDep, body: PreviewBody) -> 
         | {
             "confirmation": shown.token if signs else None,
             "confirmation_expires_at": format_instant(shown.expires_at) if signs else None,
-            "next": "Read it, then POST the confirmation." if signs else unavailable().next_step,
+            "next": "Read it, then POST the confirmation." if signs else next_of(unavailable()),
         }
     )
 

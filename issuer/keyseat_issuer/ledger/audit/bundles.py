@@ -5,6 +5,7 @@ import json
 from datetime import datetime
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.database import ledger_errors
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import TrustError
@@ -98,7 +99,7 @@ def record(newer: TrustBundle, action: str, subject: str, *, actor: str, now: da
             raise TrustError(
                 ReasonCode.TRUST_ROLLBACK,
                 "somebody else changed the trust bundle at the same time; nothing was changed here",
-                next_step="Look at it with `keyseat-issuer trust show`, then try again.",
+                cause=Cause.BUNDLE_CHANGED_MEANWHILE,
             )
 
 
@@ -143,6 +144,5 @@ def damaged(seq: int) -> TrustError:
         ReasonCode.AUDIT_BROKEN,
         f"row {seq} of the audit log does not hold the trust bundle that it should: it was damaged or changed",
         details={"row": seq},
-        next_step="Find out who changed it (`keyseat-issuer audit verify` names all that was changed), then restore"
-        " the issuer's home and the ledger from the same backup.",
+        cause=Cause.HISTORY_DAMAGED,
     )

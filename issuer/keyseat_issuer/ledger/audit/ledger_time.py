@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.tools.plain_sql import fetch, instant_in, instant_out, lock_clause, run
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import ClockError
@@ -23,10 +24,6 @@ from keyseat_shared.rules import check_not_before_floor
 FLOOR = "the ledger's newest audit row"
 DATABASE = "the database server's clock"
 UPTIME = "the time that has passed since this machine started"
-_CORRECT = (
-    "Set the clock of this machine to the right time and try again. If it is right, the ledger's time is wrong:"
-    " `keyseat-issuer audit clock` compares them and, with --accept, goes on from this clock."
-)
 _DATABASE = "Set the clock of this machine to the right time, or that of the database server, and try again."
 _REANCHOR = 24 * 3600
 """Seconds of uptime after which the anchor follows the clock: small steps of an honest clock do not add up for ever."""
@@ -125,7 +122,10 @@ def check_not_before(now: datetime, floor: datetime, evidence: str) -> None:
     try:
         check_not_before_floor(now, floor, evidence)
     except ClockError as error:
-        error.next_step = _CORRECT if evidence == FLOOR else _DATABASE
+        if evidence == FLOOR:
+            error.cause = Cause.LEDGER_TIME_OR_CLOCK
+        else:
+            error.next_step = _DATABASE
         raise
 
 
@@ -191,5 +191,6 @@ def _require(now: datetime, reference: datetime, evidence: str) -> None:
             ReasonCode.CLOCK_AHEAD,
             f"the clock says {format_instant(now)}, but by {evidence} it is {format_instant(reference)}",
             details={"now": format_instant(now), "evidence": evidence, "at": format_instant(reference)},
-            next_step=_CORRECT if evidence == UPTIME else _DATABASE,
+            next_step=None if evidence == UPTIME else _DATABASE,
+            cause=Cause.LEDGER_TIME_OR_CLOCK if evidence == UPTIME else "",
         )

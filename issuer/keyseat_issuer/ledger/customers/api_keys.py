@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from django.db.models import Q
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import inviters
 from keyseat_issuer.ledger.customers.guards import Guard, allow
@@ -195,7 +196,7 @@ def revoke_key(organization: Organization | None, prefix: str, *, actor: str, no
             raise KeyseatError(
                 ReasonCode.NOT_FOUND,
                 f"there is no API key {named!r}",
-                next_step="`keyseat-issuer api-key list` shows the prefixes.",
+                cause=Cause.API_KEY_UNKNOWN,
             )
         if row.revoked_at is None:
             row.revoked_at = at

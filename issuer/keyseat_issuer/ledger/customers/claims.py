@@ -8,6 +8,7 @@ handed over.
 from collections.abc import Collection, Sequence
 from datetime import datetime
 
+from keyseat_issuer.causes import Cause, DiscreetError
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.inviters import of_key, of_user
 from keyseat_issuer.ledger.customers.rights import manageable_by, may_invite_as
@@ -105,11 +106,11 @@ def _may_give(invitation: Invitation, role: Role | None, organization: Organizat
 
 
 def _unproven(emails: list[str], organizations: list[str]) -> KeyseatError:
-    # The organisations stand in the vendor's own next step only: one customer hears nothing of another.
-    return KeyseatError(
+    # The organisations are for the vendor's own words only: one customer hears nothing of another.
+    return DiscreetError(
         ReasonCode.ADDRESS_UNPROVEN,
         f"nobody has proven to be {', '.join(emails)}: somebody else was shown the link that made the account",
+        Cause.ADDRESS_CLAIMED,
         details={"emails": emails},
-        next_step=f"That was in {', '.join(organizations)}. Hand the person the link of `keyseat-issuer account"
-        " reset-password EMAIL`: using it proves the address. --yes where you know that the account is theirs.",
+        facts={"organizations": organizations},
     )

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import claims
 from keyseat_issuer.ledger.customers.members import normalize_email
@@ -139,7 +140,7 @@ def withdraw(organization: Organization, email: str, *, actor: str, now: datetim
             raise KeyseatError(
                 ReasonCode.NOT_FOUND,
                 f"no invitation of {wanted} waits",
-                next_step="`keyseat-issuer invite list ORG` shows those that do.",
+                cause=Cause.INVITATION_UNKNOWN,
             )
         guard(set(waits.values_list("role", flat=True)))
         waits.delete()

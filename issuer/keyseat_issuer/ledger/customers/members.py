@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db.models import Case, IntegerField, Value, When
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import api_keys, claims, inviters
 from keyseat_issuer.ledger.customers.naming import shorten, unknown
@@ -108,9 +109,9 @@ def not_a_member(organization: Organization | None, email: str) -> KeyseatError:
         "member",
         email,
         known.values_list("email", flat=True).distinct(),
-        "Add the user first: `keyseat-issuer member add ORG EMAIL`.",
         code=ReasonCode.NOT_A_MEMBER,
         within="" if organization is None else organization.name,
+        cause=Cause.MEMBER_UNKNOWN,
     )
 
 
@@ -132,7 +133,7 @@ def add_members(
                 ReasonCode.ALREADY_EXISTS,
                 f"{present.email} is a member of {organization.name!r} already, as {present.role}",
                 details={"email": present.email, "role": present.role},
-                next_step="`keyseat-issuer member role` changes a member's role.",
+                cause=Cause.MEMBER_ALREADY,
             )
         added = Membership.objects.bulk_create(
             [
@@ -343,5 +344,5 @@ def _keep_an_owner(organization: Organization) -> None:
         raise KeyseatError(
             ReasonCode.NOT_ALLOWED,
             f"this is the last owner of {organization.name!r}",
-            next_step="Make somebody else an owner first: `keyseat-issuer member role ORG EMAIL owner`.",
+            cause=Cause.LAST_OWNER,
         )

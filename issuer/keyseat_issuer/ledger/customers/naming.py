@@ -38,10 +38,11 @@ def unknown(
     what: str,
     typed: str,
     known: Iterable[str],
-    next_step: str,
+    next_step: str | None = None,
     code: ReasonCode = ReasonCode.NOT_FOUND,
     *,
     within: str = "",
+    cause: str = "",
 ) -> KeyseatError:
     """Return the refusal of an unknown name; ``details["did_you_mean"]`` lists up to three like it or with it in them.
 
@@ -60,4 +61,5 @@ def unknown(
         f"there is no {what} {shorten(typed)!r}{f' in {within!r}' if within else ''}{hint}",
         details={"did_you_mean": meant} if meant else {},
         next_step=next_step,
+        cause=cause,
     )

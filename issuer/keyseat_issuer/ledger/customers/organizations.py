@@ -5,6 +5,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.naming import clean_name, shorten, unknown
 from keyseat_issuer.ledger.models import Account, Organization
@@ -81,11 +82,11 @@ def find(typed: str) -> Organization:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             f"several accounts have an organisation {shorten(typed)!r}",
-            next_step="Write ACCOUNT/NAME, or the id that `keyseat-issuer org list` shows.",
+            cause=Cause.ORGANIZATION_AMBIGUOUS,
         )
     if not found:
         names = everything.values_list("name", flat=True)
-        raise unknown("organisation", typed, names.iterator(), "`keyseat-issuer org list` shows all of them.")
+        raise unknown("organisation", typed, names.iterator(), cause=Cause.ORGANIZATION_UNKNOWN)
     return found[0]
 
 

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.naming import unknown
 from keyseat_issuer.ledger.models import Organization, Pool, Subscription, Term
@@ -77,8 +78,7 @@ def _check_period(term: Term, starts_at: datetime, ends_at: datetime, policy: Po
             ReasonCode.INVALID_INPUT,
             error.message,
             details={**error.details, "ends": [latest]},
-            next_step=f"Give --ends {latest} at the latest. Your policy can allow longer subscriptions:"
-            " `keyseat-issuer policy set --max-years N`.",
+            cause=Cause.ENDS_TOO_LATE,
         ) from None
     if term is Term.ANNUAL and not whole_years(starts_at, ends_at):
         shorter = max(
@@ -92,7 +92,7 @@ def _check_period(term: Term, starts_at: datetime, ends_at: datetime, policy: Po
             ReasonCode.INVALID_INPUT,
             f"an annual subscription runs for whole years; one through {last_day(ends_at)} does not",
             details={"ends": choices},
-            next_step=f"Give --ends {choices[0]} (or {choices[1]}), or --years N.",
+            cause=Cause.ENDS_NOT_WHOLE_YEARS,
         )
 
 
@@ -263,7 +263,8 @@ def active_pools(organization: Organization, product: str, now: datetime) -> lis
             f"subscription of {organization.name!r} to the product",
             product,
             known,
-            f"It has {', '.join(known)}." if known else "Add one: `keyseat-issuer subscription add`.",
+            f"It has {', '.join(known)}." if known else None,
+            cause="" if known else Cause.PRODUCT_NEVER_BOUGHT,
         )
     active = [pool for pool in found if state(pool.subscription, now) == "active"]
     if active:

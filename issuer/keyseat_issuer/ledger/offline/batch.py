@@ -10,10 +10,11 @@ import gc
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.offline.batch_csv import BadRow, BatchRow
 from keyseat_issuer.ledger.offline.conversion import convert
 from keyseat_issuer.ledger.offline.files import Destination, file_stem
@@ -31,7 +32,8 @@ REPORT_COLUMNS = ("line", "status", "license_id", "file", "code", "message", "ne
 class RowResult(NamedTuple):
     """What became of one row; ``file`` is the name of the file it was handed out as, where it was.
 
-    ``next_step`` is set where the row was refused, ``warnings`` where its machine ID is one to think about first.
+    ``warnings`` are set where the row's machine ID is one to think about first, ``error`` where the row was refused:
+    the face that tells it sets ``next_step`` then.
     """
 
     line: int
@@ -42,12 +44,16 @@ class RowResult(NamedTuple):
     message: str = ""
     next_step: str = ""
     warnings: tuple[str, ...] = ()
+    error: KeyseatError | None = None
 
     @classmethod
     def refused(cls, line: int, error: KeyseatError) -> "RowResult":
         """Return the result of a row that was refused."""
-        message, step = (" ".join(text.split()) for text in (error.message, error.next_step))
-        return cls(line, Status.REFUSED, code=error.code, message=message, next_step=step)
+        return cls(line, Status.REFUSED, code=error.code, message=" ".join(error.message.split()), error=error)
+
+    def advised(self, step_of: Callable[[KeyseatError], str]) -> "RowResult":
+        """Return the result with a face's words on what to do next."""
+        return self if self.error is None else self._replace(next_step=" ".join(step_of(self.error).split()))
 
     def to_dict(self) -> dict[str, object]:
         """Return JSON-ready values."""
@@ -86,6 +92,10 @@ class BatchResult:
     totals: tuple[PoolTotal, ...]
     grades: dict[str, int]
     not_written: KeyseatError | None = None
+
+    def advised(self, step_of: Callable[[KeyseatError], str]) -> "BatchResult":
+        """Return the result with a face's words on what to do next about each refused row."""
+        return replace(self, rows=tuple(row.advised(step_of) for row in self.rows))
 
     def count(self, status: Status) -> int:
         """Return how many rows have this status."""
@@ -215,7 +225,7 @@ def _hand_out(
         return names, KeyseatError(
             error.code,
             f"{len(licenses)} licences are issued, but only {len(names)} files were written: {error.message}",
-            next_step="Run the same batch again with another --out: nothing is issued twice.",
+            cause=Cause.BATCH_HALF_WRITTEN,
         )
     return names, None
 

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.audit.bundles import require_newest
 from keyseat_issuer.ledger.audit.clock_correction import latest
@@ -306,7 +307,7 @@ def _require_fresh(trust: TrustBundle, at: datetime) -> None:
     try:
         rules.check_fresh(trust, OFFLINE, at)
     except KeyseatError as error:
-        error.next_step = "Renew the trust bundle with the root key first: `keyseat-issuer trust renew`."
+        error.cause = Cause.BUNDLE_STALE
         raise
 
 

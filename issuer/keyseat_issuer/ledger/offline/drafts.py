@@ -5,6 +5,7 @@ A draft is handed out only where the decision under the locks says the same as t
 
 from datetime import datetime, timedelta
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.offline.rules import Decision
 from keyseat_issuer.ledger.offline.values import IssuedLicense, Terms
 from keyseat_shared.envelope import LICENSE_TYPE
@@ -101,5 +102,5 @@ def unverifiable(error: VerificationError) -> KeyseatError:
         error.code,
         f"the file does not verify after signing, and nothing was issued: {error.message}",
         details=error.details,
-        next_step="Check the signing key against the trust bundle: `keyseat-issuer keys list`.",
+        cause=Cause.SIGNED_BUT_UNVERIFIABLE,
     )

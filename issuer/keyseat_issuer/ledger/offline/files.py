@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keyseat_issuer.causes import Cause
 from keyseat_shared.codes import ReasonCode
 from keyseat_shared.errors import KeyseatError
 from keyseat_shared.machine_id import PREFIX
@@ -152,7 +153,7 @@ def _exists(path: Path) -> KeyseatError:
     return KeyseatError(
         ReasonCode.ALREADY_EXISTS,
         f"{str(path)!r} exists and is not overwritten",
-        next_step="Name another file with --out, or a folder, where each licence gets a name of its own.",
+        cause=Cause.FILE_EXISTS,
     )
 
 
@@ -160,5 +161,5 @@ def _cannot_write(place: Path, error: OSError) -> KeyseatError:
     return KeyseatError(
         ReasonCode.UNREADABLE,
         f"cannot write to {str(place)!r}: {error.strerror}",
-        next_step="Check that the folder exists and that you may write there, or name another with --out.",
+        cause=Cause.FILE_NOT_WRITABLE,
     )

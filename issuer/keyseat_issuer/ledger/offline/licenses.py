@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import organizations
 from keyseat_issuer.ledger.customers.naming import shorten
@@ -227,7 +228,7 @@ def find(typed: str) -> OfflineLicense:
         raise KeyseatError(
             ReasonCode.INVALID_INPUT,
             f"{shorten(typed)!r} is not the id of a licence",
-            next_step="`keyseat-issuer offline list` shows the ids; the beginning is enough where it is the only one.",
+            cause=Cause.LICENSE_ID_MALFORMED,
         )
     # As a range of ids: the same on a database with UUIDs of its own and on one that keeps text.
     low, high = UUID(digits.ljust(_UUID_DIGITS, "0")), UUID(digits.ljust(_UUID_DIGITS, "f"))
@@ -238,7 +239,7 @@ def find(typed: str) -> OfflineLicense:
         raise KeyseatError(
             ReasonCode.NOT_FOUND,
             f"there is no offline licence {shorten(typed)!r}",
-            next_step="`keyseat-issuer offline list --all` shows all of them.",
+            cause=Cause.LICENSE_UNKNOWN,
         )
     if len(found) > 1:
         raise KeyseatError(

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.customers.naming import unknown
 from keyseat_issuer.ledger.models import AllocationKind, Organization, Pool
 from keyseat_issuer.ledger.pools import pools
@@ -235,17 +236,17 @@ def _check_holder(request: OfflineRequest, product: Product) -> None:
         if request.user is None:
             raise _invalid(
                 f"{request.product} has named seats: a licence is one user's, and none is named",
-                "Say whose with --user EMAIL (in a table, the column user).",
+                Cause.HOLDER_LACKING,
             )
         if request.sessions != 1:
             raise _invalid(
                 f"{request.product} has named seats: a licence is one user's, and has no number of sessions",
-                "Leave --sessions out (in a table, the cell empty).",
+                Cause.SESSIONS_NOT_FOR_NAMED,
             )
     elif request.user is not None:
         raise _invalid(
             f"{request.product} has floating seats: its licences belong to no user",
-            "Leave --user out (in a table, the cell empty).",
+            Cause.HOLDER_NOT_FOR_FLOATING,
         )
 
 
@@ -262,7 +263,7 @@ def _usable_sources(
         raise KeyseatError(
             ReasonCode.NOT_FOUND,
             f"{organization.name!r} has no subscription with {request.product}",
-            next_step="`keyseat-issuer subscription list` shows what each organisation has.",
+            cause=Cause.PRODUCT_NEVER_BOUGHT,
         )
     if request.subscription is not None:
         wanted = [source for source in wanted if str(source.subscription_id) == request.subscription.lower()]
@@ -270,7 +271,7 @@ def _usable_sources(
             raise KeyseatError(
                 ReasonCode.NOT_FOUND,
                 f"{organization.name!r} has no subscription {request.subscription[:40]!r} with {request.product}",
-                next_step="`keyseat-issuer subscription list` shows the ids.",
+                cause=Cause.SUBSCRIPTION_UNKNOWN,
             )
     # The latest end first: where none passes, people are told about the one that comes closest.
     wanted.sort(key=lambda source: source.ends_at, reverse=True)
@@ -323,7 +324,7 @@ def _check_not_bound(found: Identity, bound: Sequence[Bound]) -> None:
             ReasonCode.ALREADY_BOUND,
             f"{other.user} has an active licence on this machine until {format_instant(other.expires_at)}",
             details={"license_id": str(other.license_id), "expires_at": format_instant(other.expires_at)},
-            next_step=f"Hand out the same file again: keyseat-issuer offline export {other.license_id}",
+            cause=Cause.MACHINE_BOUND,
         )
 
 
@@ -337,5 +338,5 @@ def same_machine(machine: MachineID, enrolled: str) -> bool:
     return Verdict.SAME in {match(other, machine).verdict, match(machine, other).verdict}
 
 
-def _invalid(message: str, next_step: str | None = None) -> KeyseatError:
-    return KeyseatError(ReasonCode.INVALID_INPUT, message, next_step=next_step)
+def _invalid(message: str, cause: str = "") -> KeyseatError:
+    return KeyseatError(ReasonCode.INVALID_INPUT, message, cause=cause)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, OfflineLicense, Organization, Pool, SeatKind
 from keyseat_issuer.ledger.models.seats import MAX_QUOTA
@@ -70,7 +71,7 @@ def require_members(organization: Organization, lines: Sequence[Line]) -> None:
             ReasonCode.NOT_A_MEMBER,
             f"not a member of {organization.name!r}: {', '.join(strangers)}; nothing was changed",
             details=details | {"emails": strangers},
-            next_step="Add them first: `keyseat-issuer member add ORG EMAIL...`.",
+            cause=Cause.MEMBERS_UNKNOWN,
         )
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.members import normalize_email
 from keyseat_issuer.ledger.customers.organizations import lock_organization
@@ -249,7 +250,7 @@ def assigned_seats(
             ReasonCode.NOT_ASSIGNED,
             f"no {product} seat is assigned to {', '.join(missing)}; nothing was changed",
             details={"emails": missing},
-            next_step="`keyseat-issuer seat list` shows who holds one.",
+            cause=Cause.SEAT_NOT_HELD,
         )
     return held
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.database import unavailable
 
 AGAIN = 0.1
@@ -105,5 +106,5 @@ def held_too_long() -> Exception:
     """Return the answer to a request that has waited as long as its client does."""
     return unavailable(
         "these seats are in the middle of another act, which has not ended yet; nothing was done",
-        "Try again in a minute. If it stays: somebody's command or server stands still in the middle of an act.",
+        Cause.SEATS_HELD,
     )

@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, connections, transaction
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit.ledger_time import ledger_now
 from keyseat_issuer.ledger.database import explain, ledger_errors, unavailable
 from keyseat_issuer.ledger.patience import call_ends
@@ -107,7 +108,7 @@ class SessionDesk:
             KeyseatError: ``LEDGER_UNAVAILABLE`` where too many wait already, or the desk is closed.
         """
         if self._closed or self.waiting >= MOST_WAITING:
-            raise unavailable("the service is overloaded or stopping", "Try again in a few seconds.")
+            raise unavailable("the service is overloaded or stopping", Cause.OVERLOADED)
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Reply] = loop.create_future()
         self._waiting.append(_Waiting(request, reply, call_ends()))
@@ -144,7 +145,7 @@ class SessionDesk:
                 batch.append(entry)
                 continue
             if not entry.reply.done():
-                entry.reply.set_exception(unavailable("the ledger did not answer in time", "Try again later."))
+                entry.reply.set_exception(unavailable("the ledger did not answer in time", Cause.OVERLOADED))
             self._aside.answered(entry)
         if not batch:
             self._busy = False

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
+from keyseat_issuer.causes import Cause
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers.subscriptions import active_pools
 from keyseat_issuer.ledger.models import (
@@ -82,7 +83,7 @@ def organization_for(holder: Holder, wanted: UUID | None) -> UUID:
             ReasonCode.INVALID_INPUT,
             "the user belongs to several organisations; name one",
             details={"field": "organization", "organizations": [{"id": str(pk), "name": name} for pk, name in found]},
-            next_step="Send the id of one of them as `organization`.",
+            cause=Cause.SEVERAL_ORGANIZATIONS,
         )
     return found[0][0]
 
@@ -134,7 +135,8 @@ def assigned_pool(
             raise KeyseatError(
                 ReasonCode.NOT_ALLOWED,
                 f"{product} is licensed to users: an API key cannot activate it",
-                next_step="Sign in as the user with `keyseat login`.",
+                details={"reason": "named"},
+                cause=Cause.API_KEY_FOR_NAMED,
             )
         return None
     organization_id = listed[0].organization_id
