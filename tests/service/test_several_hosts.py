@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import threading
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -97,6 +98,14 @@ def test_a_service_that_nobody_asks_takes_up_what_was_changed_elsewhere(
 
     asyncio.run(story())
     assert before + 1 == source.trust().version
+
+
+def test_nobody_waits_for_another_ones_look(source: TrustSource) -> None:
+    with source._lock:
+        looking = threading.Thread(target=source.look, args=(LATER,), daemon=True)
+        looking.start()
+        looking.join(30)
+        assert not looking.is_alive()
 
 
 def test_a_host_with_the_next_key_goes_on_with_it(hosts: Hosts, source: TrustSource) -> None:
