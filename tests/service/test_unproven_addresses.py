@@ -5,6 +5,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from html import unescape
 
 import pytest
 from click.testing import CliRunner, Result
@@ -73,9 +74,9 @@ def handed_out(org: Organization, email: str, role: Role = Role.MEMBER) -> str:
     return invitation_mail.link(made, HOST)
 
 
-def fill_in(browser: Client, page: str, form: dict[str, str]) -> None:
+def fill_in(browser: Client, page: str, form: dict[str, str], *, to: str = "") -> None:
     token = CSRF.findall(browser.get(page).content.decode())[0]
-    browser.post(page, {**form, "csrfmiddlewaretoken": token})
+    browser.post(to or page, {**form, "csrfmiddlewaretoken": token})
 
 
 def open_link(link: str) -> Client:
@@ -205,6 +206,20 @@ class TestTheFutureOwnerOfTheirOwn:
             members.transfer_ownership(evil, EVIL_OWNER, "boss@evil.test", actor=f"user:{EVIL_OWNER}", now=NOW)
         assert "billing" == role_of(evil, "boss@evil.test")
 
+    def test_is_told_in_the_console_what_to_ask_for(self, evil: Organization) -> None:
+        open_link(shown(evil, "boss@evil.test", by=EVIL_ADMIN))
+        make_account(EVIL_OWNER)
+        owner = Client(enforce_csrf_checks=True)
+        fill_in(owner, "/sign-in", {"login": EVIL_OWNER, "password": PASSWORD})
+        page = f"/organizations/{evil.pk}/members/{evil.memberships.get(email='boss@evil.test').pk}"
+        fill_in(owner, page, {"role": "admin"}, to=f"{page}/role")
+        text = " ".join(unescape(owner.get(page).content.decode()).split())
+
+        assert "Nobody has proven to be boss@evil.test" in text
+        assert "Ask Customer Success for a link to a new password" in text
+        assert "keyseat-issuer" not in text
+        assert "member" == role_of(evil, "boss@evil.test")
+
     def test_who_handed_the_link_out_and_may_give_it_no_more_does_not_count(self, evil: Organization) -> None:
         members.add_members(evil, ["second@evil.test"], Role.OWNER, actor="cli:vendor", now=NOW)
         open_link(shown(evil, "boss@evil.test", by="second@evil.test"))
@@ -264,6 +279,15 @@ class TestTheAddressIsProven:
 
         members.add_members(newco, [CEO], Role.OWNER, actor="cli:vendor", now=NOW)
         assert not AuditEvent.objects.filter(action="account.address_proven").exists()
+
+    def test_of_somebody_whom_another_organisation_knows_by_the_vendors_link(
+        self, evil: Organization, newco: Organization
+    ) -> None:
+        members.add_members(newco, [CEO], Role.OWNER, actor="cli:vendor", now=NOW)
+
+        browser = open_link(handed_out(evil, CEO))
+
+        assert ("Evil" in home(browser), "NewCo" in home(browser)) == (True, True)
 
     def test_by_the_link_of_a_reset_which_ends_what_the_other_one_had(
         self, evil: Organization, newco: Organization
