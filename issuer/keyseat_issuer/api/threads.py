@@ -28,8 +28,9 @@ class LedgerThreads:
     """Runs blocking functions of the ledger off the event loop."""
 
     def __init__(self, threads: int = THREADS) -> None:
-        self._started = 0
-        self._pool = ThreadPoolExecutor(threads, "ledger", self._count)
+        self._threads = threads
+        self._used = False
+        self._pool = ThreadPoolExecutor(threads, "ledger")
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Return ``function(*arguments, **options)``, called on one of the threads, or not at all where none gets free.
@@ -54,6 +55,7 @@ class LedgerThreads:
                     connection.close()  # it may be broken: the next call makes a new one
                 raise
 
+        self._used = True
         given = self._pool.submit(call)
         answer = asyncio.wrap_future(given)
         try:
@@ -68,19 +70,17 @@ class LedgerThreads:
 
     def close(self) -> None:
         """Let running calls end, then the threads; each thread closes its own connection, as no other may."""
-        if self._started:
-            together = Barrier(self._started)
+        if self._used:
+            # All of them, started or not: one that is just starting has a connection too, and nobody can count it yet.
+            together = Barrier(self._threads)
 
             def end() -> None:
                 together.wait(_END)
                 connections.close_all()
 
-            for _ in range(self._started):
+            for _ in range(self._threads):
                 self._pool.submit(end)
         self._pool.shutdown(wait=True)
-
-    def _count(self) -> None:
-        self._started += 1
 
 
 def _take(answer: "asyncio.Future[T]") -> None:
