@@ -1,5 +1,6 @@
 """`audit verify` follows what the rows say of assigned seats, and finds whose seat was changed by SQL."""
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -17,9 +18,9 @@ from keyseat_issuer.ledger.customers import members
 from keyseat_issuer.ledger.models import Allocation, AuditEvent, Organization, Pool, Role
 from keyseat_issuer.ledger.seats import renewals, seats
 from keyseat_issuer.ledger.tools.identifiers import new_id
-from offline_shop import ADA, BOB
+from offline_shop import ADA, BOB, numbered_machine
 
-CY, DEE, EVE, FAY, GUS = (f"{name}@example.com" for name in ("cy", "dee", "eve", "fay", "gus"))
+CY, DEE, EVE, FAY, GUS, HAL = (f"{name}@example.com" for name in ("cy", "dee", "eve", "fay", "gus", "hal"))
 ACT = {"actor": shop.ACTOR, "now": shop.NOW}
 ENDED = shop.END + timedelta(days=1)
 START = f"0:{'0' * 64}"
@@ -31,14 +32,16 @@ STRANGER = "its holder is no member of the organisation: changed"
 @pytest.fixture
 def lived(ledger: Ledger) -> Organization:
     """An organisation through whose seats every kind of change has gone; Ada, Bob, Fay and Gus hold some."""
-    made = shop.organization(offline_shop.NAME, ADA, BOB, CY, DEE, FAY, GUS)
+    made = shop.organization(offline_shop.NAME, ADA, BOB, CY, DEE, FAY, GUS, HAL)
     shop.subscribe(made, {"KSE": 9, "KRE": 9})
-    shop.assign(made, "KSE", ADA, BOB, CY, DEE)
+    shop.assign(made, "KSE", ADA, BOB, CY, DEE, HAL)
     shop.assign(made, "KRE", ADA, BOB)
     seats.unassign(made, "KSE", [BOB], **ACT)
     shop.assign(made, "KSE", BOB)
     seats.transfer(made, "KSE", CY, FAY, **ACT)
     offline_shop.issue(user=DEE)
+    offline_shop.issue(user=HAL, machine_id=str(numbered_machine(2)))
+    offline_shop.issue("KRE")  # converts nobody's seat
     members.remove_member(made, CY, **ACT)
     shop.assign(made, "KRE", DEE)
     members.remove_member(made, DEE, **ACT)
@@ -92,7 +95,7 @@ def insert(pool: Pool, holder: str) -> None:
 
 
 def kse() -> Pool:
-    return Pool.objects.filter(product="KSE").earliest("pk")
+    return Pool.objects.get(product="KSE", subscription__ends_at=shop.END)
 
 
 def anchors() -> list[str]:
@@ -108,6 +111,12 @@ def test_every_kind_of_act_agrees_with_the_seats_from_every_row_on(
 
     assert [] == whole()
     assert [[]] * len(anchors()) == [since(anchor) for anchor in anchors()]
+
+
+def test_a_renewal_leaves_a_row_for_the_seat_that_it_only_frees(renewed: Organization) -> None:
+    [row] = AuditEvent.objects.filter(action="seat.unassigned", at=ENDED)
+
+    assert (ADA, str(kse().pk)) == (row.subject, json.loads(row.details)["pool"])
 
 
 @pytest.mark.parametrize("check", [whole, lambda: since(START)], ids=["whole", "since"])
