@@ -12,6 +12,7 @@ import offline_shop
 import shop
 from databases import Ledger
 from keyseat_issuer.checks.check import verify
+from keyseat_issuer.checks.seats import Seats
 from keyseat_issuer.checks.since import verify_from
 from keyseat_issuer.ledger.audit import log
 from keyseat_issuer.ledger.customers import members
@@ -218,3 +219,28 @@ def test_many_seats_take_few_statements(ledger: Ledger) -> None:
             assert () == verify().findings
         asked.append(len(captured))
     assert asked[0] == asked[1]
+
+
+@pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
+def test_one_large_organisation_costs_no_more_for_each_seat_than_a_small_one(ledger: Ledger) -> None:
+    costs = []
+    for number in (100, 800):
+        people = [f"user{number}x{each}@example.com" for each in range(number)]
+        made = shop.organization(f"Of {number}", *people)
+        shop.subscribe(made, {"KSE": number})
+        shop.assign(made, "KSE", *people)
+        costs.append(_steps_of_a_check())
+
+    assert costs[1] < 15 * costs[0]  # nine times the seats; were each compared with each, sixty times the work
+
+
+def _steps_of_a_check() -> int:
+    """Return how many hundreds of its instructions SQLite carries out for a check of the seats."""
+    steps = []
+    connection.ensure_connection()
+    connection.connection.set_progress_handler(lambda: steps.append(1), 100)
+    try:
+        list(Seats().compare())
+    finally:
+        connection.connection.set_progress_handler(None, 0)
+    return len(steps)

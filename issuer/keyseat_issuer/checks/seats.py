@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from keyseat_issuer.checks.rows import WRONG_KIND, Finding
 from keyseat_issuer.ledger.audit.log import OFFLINE_ISSUED, Row
@@ -121,11 +121,12 @@ class Seats:
 
     def strangers(self) -> Iterator[Finding]:
         """Yield the seats whose holders are no members: a removal frees them."""
-        member = Membership.objects.filter(
-            organization=OuterRef("pool__subscription__organization"), email=OuterRef("holder")
-        )
-        for pool, holder in live().filter(~Exists(member)).order_by("pk").values_list("pool_id", "holder")[:_CHUNK]:
-            yield Finding(_place(str(pool), holder), "its holder is no member of the organisation: changed")
+        # Not asked of the database for each seat: it would look through all members of the organisation every time.
+        members = set(Membership.objects.values_list("organization_id", "email").iterator(_CHUNK))
+        held = live().order_by("pk").values_list("pool_id", "holder", "pool__subscription__organization_id")
+        for pool, holder, organization_id in held.iterator(_CHUNK):
+            if (organization_id, holder) not in members:
+                yield Finding(_place(str(pool), holder), "its holder is no member of the organisation: changed")
 
     def _left_behind(self, told: dict[Place, str]) -> set[Place]:
         """Return the places that earlier versions freed without a row: in ended subscriptions, by a renewal."""
