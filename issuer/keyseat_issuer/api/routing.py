@@ -12,7 +12,7 @@ from keyseat_issuer.api.problems import MEDIA_TYPE
 from keyseat_issuer.api.roles import require_scope, rule_of
 from keyseat_issuer.api.service import Service
 from keyseat_shared.codes import ReasonCode
-from keyseat_shared.errors import MalformedError
+from keyseat_shared.errors import KeyseatError
 from keyseat_shared.strictjson import loads_object
 
 BEARER = HTTPBearer(
@@ -87,23 +87,22 @@ async def caller_of(
     """Return who sent a bearer token with this request, where the token is good for the route.
 
     Raises:
-        KeyseatError: ``NOT_ALLOWED`` (401, or 403 for a token made for other things), too many calls (429), or
-            ``MALFORMED`` (400).
+        KeyseatError: ``NOT_ALLOWED`` (401, or 403 for a token made for other things), or too many calls (429).
     """
     token = credentials.credentials if credentials else None
     caller = await service_of(request).authenticator.caller(token, client_of(request))
     require_scope(rule_of(route_name(request)), caller)
-    await _require_strict_json(request)
     return caller
 
 
-async def _require_strict_json(request: Request) -> None:
-    """Refuse a body that two readers could understand differently, on every route that takes one.
+async def require_strict_json(request: Request) -> None:
+    """Refuse a body that two readers could understand differently, on a route that takes one.
 
+    Called last, where it is known that the caller may: who may not hears that, whatever they sent.
     The framework's reader takes the last of two members of one name, a byte order mark, UTF-16, and any `…+json`.
 
     Raises:
-        MalformedError: ``MALFORMED`` (400).
+        KeyseatError: ``MALFORMED`` (400); ``INVALID_INPUT`` (422) for a body of another type.
     """
     if getattr(request.scope.get("route"), "body_field", None) is None:
         return
@@ -112,8 +111,10 @@ async def _require_strict_json(request: Request) -> None:
         return  # whether one is needed, the route knows
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
-        raise MalformedError(
-            ReasonCode.MALFORMED, "the body is not application/json", next_step="Send JSON, and say so in Content-Type."
+        raise KeyseatError(
+            ReasonCode.INVALID_INPUT,
+            "the body is not application/json",
+            next_step="Send the body with `Content-Type: application/json`.",
         )
     loads_object(body)
 

@@ -8,7 +8,7 @@ from fastapi import Depends, Request
 
 from keyseat_issuer.api.auth import Caller
 from keyseat_issuer.api.roles import require_recent, require_role, rule_of
-from keyseat_issuer.api.routing import CallerDep, ServiceDep, route_name
+from keyseat_issuer.api.routing import CallerDep, ServiceDep, require_strict_json, route_name
 from keyseat_issuer.api.service import Service
 from keyseat_issuer.ledger.customers.member_guards import Proof
 from keyseat_issuer.ledger.models import Membership, Organization, Role
@@ -44,7 +44,7 @@ async def access_of(request: Request, service: ServiceDep, caller: CallerDep, or
 
     Raises:
         KeyseatError: ``NOT_FOUND`` for those outside of it, whether it exists or not; ``NOT_ALLOWED``;
-            ``SIGN_IN_TOO_OLD``.
+            ``SIGN_IN_TOO_OLD``; ``MALFORMED`` and ``INVALID_INPUT`` for the body.
     """
     access = await service.threads.run(_find, caller, organization_id)
     rule = rule_of(route_name(request))
@@ -52,6 +52,7 @@ async def access_of(request: Request, service: ServiceDep, caller: CallerDep, or
         require_role(rule, access.role)
     if rule.recent:
         require_recent(caller, service.clock())
+    await require_strict_json(request)
     return access
 
 
