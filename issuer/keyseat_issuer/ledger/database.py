@@ -39,7 +39,7 @@ _KNOWN = (
         ("idle-in-transaction", "idle in transaction"),
         "idle",
         "this act stood still for too long, and the database ended it; nothing was done",
-        Cause.OVERLOADED,
+        "Do it again.",
     ),
     (("locked", "lock timeout", "deadlock"), "busy", "the database is busy", _BUSY),
     (("readonly", "read-only"), "read-only", "the database cannot be written", CHECK_FILE),
