@@ -86,3 +86,41 @@ UNATTENDED = frozenset(
     }
 )
 """What only who runs the server can mend: readers of the API and of the pages are not sent to a server of others."""
+
+_LATER = "Try again in some minutes. If it stays so, tell whoever runs this server: only they can help."
+_AGAIN = "Do it again: rules or keys were changed at the same time."
+
+EVERYBODYS = {
+    Cause.OVERLOADED: "Try again in a few seconds.",
+    Cause.SEATS_HELD: "Try again in a minute. If it stays: somebody's command or server stands still in the middle of"
+    " an act.",
+}
+"""Causes with the same words for every reader; the words of their code would be wrong for them."""
+
+CUSTOMERS_BY_CODE = {
+    **NEXT_STEPS,
+    **dict.fromkeys(UNATTENDED, _LATER),
+    ReasonCode.TRUST_ROLLBACK: _AGAIN,
+}
+"""The codes' words that the API and the pages share; each adds its own."""
+
+CUSTOMERS_BY_CAUSE = EVERYBODYS | {
+    Cause.ACCOUNT_SHUT_OFF: "Ask whoever runs this server to let it sign in again.",
+    Cause.ACCOUNT_UNKNOWN: "Check the address.",
+    Cause.ADDRESS_CLAIMED: NEXT_STEPS[ReasonCode.ADDRESS_UNPROVEN],
+    Cause.BUNDLE_CHANGED_MEANWHILE: _AGAIN,
+    Cause.BUNDLE_STALE: _LATER,
+    Cause.ENDS_NOT_WHOLE_YEARS: "Choose {ends[0]} or {ends[1]}.",
+    Cause.ENDS_TOO_LATE: "Choose {ends} at the latest.",
+    Cause.FILE_EXISTS: "Choose another name.",
+    Cause.ISSUER_MISSING: _LATER,
+    Cause.LAST_OWNER: "Make somebody else an owner first.",
+    Cause.LEDGER_NOT_MIGRATED: _LATER,
+    Cause.LEDGER_TIME_OR_CLOCK: _LATER,
+    Cause.MACHINE_BOUND: "Download the file of that licence again.",
+    Cause.MEMBERS_UNKNOWN: "Invite the person first.",
+    Cause.MEMBER_UNKNOWN: "Invite the person first.",
+    Cause.OFFLINE_ISSUED_ELSEWHERE: "Ask your vendor's Customer Success team: they issue offline licences.",
+    Cause.SIGNED_BUT_UNVERIFIABLE: _LATER,
+}
+"""The causes' words that the API and the pages share; each adds its own."""

@@ -59,14 +59,11 @@ class TestTheNewestOfSeveral:
     def test_keeps_what_is_over_by_another(self) -> None:
         over = START._replace(over=NOW + DAY)
         later = START._replace(at=NOW + HOUR)
-        assert later._replace(over=NOW + DAY) == marks.newest([over, later]) == marks.newest([later, over])
+        assert later._replace(over=NOW + DAY) == marks.newest(over, later) == marks.newest(later, over)
 
     def test_knows_nothing_of_before_a_servers_answer(self) -> None:
         fresh = marks.fresh_from(NOW, NOW, ("boot-1", 5))
-        assert fresh == marks.newest([START._replace(over=NOW + DAY), fresh])
-
-    def test_of_none_is_none(self) -> None:
-        assert marks.newest([]) is None
+        assert fresh == marks.newest(START._replace(over=NOW + DAY), fresh)
 
 
 class TestTheFile:

@@ -4,12 +4,11 @@ Members, roles, invitations and API keys have no signature of their own. What th
 followed from the first row to the last, and then held against the tables: a role that was changed by SQL is in no row.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from uuid import UUID
 
-from keyseat_issuer.checks.rows import WRONG_KIND, Finding
+from keyseat_issuer.checks.rows import Acts, Finding, followed
 from keyseat_issuer.ledger.audit.log import Row
 from keyseat_issuer.ledger.customers.api_keys import FINGERPRINT, fingerprint
 from keyseat_issuer.ledger.models import ApiKey, Invitation, Membership, Organization, Role
@@ -37,7 +36,7 @@ class People:
         self.members: dict[Who, object] = {}
         self.invited: dict[Who, object] = {}
         self.keys: dict[str, _Key] = {}
-        self._acts: dict[str, Callable[[Row, dict[str, object]], str | None]] = {
+        self._acts: Acts = {
             "organization.added": self._organization,
             "member.added": self._added,
             "member.role_changed": self.changed_role,
@@ -51,15 +50,7 @@ class People:
 
     def note(self, row: Row) -> Iterator[Finding]:
         """Follow one row; yield what is wrong with it."""
-        act = self._acts.get(row.action)
-        if act is None:
-            return
-        try:
-            what = act(row, json.loads(row.details))
-        except (*WRONG_KIND, RecursionError):
-            what = "it does not say what its act needs: changed"
-        if what is not None:
-            yield Finding(f"audit row {row.seq}", what)
+        yield from followed(row, self._acts)
 
     def _organization(self, row: Row, details: dict[str, object]) -> None:
         self.organizations[row.organization_id] = (row.subject, details["account"])

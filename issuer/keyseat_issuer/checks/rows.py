@@ -4,7 +4,8 @@ SQLite keeps any value in any column. A value of the wrong kind must not stop th
 there to name.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
@@ -30,6 +31,23 @@ class Finding(NamedTuple):
 
     place: str
     what: str
+
+
+Acts = Mapping[str, Callable[[Row, dict[str, object]], str | None]]
+"""What a replay does at a row of each action, with the row's details; it returns what is wrong with the row."""
+
+
+def followed(row: Row, acts: Acts, about: str = "") -> Iterator[Finding]:
+    """Follow one row of a replay; yield what is wrong with it. ``about`` says whose replay it is, where it matters."""
+    act = acts.get(row.action)
+    if act is None:
+        return
+    try:
+        what = act(row, json.loads(row.details))
+    except (*WRONG_KIND, RecursionError):
+        what = f"it does not say what its act{about} needs: changed"
+    if what is not None:
+        yield Finding(f"audit row {row.seq}", what)
 
 
 class Spoilt(NamedTuple):

@@ -4,15 +4,14 @@ An assigned seat has no signature of its own, and the pools' counters agree with
 rows of the log say of seats is followed from the first row to the last, and then held against the seats that are held.
 """
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import QuerySet
 
-from keyseat_issuer.checks.rows import WRONG_KIND, Finding
+from keyseat_issuer.checks.rows import Acts, Finding, followed
 from keyseat_issuer.ledger.audit.log import OFFLINE_ISSUED, Row
 from keyseat_issuer.ledger.models import Allocation, AllocationKind, Ending, Membership, Pool
 
@@ -37,7 +36,7 @@ class Seats:
         self.pools_of: dict[tuple[UUID | None, str], set[str]] = {}
         self._pools: dict[tuple[str, str], str] | None = None
         self._latest: datetime | None = None
-        self._acts: dict[str, Callable[[Row, dict[str, object]], str | None]] = {
+        self._acts: Acts = {
             "seat.assigned": self._given,
             "seat.returned": self._given,
             "seat.transferred": self._transferred,
@@ -50,15 +49,7 @@ class Seats:
     def note(self, row: Row) -> Iterator[Finding]:
         """Follow one row; yield what is wrong with it."""
         self._latest = row.at
-        act = self._acts.get(row.action)
-        if act is None:
-            return
-        try:
-            what = act(row, json.loads(row.details))
-        except (*WRONG_KIND, RecursionError):
-            what = "it does not say what its act on a seat needs: changed"
-        if what is not None:
-            yield Finding(f"audit row {row.seq}", what)
+        yield from followed(row, self._acts, " on a seat")
 
     def ended(self, place: Place) -> str | None:
         """Follow the end of a seat; return what is wrong with it."""

@@ -3,7 +3,7 @@
 import shlex
 
 from keyseat_issuer.causes import Cause
-from keyseat_issuer.steps import NextSteps
+from keyseat_issuer.steps import EVERYBODYS, NextSteps
 from keyseat_shared.codes import NEXT_STEPS, ReasonCode
 
 _BY_CODE = {
@@ -68,9 +68,6 @@ _LEDGER = {
     Cause.LEDGER_NOT_MIGRATED: "Run `keyseat-issuer migrate`.",
     Cause.LEDGER_TIME_OR_CLOCK: "Set the clock of this machine to the right time and try again. If it is right, the"
     " ledger's time is wrong: `keyseat-issuer audit clock` compares them and, with --accept, goes on from this clock.",
-    Cause.OVERLOADED: "Try again in a few seconds.",
-    Cause.SEATS_HELD: "Try again in a minute. If it stays: somebody's command or server stands still in the middle of"
-    " an act.",
     Cause.SERVER_NOT_MIGRATED: "Stop the servers, make a backup, run `keyseat-issuer migrate`.",
 }
 
@@ -113,6 +110,9 @@ _ADDRESS = {
 }
 
 STEPS = NextSteps(
-    _BY_CODE, _CUSTOMERS | _SEATS | _OFFLINE | _LEDGER | _TRUST | _ADDRESS, quote=shlex.quote, is_vendors=True
+    _BY_CODE,
+    EVERYBODYS | _CUSTOMERS | _SEATS | _OFFLINE | _LEDGER | _TRUST | _ADDRESS,
+    quote=shlex.quote,
+    is_vendors=True,
 )
 """What to do next about every refusal, for whoever works at the vendor's command line."""

@@ -104,7 +104,7 @@ class ClockGuard:
         recorded = self._read(machine_id)
         mark, reached = recorded or NOTHING, signed
         if known is not None:
-            mark, reached = marks.newest((mark, known[0])) or mark, max(signed, marks.reached(known[0], steady))
+            mark, reached = marks.newest(mark, known[0]), max(signed, marks.reached(known[0], steady))
         if fresh is not None and fresh >= mark.fresh:
             mark, reached = marks.fresh_from(fresh, now, steady), signed
             self._tell_others(mark, now, steady, machine_id)
@@ -152,7 +152,7 @@ class ClockGuard:
             if recorded is None:  # lost since: that is no time to bring it back
                 continue
             steady = self._steady()
-            at = marks.reached(marks.newest((recorded, known[0])) or recorded, steady)
+            at = marks.reached(marks.newest(recorded, known[0]), steady)
             if at - recorded.at >= _AT_EXIT:
                 self._write(machine_id, marks.with_signed(recorded, at, steady))
 
@@ -239,7 +239,7 @@ class ClockGuard:
             self._halved.add(machine_id)
         else:
             self._halved.discard(machine_id)
-        return marks.newest(found) or self._read_old(machine_id)
+        return marks.newest(*found) if found else self._read_old(machine_id)
 
     def _read_old(self, machine_id: str) -> Mark | None:
         """Return what a client before format 2 has recorded here."""

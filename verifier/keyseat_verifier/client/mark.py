@@ -13,10 +13,6 @@ from keyseat_shared.instants import format_instant, shifted
 from keyseat_shared.machine_id import hmac_sha256
 from keyseat_shared.strictjson import dumps_compact, loads_object, malformed, require_keys
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
 DAY_APART = timedelta(hours=20)
 """How far two sightings lie apart that count as two days. Zones of a local clock are 14 hours off UTC at most."""
 DAYS = 3
@@ -69,13 +65,10 @@ NOTHING = Mark(_FIRST, _FIRST, _FIRST, _FIRST, _FIRST, (), ("", 0), ())
 """The mark of a machine of which nothing is recorded."""
 
 
-def newest(marks: "Iterable[Mark]") -> Mark | None:
-    """Return the newest of several marks of one machine, or ``None``: what is over by one of them stays over."""
-    found = list(marks)
-    if not found:
-        return None
-    best = max(found)
-    return best._replace(over=max([mark.over for mark in found if mark.fresh == best.fresh]))
+def newest(*marks: Mark) -> Mark:
+    """Return the newest of one or more marks of one machine: what is over by one of them stays over."""
+    best = max(marks)
+    return best._replace(over=max([mark.over for mark in marks if mark.fresh == best.fresh]))
 
 
 def reached(mark: Mark, steady: Steady) -> datetime:

@@ -16,7 +16,7 @@ from keyseat_issuer.ledger import patience
 WAIT = "KEYSEAT_WAIT"
 """The entry of ``DATABASES`` that says how many seconds a connection waits for an answer; none is for ever."""
 _SHORTEST = 2.0
-"""Seconds that connecting takes at most: psycopg counts no fewer, as libpq."""
+"""The shortest limit on connecting, in seconds: libpq and psycopg take a shorter one for this."""
 _OVER = "statement timeout: the time of the call is over"
 
 _Waiting = Generator[Any, Any, Any]

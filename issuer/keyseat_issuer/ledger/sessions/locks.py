@@ -21,14 +21,14 @@ from keyseat_issuer.ledger.sessions.values import Acquire, Later, Release, Relea
 _PAUSES = (0.001, 0.002, 0.004, 0.008, 0.016)
 """Seconds between two looks at a pool that is held: together about as long as ten turns of another server."""
 
-Candidates = Mapping[tuple[UUID, str], Sequence[Candidate]]
-
-
 _SOON = 0.1
-"""Seconds after which a turn waits a moment again for a pool that was held."""
+"""Seconds between two waits of a moment for a pool that is held."""
 _LONG = 0.5
-"""Seconds after which a pool that was held all the time is no other server's turn, and waited for more seldom."""
+"""Seconds after which a pool that was held all the time is held by more than another server's turn."""
 _SELDOM = 5.0
+"""Seconds between two waits for such a pool."""
+
+Candidates = Mapping[tuple[UUID, str], Sequence[Candidate]]
 
 
 class Held:
