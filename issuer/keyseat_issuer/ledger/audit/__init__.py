@@ -1,1 +1,1 @@
-"""The audit log: a chained row for every act and refusal, and the check of the whole ledger against it."""
+"""The audit log: a chained row for every act and refusal, its time, and the trust bundles on record."""

@@ -1,1 +1,1 @@
-"""Seats: pools and their counters, assigning, transferring, renewing, and how they are used."""
+"""Seats: assigning, transferring, renewing, and how they are used."""
