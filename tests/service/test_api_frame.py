@@ -1,9 +1,11 @@
 """What holds for every call: tokens, problem documents, sizes, headers, limits, health and figures."""
 
+import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -13,13 +15,17 @@ from activation import NONCE, Clock, Site, make_key, problem, serve_here
 from databases import Ledger
 from keyseat_issuer.api import auth, threads
 from keyseat_issuer.api.logs import JsonFormatter
+from keyseat_issuer.api.service import Service
 from keyseat_issuer.api.throttle import Throttle
 from keyseat_issuer.ledger.customers import api_keys
 from keyseat_issuer.ledger.models import ApiKey, Organization
 from keyseat_issuer.ledger.sessions import desk
 from keyseat_issuer.ledger.tools import bounds
+from keyseat_issuer.server.app import create_app
+from keyseat_issuer.server.pages import FewAtOnce
 from keyseat_shared.trust import TrustBundle
-from vendor import MACHINE
+from service_program import VendorTrust
+from vendor import MACHINE, Vendor
 
 pytestmark = pytest.mark.parametrize("ledger", ["sqlite"], indirect=True)
 
@@ -52,6 +58,35 @@ def test_whatever_a_call_waits_for_ends_at_one_instant(
 
     assert answer.is_success
     assert (2, 1) == (len(ends), len(set(ends)))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/sessions", "/api/v1/organizations", "/sign-in"])
+def test_who_is_still_sending_when_the_service_stops_is_told(ledger: Ledger, path: str) -> None:
+    async def nobody(_scope: object, _receive: object, _send: object) -> None:
+        msg = "this request was not whole"
+        raise AssertionError(msg)
+
+    async def story() -> list[dict[str, Any]]:
+        sent: list[dict[str, Any]] = []
+        reading = asyncio.Event()
+
+        async def receive() -> dict[str, Any]:
+            reading.set()
+            await asyncio.Event().wait()
+            return {}
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            sent.append(dict(message))
+
+        app = create_app(Service(VendorTrust(Vendor())), web=lambda: FewAtOnce(nobody))
+        scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b"", "state": {}}
+        call = asyncio.create_task(app(scope, receive, send))
+        await reading.wait()
+        call.cancel()
+        await call
+        return sent
+
+    assert 503 == asyncio.run(story())[0]["status"]
 
 
 class TestTokens:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import pytest
+from allauth.mfa.models import Authenticator
 from click.testing import CliRunner, Result
 from django.db import connections
 from django.test import Client
@@ -293,6 +294,8 @@ class TestTheAddressIsProven:
         self, evil: Organization, newco: Organization
     ) -> None:
         other = open_link(shown(evil, CEO))
+        user = User.objects.get(email=CEO)
+        Authenticator.objects.create(user=user, type=Authenticator.Type.TOTP, data={})
         link = accounts.reset_link(CEO, actor="cli:vendor", now=NOW).split("/account/")[1]
         browser = Client(enforce_csrf_checks=True)
         led = browser.get(f"/account/{link}").headers["Location"]
@@ -303,8 +306,10 @@ class TestTheAddressIsProven:
         assert 302 == other.get("/").status_code
         assert not Client().login(email=CEO, password=PASSWORD)
         assert Client().login(email=CEO, password=PASSWORD + "!")
-        rows = AuditEvent.objects.order_by("-seq")[:2]
-        assert ["member.added", "account.address_proven"] == [row.action for row in rows]
+        assert not Authenticator.objects.filter(user=user).exists()
+        rows = AuditEvent.objects.order_by("-seq")[:3]
+        told = ["member.added", "account.address_proven", "account.second-factor-removed"]
+        assert told == [row.action for row in rows]
 
     def test_is_not_by_a_new_password_that_they_choose_themselves(
         self, evil: Organization, newco: Organization

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.conf import settings
 from django.core import mail
+from django.db import transaction
 from django.test import Client
 from freezegun import freeze_time
 
@@ -15,7 +16,7 @@ from databases import Ledger
 from keyseat_issuer.checks import check
 from keyseat_issuer.ledger.customers import invitations, members
 from keyseat_issuer.ledger.models import AuditEvent, Invitation, Membership, Organization, Role
-from keyseat_issuer.web import invitation_mail
+from keyseat_issuer.web import invitation_mail, invitation_pages
 from keyseat_issuer.web.accounts import with_account
 from keyseat_issuer.web.mail import MAIL_THREAD
 from keyseat_issuer.web.models import User
@@ -310,3 +311,11 @@ class TestTheLink:
         assert [410] * 3 == [answer.status_code for answer in answers]
         assert "This invitation ended at 2026-03-02T12:00:00Z" in answers[0].content.decode()
         assert "is not known" in answers[1].content.decode()
+
+
+@pytest.mark.usefixtures("org")
+def test_an_account_that_was_made_at_the_same_moment_is_told() -> None:
+    make_account("ada@example.com")
+    with pytest.raises(KeyseatError, match="has an account since a moment ago") as caught, transaction.atomic():
+        invitation_pages._create("ada@example.com", "Ada", PASSWORD)
+    assert ReasonCode.ALREADY_EXISTS is caught.value.code

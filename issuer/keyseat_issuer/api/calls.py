@@ -1,10 +1,12 @@
 """One HTTP call as the lean routes see it, and its answer: no framework objects on the way to the desk."""
 
+import asyncio
 import functools
 import json
 import os
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from keyseat_issuer.api.problems import ApiError, headers_of, problem_body, status_of, too_large
@@ -147,16 +149,34 @@ def declared_length(headers: Iterable[tuple[bytes, bytes]]) -> int:
     return int(value) if value is not None and value.isdigit() else 0
 
 
+async def more_of(receive: Receive) -> Message:
+    """Return the next part of a request.
+
+    Raises:
+        ApiError: 503 where the service stops, which cancels what is still being read.
+    """
+    try:
+        return await receive()
+    except asyncio.CancelledError:
+        raise ApiError(
+            ReasonCode.NOT_ALLOWED,
+            "the service stops, and this request was not whole",
+            status=HTTPStatus.SERVICE_UNAVAILABLE,
+            details={"reason": "draining"},
+            next_step="Send it again.",
+        ) from None
+
+
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """Read the body, of at most 64 KiB.
 
     Raises:
-        ApiError: 413 for a larger one.
+        ApiError: 413 for a larger one; 503 where the service stops before it is whole.
         ClientGone: where the client hung up first.
     """
     if declared_length(scope["headers"]) > MAX_BODY:
         raise too_large(MAX_BODY)
-    message = await receive()
+    message = await more_of(receive)
     body: bytes = message.get("body", b"")
     while True:
         if message["type"] == "http.disconnect":
@@ -165,7 +185,7 @@ async def read_body(scope: Scope, receive: Receive) -> bytes:
             raise too_large(MAX_BODY)
         if not message.get("more_body", False):
             return body
-        message = await receive()
+        message = await more_of(receive)
         body += message.get("body", b"")
 
 

@@ -130,7 +130,7 @@ def forget_second_factor(output: Output, email: str, *, yes: bool) -> None:
 def reset_password(output: Output, email: str, *, yes: bool) -> None:
     """Print a link that lets EMAIL set a new password: for a server that sends no mail. Make sure that it is they.
 
-    It works once. A second factor stays.
+    It works once. A second factor stays, unless the address was unproven (`account list`): then it may be another's.
     """
     output.confirm(
         "Is it they?",

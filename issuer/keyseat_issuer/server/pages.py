@@ -8,11 +8,13 @@ from typing import IO, TYPE_CHECKING, cast
 
 from django.core.asgi import get_asgi_application
 from starlette.applications import Starlette
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, PlainTextResponse
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from keyseat_issuer.api.calls import more_of
+from keyseat_issuer.api.problems import ApiError
 from keyseat_issuer.server import django
 from keyseat_issuer.web.secret import ensure_secret
 from keyseat_issuer.web.security import CONTENT_SECURITY_POLICY
@@ -77,10 +79,14 @@ class FewAtOnce:
         """Answer when it is this request's turn."""
         answer = _Answer(send, self._places)
         with tempfile.SpooledTemporaryFile(SHORT_BODY) as body:
-            while more := await _read_part(receive, body):
-                if body.tell() > MOST_BODY:
-                    await _TOO_LARGE(scope, receive, send)
-                    return
+            try:
+                while more := await _read_part(receive, body):
+                    if body.tell() > MOST_BODY:
+                        await _TOO_LARGE(scope, receive, send)
+                        return
+            except ApiError:
+                await _STOPPING(scope, receive, send)
+                return
             if more is None:
                 return  # the client has hung up
             await answer.enter()
@@ -94,7 +100,7 @@ class FewAtOnce:
 
 async def _read_part(receive: Receive, body: IO[bytes]) -> bool | None:
     """Take one part of a body; return whether there is more, or ``None`` where the client hung up first."""
-    message = await receive()
+    message = await more_of(receive)
     if message["type"] == "http.disconnect":
         return None
     body.write(message.get("body", b""))
@@ -152,6 +158,11 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
     return next_message
 
 
+_STOPPING = PlainTextResponse(
+    "The server stops, and what you sent was not whole. Send it again.\n",
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    {"Cache-Control": "no-store", "Connection": "close"},
+)
 _TOO_LARGE = HTMLResponse(
     (Path(__file__).parents[1] / "web" / "templates" / "413.html").read_text(encoding="utf-8"),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE,

@@ -3,13 +3,15 @@
 from typing import Any
 
 from allauth.account.signals import password_changed, password_reset, password_set
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.signals import user_logged_in
 from django.contrib.sessions.models import Session
 from django.http import HttpRequest
 from django.utils import timezone
 
 from keyseat_issuer.ledger.customers import claims
-from keyseat_issuer.web import known_devices, tokens
+from keyseat_issuer.ledger.customers.inviters import of_user
+from keyseat_issuer.web import accounts, known_devices, tokens
 from keyseat_issuer.web.device import KEPT_AFTER_EXPIRY
 from keyseat_issuer.web.models import DeviceAuthorization, RateWindow, User, UserToken
 
@@ -31,8 +33,14 @@ def _end_clients(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a sig
 
 
 def _prove_address(user: User, **_arguments: Any) -> None:  # noqa: ANN401 - a signal's arguments
-    """Whoever has a reset's link has the address, or got the link from the vendor."""
-    claims.prove_by_reset(user.email, timezone.now())
+    """Whoever has a reset's link has the address, or got the link from the vendor.
+
+    A second factor of an unproven account may be that of the person who was shown the link: it goes, first.
+    """
+    now = timezone.now()
+    if claims.unproven([user.email]) and Authenticator.objects.filter(user=user).exists():
+        accounts.forget_second_factor(user.email, actor=of_user(user.email), now=now)
+    claims.prove_by_reset(user.email, now)
 
 
 def _know_device(user: User, request: HttpRequest | None = None, **_arguments: Any) -> None:  # noqa: ANN401 - as above

@@ -6,6 +6,7 @@ from typing import cast
 
 from allauth.account.models import EmailAddress
 from allauth.account.utils import perform_login
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
@@ -77,7 +78,15 @@ def _make_account(request: HttpRequest, invitation: Invitation) -> HttpResponse:
 
 
 def _create(email: str, name: str, password: str) -> None:
-    user = User.objects.create_user(email, password, name=name)
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(email, password, name=name)
+    except IntegrityError:
+        raise KeyseatError(
+            ReasonCode.ALREADY_EXISTS,
+            f"{email} has an account since a moment ago",
+            next_step="Open the link again, and sign in.",
+        ) from None
     # allauth's flag lets a second factor be set up, no more. Whether the address is proven is the ledger's: ``claims``.
     EmailAddress.objects.create(user=user, email=email, verified=True, primary=True)
 
