@@ -83,6 +83,7 @@ class Cause(StrEnum):
     ROOT_KEY_UNKNOWN = "root-key-unknown"
     ROOT_KEY_WHICH = "root-key-which"
     ROOT_KEYS_ELSEWHERE = "root-keys-elsewhere"
+    ROOT_PASSPHRASE_WRONG = "root-passphrase-wrong"  # noqa: S105 - a cause, not a passphrase
     SIGNED_ANOTHER = "signed-another"
     SIGNED_NOTE_DAMAGED = "signed-note-damaged"
 

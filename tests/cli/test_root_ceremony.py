@@ -355,6 +355,7 @@ def test_a_wrong_passphrase_is_told_and_no_holder_elsewhere(three: Table) -> Non
     files = [word for who in ("ada", "zoe") for word in ("--root-passphrase-file", str(three.passphrase_of(who)))]
     refused = three.say("policy", "set", "--lease-ttl", "7001", *own, *files)
     assert (3, True) == (refused.exit_code, "wrong passphrase" in refused.stderr)
+    assert "If its holder signs elsewhere, leave that signature open: --proposal FILE." in refused.stderr
     assert not (three.home / "proposals").exists()
     waiting = three.do("policy", "set", "--lease-ttl", "7001", *own, *files, "--proposal", str(three.folder / "c.json"))
     assert 2 == len(waiting["signed"])

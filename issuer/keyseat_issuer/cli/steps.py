@@ -98,6 +98,8 @@ _TRUST = {
     Cause.ROOT_KEY_WHICH: "Name it by its id: --key KEYID.",
     Cause.ROOT_KEYS_ELSEWHERE: "Bring the root key back from where you keep it: --root-keys FOLDER. Or write the change"
     " to a file that is signed where the key is: --proposal FILE.",
+    Cause.ROOT_PASSPHRASE_WRONG: "Try again with the passphrase of that root key. If its holder signs elsewhere, leave"
+    " that signature open: --proposal FILE.",
     Cause.SIGNED_ANOTHER: "Ask whoever runs the issuer whether that one was dropped. Only if it was, and what this"
     " proposal changes against it is meant: --instead-of {digest}.",
     Cause.SIGNED_NOTE_DAMAGED: "Move it away, and name the bundle in force, which you have from somebody you trust:"

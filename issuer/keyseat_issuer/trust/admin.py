@@ -264,6 +264,8 @@ class TrustAdmin:
         # A wrong passphrase is told, not taken for a holder who signs elsewhere: that is said with --proposal.
         is_wrong = refused is not None and (self._proposal is None or not have)
         if left and (not may_wait or is_wrong):
+            if refused is not None and refused.cause == Cause.PASSPHRASE_WRONG and may_wait:
+                refused.cause = Cause.ROOT_PASSPHRASE_WRONG
             raise refused or self._lacking(trust, left)
         if left:
             return signers
